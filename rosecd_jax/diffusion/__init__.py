@@ -1,0 +1,7 @@
+"""The papers' mathematics: processes, preconditioning, solvers, samplers. Knows no network and no file."""
+
+from rosecd_jax.diffusion import samplers, solvers
+from rosecd_jax.diffusion.preconditioning import Preconditioning
+from rosecd_jax.diffusion.sde import OUVE
+
+__all__ = ["OUVE", "Preconditioning", "samplers", "solvers"]

@@ -1,0 +1,9 @@
+"""Pure functions: a loss is a function of (params, batch, draws)."""
+
+from rosecd_jax.losses.batch import Batch
+from rosecd_jax.losses.consistency import DistillationConfig, distillation_loss
+from rosecd_jax.losses.pesq import pesq_loss
+from rosecd_jax.losses.score import score_loss
+from rosecd_jax.losses.si_sdr import neg_si_sdr
+
+__all__ = ["Batch", "DistillationConfig", "distillation_loss", "neg_si_sdr", "pesq_loss", "score_loss"]

@@ -1,0 +1,136 @@
+"""Waves and compressed complex spectrograms: the front end of every model, in pure jnp.
+
+Nothing is normalised: `stft` is a plain windowed DFT and `istft` its window-square-normalised
+overlap-add. All four functions are differentiable, also where the spectrogram is zero.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def hann_window(length: int) -> np.ndarray:
+    """Periodic Hann window, float32 [length]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
+
+
+def frame_count(samples: int, hop: int) -> int:
+    """How many centred frames `stft` makes of `samples` samples."""
+    return 1 + samples // hop
+
+
+def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
+    """Short-time Fourier transform with a periodic Hann window of `n_fft`, centred, reflect-padded.
+
+    Args:
+      wave: float32 [..., samples], at least one sample.
+
+    Returns:
+      complex64 [..., n_fft // 2 + 1, 1 + samples // hop].
+
+    Raises:
+      ValueError: if the wave has no samples.
+    """
+    samples = wave.shape[-1]
+    if samples == 0:
+        raise ValueError("stft needs at least one sample, the wave is empty")
+    frames, pieces = frame_count(samples, hop), -(-n_fft // hop)
+    half = n_fft // 2
+    edges = [(0, 0)] * (wave.ndim - 1)
+    wave = jnp.pad(wave, [*edges, (half, half)], mode="reflect")
+    # A frame is `pieces` neighbouring blocks of one hop: slices instead of a gather.
+    total = (frames + pieces - 1) * hop
+    wave = jnp.pad(wave, [*edges, (0, max(0, total - wave.shape[-1]))])[..., :total]
+    blocks = wave.reshape(*wave.shape[:-1], -1, hop)
+    framed = jnp.concatenate([blocks[..., i : i + frames, :] for i in range(pieces)], axis=-1)
+    spectrum = jnp.fft.rfft(framed[..., :n_fft] * hann_window(n_fft))
+    return jnp.swapaxes(spectrum, -1, -2)
+
+
+def istft(spectrogram: jax.Array, length: int, n_fft: int = 510, hop: int = 128) -> jax.Array:
+    """Inverse of `stft`: overlap-add divided by the overlapped squared window, cut to `length`.
+
+    Args:
+      spectrogram: complex64 [..., n_fft // 2 + 1, frames].
+      length: samples wanted; what lies behind the last frame is zero.
+
+    Returns:
+      float32 [..., length].
+    """
+    frames, pieces = spectrogram.shape[-1], -(-n_fft // hop)
+    window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
+    framed = jnp.fft.irfft(jnp.swapaxes(spectrogram, -1, -2), n_fft)
+    framed = jnp.pad(framed, [(0, 0)] * (framed.ndim - 1) + [(0, pieces * hop - n_fft)]) * window
+    envelope = _overlap_add(np.broadcast_to(window**2, (frames, window.size)), hop, np)
+    wave = _overlap_add(framed, hop, jnp) / np.where(envelope > 1e-11, envelope, 1.0)
+    wave = wave[..., n_fft // 2 : n_fft // 2 + length]
+    return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])])
+
+
+def _overlap_add(framed, hop: int, xp):
+    """[..., frames, pieces · hop] -> [..., (frames + pieces - 1) · hop], summed where frames overlap."""
+    *lead, frames, width = framed.shape
+    pieces = width // hop
+    edges = [(0, 0)] * len(lead)
+    blocks = framed.reshape(*lead, frames, pieces, hop)
+    shifted = [xp.pad(blocks[..., i, :], [*edges, (i, pieces - 1 - i), (0, 0)]) for i in range(pieces)]
+    return sum(shifted[1:], start=shifted[0]).reshape(*lead, -1)
+
+
+def compress(spectrogram: jax.Array, exponent: float = 0.5, factor: float = 0.15) -> jax.Array:
+    """Amplitude compression X = b |S|^a e^{j arg S} (arXiv 2208.05830, eq. 20); complex64, any shape."""
+    return factor * _scale_magnitude(spectrogram, exponent)
+
+
+def expand(compressed: jax.Array, exponent: float = 0.5, factor: float = 0.15) -> jax.Array:
+    """Inverse of `compress`: S = (|X| / b)^{1/a} e^{j arg X}; complex64, any shape."""
+    return _scale_magnitude(compressed / factor, 1.0 / exponent)
+
+
+def _scale_magnitude(x: jax.Array, exponent: float) -> jax.Array:
+    """|x|^exponent e^{j arg x}, with a zero (not NaN) gradient where x is zero."""
+    square = jnp.square(x.real) + jnp.square(x.imag)
+    audible = square > 0
+    gain = jnp.where(audible, square, 1.0) ** ((exponent - 1.0) / 2.0)
+    return x * jnp.where(audible, gain, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontEnd:
+    """The constants of a front end; the defaults are those of every 16 kHz model of the family.
+
+    Attributes:
+      sample_rate: of the waves, in Hz.
+      n_fft: window and DFT length in samples; there are n_fft // 2 + 1 bins.
+      hop: samples from one frame to the next.
+      exponent: a in X = b |S|^a e^{j arg S}.
+      factor: b, likewise.
+    """
+
+    sample_rate: int = 16_000
+    n_fft: int = 510
+    hop: int = 128
+    exponent: float = 0.5
+    factor: float = 0.15
+
+    @property
+    def bins(self) -> int:
+        return self.n_fft // 2 + 1
+
+    def frames(self, samples: int) -> int:
+        """Frames of a wave of `samples` samples."""
+        return frame_count(samples, self.hop)
+
+    def samples(self, frames: int) -> int:
+        """Samples of a training crop that makes exactly `frames` frames."""
+        return (frames - 1) * self.hop
+
+    def analyse(self, wave: jax.Array) -> jax.Array:
+        """float32 [..., samples] -> compressed spectrogram, complex64 [..., bins, frames]."""
+        return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
+
+    def synthesise(self, compressed: jax.Array, length: int) -> jax.Array:
+        """Compressed spectrogram, complex64 [..., bins, frames] -> float32 [..., length]."""
+        return istft(expand(compressed, self.exponent, self.factor), length, self.n_fft, self.hop)

@@ -1,0 +1,114 @@
+"""Speech from text: the espeak-ng library inside the package `espeakng-loader`, called with ctypes.
+
+For Linux and macOS.
+"""
+
+import _ctypes
+import ctypes
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SAMPLE_RATE", "speak"]
+
+SAMPLE_RATE = 22050  # Hz, what espeak-ng synthesises
+
+# Numbers from espeak-ng's speak_lib.h.
+SYNCHRONOUS, DO_NOT_EXIT = 2, 0x8000
+RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4
+UTF8 = 1
+
+SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+_lock = threading.Lock()  # espeak-ng keeps its state in global variables
+
+
+def speak(
+    text: str, voice: str, pitch: int = 50, pitch_range: int = 50, rate: int = 175
+) -> NDArray[np.float32]:
+    """Synthesise one utterance. The same arguments give the same samples, whatever was spoken before.
+
+    Args:
+      text: plain text, in the language of the voice.
+      voice: accent, plus and variant, such as "en-us+f2"; or an accent alone.
+      pitch: 0 to 99, 50 is the voice's own.
+      pitch_range: 0 (monotone) to 99, 50 is the voice's own.
+      rate: speaking rate in words a minute, 80 to 450.
+
+    Returns:
+      float32 [samples] within [-1, 1] at `SAMPLE_RATE`.
+
+    Raises:
+      ImportError: if espeakng-loader is not installed.
+      ValueError: if the voice is unknown, or pitch, pitch_range or rate is out of its range.
+      RuntimeError: if espeak-ng does not start, or something else in this process uses the same library.
+    """
+    for name, value, low, high in (
+        ("pitch", pitch, 0, 99),
+        ("pitch_range", pitch_range, 0, 99),
+        ("rate", rate, 80, 450),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"{name} has to be from {low} to {high}, got {value}")
+    library_path, data_path = _paths()
+    variant = voice.partition("+")[2]
+    # espeak-ng itself passes silently over a variant that it does not know.
+    if variant and not (data_path / "voices" / "!v" / variant).is_file():
+        raise ValueError(f"espeak-ng has no variant {variant!r} (voice {voice!r})")
+
+    pieces: list[bytes] = []
+
+    @SYNTH_CALLBACK
+    def collect(samples: int | None, count: int, events: int) -> int:
+        if samples and count > 0:
+            pieces.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    # Phase of the pitch flutter, gain control and cycle counts are static variables that nothing resets, not
+    # even espeak_Terminate: only a freshly loaded library starts from a known state. It takes about 7 ms.
+    with _lock:
+        if _is_loaded(library_path):
+            raise RuntimeError(
+                f"{library_path} is in use elsewhere in this process; speak in another process"
+            )
+        library = ctypes.CDLL(library_path)
+        try:
+            if library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DO_NOT_EXIT) != SAMPLE_RATE:
+                raise RuntimeError(f"espeak-ng cannot start from {data_path} (a path may have 159 bytes)")
+            library.espeak_SetSynthCallback(collect)
+            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise ValueError(f"espeak-ng has no voice {voice!r}")
+            settings = {RATE: rate, VOLUME: 100, PITCH: pitch, PITCH_RANGE: pitch_range}
+            for parameter, value in settings.items():
+                library.espeak_SetParameter(parameter, value, 0)
+            # Breath noise comes from the C library's generator, the rest from espeak-ng's own.
+            library.srand(1)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+            data = text.encode()
+            status = library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, UTF8, None, None)
+            library.espeak_Terminate()
+        finally:
+            _ctypes.dlclose(library._handle)
+    if status != 0:
+        raise RuntimeError(f"espeak-ng failed with status {status} on the text {text!r}")
+    return np.frombuffer(b"".join(pieces), np.int16).astype(np.float32) / np.float32(32768)
+
+
+def _paths() -> tuple[str, Path]:
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise ImportError("synthetic speech needs espeak-ng: pip install rosecd-jax[demo]") from error
+    return espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path())
+
+
+def _is_loaded(library_path: str) -> bool:
+    try:
+        handle = _ctypes.dlopen(library_path, os.RTLD_NOLOAD | os.RTLD_LAZY)
+    except OSError:
+        return False
+    _ctypes.dlclose(handle)
+    return True

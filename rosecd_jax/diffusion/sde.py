@@ -1,0 +1,74 @@
+"""The forward processes that turn clean speech x0 into noisy speech y.
+
+Times are float32, a scalar or one per item [B]; states are complex64 [B, ...]. Time runs from
+`end_time` (noisy) down to `t_eps` (clean).
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+
+def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
+    """Give t (scalar or [B]) trailing axes, so that it multiplies a state x [B, ...]."""
+    t = jnp.asarray(t)
+    return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
+
+
+@dataclasses.dataclass(frozen=True)
+class OUVE:
+    """Ornstein-Uhlenbeck process with variance explosion (Richter et al., arXiv 2208.05830, eq. 11-15).
+
+    dx = γ(y − x) dt + g(t) dw, with g(t) = σ_min r^t √(2 ln r) and r = σ_max / σ_min.
+
+    Attributes:
+      gamma: stiffness γ of the pull towards y.
+      sigma_min, sigma_max: bounds of the noise schedule.
+      t_eps: the smallest time that is ever visited.
+      steps: default number of steps of a trajectory.
+    """
+
+    gamma: float = 1.5
+    sigma_min: float = 0.05
+    sigma_max: float = 0.5
+    t_eps: float = 0.03
+    steps: int = 30
+
+    end_time = 1.0
+
+    @property
+    def log_ratio(self) -> float:
+        """ln r."""
+        return math.log(self.sigma_max / self.sigma_min)
+
+    def mean(self, x0: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """μ_t = e^{−γt} x0 + (1 − e^{−γt}) y."""
+        decay = per_item(jnp.exp(-self.gamma * t), x0)
+        return decay * x0 + (1 - decay) * y
+
+    def std(self, t: jax.Array) -> jax.Array:
+        """σ_t = σ_min √((r^{2t} − e^{−2γt}) ln r / (γ + ln r))."""
+        log_r = self.log_ratio
+        # expm1 keeps the digits of the difference for small t.
+        difference = jnp.exp(-2 * self.gamma * t) * jnp.expm1(2 * (self.gamma + log_r) * t)
+        return self.sigma_min * jnp.sqrt(difference * log_r / (self.gamma + log_r))
+
+    def drift(self, x: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """γ(y − x); t is taken for the sake of one signature."""
+        del t
+        return self.gamma * (y - x)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """g(t) = σ_min r^t √(2 ln r)."""
+        log_r = self.log_ratio
+        return self.sigma_min * jnp.exp(log_r * t) * math.sqrt(2 * log_r)
+
+    def timesteps(self, steps: int | None = None) -> jax.Array:
+        """linspace from `end_time` down to `t_eps`, float32 [steps]."""
+        return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
+
+    def prior(self, y: jax.Array, z: jax.Array) -> jax.Array:
+        """x_T = y + σ_1 z, where a trajectory starts."""
+        return y + self.std(jnp.float32(self.end_time)) * z

@@ -1,0 +1,152 @@
+"""How good an enhanced wave is, measured against the clean one. Host side, numpy; waves are 1-D [samples].
+
+A score that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd file
+does not end the evaluation of a folder. Waves of different lengths, or not 1-D, raise ValueError.
+"""
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["EnergyRatios", "Scores", "energy_ratios", "estoi", "evaluate_pair", "pesq", "si_sdr", "stoi"]
+
+PESQ_RATE = 16000  # Hz: the one rate of wide-band PESQ
+PESQ_SECONDS = 30  # the package pesq has room for 50 utterances; more of them crash the interpreter
+STOI_SECONDS = 0.39  # pystoi needs 30 half-overlapping frames of 256 samples at 10 kHz
+
+
+class EnergyRatios(NamedTuple):
+    """Scale-invariant ratios in dB: speech to all that is wrong, to the noise left, to the artefacts made."""
+
+    si_sdr: float
+    si_sir: float
+    si_sar: float
+
+
+class Scores(NamedTuple):
+    """All scores of one file: PESQ (1.04 to 4.64), ESTOI (up to 1), and the energy ratios in dB."""
+
+    pesq: float
+    estoi: float
+    si_sdr: float
+    si_sir: float
+    si_sar: float
+
+
+def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
+    """Wide-band PESQ (ITU-T P.862.2), 1.04 to 4.64, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
+
+    Beyond 30 s: the mean over equal pieces of at most 30 s, those without speech left out. Returns nan for
+    silence, for less than 1/4 s, and where PESQ finds no utterance. Raises ValueError as said above.
+    """
+    import soxr
+    from pesq import BufferTooShortError, NoUtterancesError
+    from pesq import pesq as measure
+
+    waves = np.stack(_check(reference, estimate))
+    if not _audible(*waves):
+        return math.nan
+    if sample_rate != PESQ_RATE:
+        waves = soxr.resample(waves.T, sample_rate, PESQ_RATE, quality="VHQ").T
+    pieces = max(1, math.ceil(waves.shape[1] / (PESQ_RATE * PESQ_SECONDS)))
+    scores = []
+    for piece in np.array_split(waves, pieces, axis=1):
+        try:
+            with np.errstate(invalid="ignore"):  # the package scales by the peak: 0/0 where both pause
+                scores.append(measure(PESQ_RATE, piece[0], piece[1], "wb"))
+        except (BufferTooShortError, NoUtterancesError):
+            continue
+        except ValueError:  # the package stumbles over its own nan, the score of an estimate without energy
+            return math.nan
+    return float(np.mean(scores)) if scores else math.nan
+
+
+def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
+    """Short-time objective intelligibility (Taal et al. 2011), up to 1, of [samples] at `sample_rate` Hz.
+
+    Returns nan for silence and where less than 0.4 s of speech is left once its pauses are cut out.
+    """
+    return _stoi(reference, estimate, sample_rate, extended=False)
+
+
+def estoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
+    """Extended STOI (Jensen and Taal 2016), up to 1; arguments and nan as in `stoi`."""
+    return _stoi(reference, estimate, sample_rate, extended=True)
+
+
+def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019) of [samples].
+
+    Returns inf for a perfect estimate (a rescaled one may stop near 300 dB), nan if either wave is silent.
+    """
+    reference, estimate = _check(reference, estimate)
+    target = _project(estimate, reference)
+    return _decibels(target, estimate - target)
+
+
+def energy_ratios(reference: ArrayLike, estimate: ArrayLike, noise: ArrayLike) -> EnergyRatios:
+    """Tell leftover noise from artefacts in the estimate's error (Le Roux et al. 2019); all are [samples].
+
+    `noise` is what was added to the reference. Target and leftover noise are the estimate's projections on
+    reference and on noise, each taken alone as in the SGMSE papers; the artefacts are the rest. A ratio is
+    inf where its error is zero, nan if reference or estimate is silent; SI-SIR and SI-SAR also if noise is.
+    """
+    reference, estimate, noise = _check(reference, estimate, noise)
+    target, leftover = _project(estimate, reference), _project(estimate, noise)
+    error = estimate - target
+    return EnergyRatios(
+        si_sdr=_decibels(target, error),
+        si_sir=_decibels(target, leftover),
+        si_sar=_decibels(target, error - leftover),
+    )
+
+
+def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sample_rate: int) -> Scores:
+    """All scores of an estimate of `clean` made from `noisy`, each [samples] at `sample_rate` Hz."""
+    clean, noisy, estimate = _check(clean, noisy, estimate)
+    return Scores(
+        pesq(clean, estimate, sample_rate),
+        estoi(clean, estimate, sample_rate),
+        *energy_ratios(clean, estimate, noisy - clean),
+    )
+
+
+def _check(*waves: ArrayLike) -> list[NDArray[np.float64]]:
+    """The waves as float64, once they are known to be 1-D and of one length."""
+    checked = [np.asarray(wave, np.float64) for wave in waves]
+    if any(wave.ndim != 1 for wave in checked):
+        shapes = ", ".join(str(wave.shape) for wave in checked)
+        raise ValueError(f"waves have shapes {shapes}; give one channel at a time, [samples]")
+    if len({len(wave) for wave in checked}) > 1:
+        lengths = ", ".join(str(len(wave)) for wave in checked)
+        raise ValueError(f"waves have {lengths} samples; cut or align them to one length")
+    return checked
+
+
+def _audible(*waves: NDArray[np.float64]) -> bool:
+    return all(bool(wave.any() and np.isfinite(wave).all()) for wave in waves)
+
+
+def _stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, extended: bool) -> float:
+    import pystoi
+
+    reference, estimate = _check(reference, estimate)
+    if len(reference) < STOI_SECONDS * sample_rate or not _audible(reference, estimate):
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        score = float(pystoi.stoi(reference, estimate, sample_rate, extended))
+    return math.nan if score == 1e-5 else score  # pystoi's word for "too little speech"
+
+
+def _project(wave: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):  # nan on silence, by intent
+        return np.divide(wave @ onto, onto @ onto) * onto
+
+
+def _decibels(wanted: NDArray[np.float64], unwanted: NDArray[np.float64]) -> float:
+    with np.errstate(all="ignore"):  # inf without error, nan on silence, by intent
+        return float(10 * np.log10(np.divide(wanted @ wanted, unwanted @ unwanted)))

@@ -1,0 +1,145 @@
+"""A model on disk: one directory with its config and its weights, written by orbax.
+
+    config/   the ModelConfig as JSON
+    ema/      the moving average of the weights: what one enhances with
+    raw/      the weights as the optimiser left them (where training kept them)
+
+Every step of a training run has this layout too, among other items, so that a run's directory can be loaded
+as it is.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.models.config import from_dict, to_dict
+from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
+
+WEIGHTS = ("ema", "raw")
+STEPS_FOLDER = "checkpoints"
+"""Where a training run keeps its steps."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be read or written; the message names the path and the remedy."""
+
+
+def save_checkpoint(
+    path: str | os.PathLike, model: ScoreModel, params: Params | Mapping[str, Params], overwrite: bool = False
+) -> Path:
+    """Write a model as a directory, under a temporary name first.
+
+    Args:
+      path: of the directory.
+      model: its config is stored.
+      params: one parameter tree (stored as "ema", the weights to use), or {"ema": tree, "raw": tree}.
+      overwrite: replace what is there.
+
+    Returns:
+      The path, absolute.
+
+    Raises:
+      CheckpointError: if `path` exists and `overwrite` is False.
+    """
+    import orbax.checkpoint as ocp
+
+    path = Path(path).absolute()
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"{path} exists; choose another path or pass overwrite=True")
+    named = dict(params) if set(params) <= set(WEIGHTS) else {"ema": params}
+    items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            config = ocp.args.JsonSave(model_item(model.config))
+            checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def model_item(config: ModelConfig) -> dict[str, Any]:
+    """What the item `config` of a checkpoint holds, as far as the model goes."""
+    return {"model": to_dict(config)}
+
+
+def load_checkpoint(
+    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema"
+) -> tuple[ScoreModel, Params]:
+    """Read a model.
+
+    Args:
+      path: a model directory, one step of a training run, or a run's directory (its last step is taken).
+      weights: "ema" (what one enhances with) or "raw".
+
+    Returns:
+      The model and its parameters (float32 arrays on the default device).
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, it lacks these weights, or they don't fit its config.
+    """
+    import orbax.checkpoint as ocp
+
+    path = find_model(path)
+    if weights not in WEIGHTS:
+        raise CheckpointError(f"weights={weights!r}: expected one of {WEIGHTS}")
+    available = [name for name in WEIGHTS if (path / name).is_dir()]
+    if weights not in available:
+        raise CheckpointError(f"{path} holds no {weights!r} weights; it has {available}")
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        try:
+            stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))
+            model = ScoreModel(from_dict(ModelConfig, stored["config"]["model"], "model"))
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise CheckpointError(f"{path}: its config can't be read ({error})") from error
+        expected = jax.eval_shape(model.init, jax.random.key(0))
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), expected)
+        try:
+            restore = ocp.args.PyTreeRestore(item=expected, restore_args=as_numpy)
+            params = checkpointer.restore(path, ocp.args.Composite(**{weights: restore}))[weights]
+        except Exception as error:  # orbax has no error type of its own
+            raise CheckpointError(f"{path}: its {weights!r} weights can't be read ({error})") from error
+    _check_shapes(path, expected, params)
+    return model, jax.tree.map(jnp.asarray, params)
+
+
+def find_model(path: str | os.PathLike) -> Path:
+    """The directory that holds config and weights: `path` itself, or the last step of a training run.
+
+    Raises:
+      CheckpointError: if there is none.
+    """
+    path = Path(path).absolute()
+    if (path / "config").is_dir():
+        return path
+    steps = sorted(
+        (p for p in (path / STEPS_FOLDER).glob("*") if p.name.isdigit()), key=lambda p: int(p.name)
+    )
+    if steps:
+        return steps[-1]
+    if not path.exists():
+        raise CheckpointError(f"no checkpoint at {path}: no such directory")
+    raise CheckpointError(
+        f"no checkpoint at {path}: expected a model directory or a training run's directory"
+    )
+
+
+def _check_shapes(path: Path, expected: Params, params: Params) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(expected)
+    for (name, wanted), found in zip(leaves, jax.tree.leaves(params), strict=True):
+        if wanted.shape != np.shape(found):
+            raise CheckpointError(
+                f"{path}: parameter {jax.tree_util.keystr(name)} is {np.shape(found)}, "
+                f"its config asks for {wanted.shape}"
+            )

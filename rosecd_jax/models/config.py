@@ -1,0 +1,75 @@
+"""Frozen dataclasses <-> plain JSON values: how configs travel in checkpoints and on the command line."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested dicts of JSON values (tuples become lists)."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+    return plain(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+    """Build a config dataclass from nested dicts; fields left out keep their defaults.
+
+    Args:
+      cls: the dataclass.
+      values: what `to_dict` gives.
+      where: how errors call this part, for example "config.model".
+
+    Raises:
+      ValueError: naming the field that is unknown or of a wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{where} has no field {unknown[0]!r}; it has {', '.join(hints)}")
+    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where} is {value!r}, expected the fields of {hint.__name__}")
+        return from_dict(hint, value, where)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{where} is {value!r}, expected a sequence")
+        return tuple(_convert(inner[0], v, where) for v in value)
+    if origin is typing.Literal:
+        if value not in inner:
+            raise ValueError(f"{where} is {value!r}, expected one of {inner}")
+        return value
+    if origin is types.UnionType:
+        return None if value is None else _convert(inner[0], value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ValueError(f"{where} is {value!r}, expected {hint.__name__}")
+    return value
+
+
+def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:
+    """Lines "field: value in a -> value in b" for every field in which two nested dicts differ."""
+    lines = []
+    for name in sorted(set(a) | set(b)):
+        left, right, path = a.get(name), b.get(name), f"{where}{name}"
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            lines += difference(left, right, f"{path}.")
+        elif left != right:
+            lines.append(f"{path}: {left!r} -> {right!r}")
+    return lines

@@ -1,0 +1,141 @@
+"""The building blocks of NCSN++ (Song et al. 2021, appendix H), on [batch, frequency, frame, channel]."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SQRT_HALF = float(np.sqrt(0.5))
+
+
+def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
+    """Uniform fan-average initialiser; scale 0 means almost zero, so that a block starts as identity."""
+    return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
+
+
+def conv(features: int, size: int, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Conv:
+    """A size × size convolution that keeps the resolution."""
+    return nn.Conv(
+        features, (size, size), padding="SAME", kernel_init=scaled_init(scale), dtype=dtype, name=name
+    )
+
+
+class GroupNorm(nn.Module):
+    """GroupNorm of min(channels // 4, 32) groups; its statistics are float32 whatever the compute type.
+
+    Sums are taken per channel, along contiguous memory, and only then over a group's channels: on a CPU four
+    times as fast as reducing groups at once.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, channels = x.shape[0], x.shape[-1]
+        groups = min(channels // 4, 32)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        x32 = x.astype(jnp.float32)
+        moments = jnp.stack([x32.mean((1, 2)), jnp.square(x32).mean((1, 2))])
+        mean, square = moments.reshape(2, batch, groups, -1).mean(-1, keepdims=True)
+        inverse = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0.0) + 1e-6)
+        gain = inverse * scale.reshape(groups, -1)
+        offset = bias.reshape(groups, -1) - mean * gain
+        gain, offset = (v.reshape(batch, 1, 1, channels) for v in (gain, offset))
+        return (x32 * gain + offset).astype(x.dtype)
+
+
+def _neighbours(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """(x[i − 1], x[i + 1]) along `axis`, zeros outside."""
+    pad = [(0, 0)] * x.ndim
+    length = x.shape[axis]
+    before = jax.lax.slice_in_dim(jnp.pad(x, [*pad[:axis], (1, 0), *pad[axis + 1 :]]), 0, length, axis=axis)
+    after = jax.lax.slice_in_dim(
+        jnp.pad(x, [*pad[:axis], (0, 1), *pad[axis + 1 :]]), 1, length + 1, axis=axis
+    )
+    return before, after
+
+
+def upsample(x: jax.Array) -> jax.Array:
+    """Double both resolutions with the FIR filter (1, 3, 3, 1): [B, F, T, C] -> [B, 2F, 2T, C]."""
+    for axis in (1, 2):
+        before, after = _neighbours(x, axis)
+        pair = jnp.stack([before + 3 * x, 3 * x + after], axis=axis + 1) / 4
+        x = pair.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+    return x
+
+
+def downsample(x: jax.Array) -> jax.Array:
+    """Halve both resolutions with the FIR filter (1, 3, 3, 1): [B, 2F, 2T, C] -> [B, F, T, C]."""
+    for axis in (1, 2):
+        pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+        even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
+        x = (_neighbours(odd, axis)[0] + 3 * even + 3 * odd + _neighbours(even, axis)[1]) / 8
+    return x
+
+
+class TimeEmbedding(nn.Module):
+    """log t -> random Fourier features (fixed) -> two dense layers; float32 [B] -> [B, 4 · channels]."""
+
+    channels: int
+    scale: float = 16.0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, t: jax.Array) -> jax.Array:
+        frequencies = self.param("frequencies", nn.initializers.normal(self.scale), (self.channels,))
+        phase = 2 * jnp.pi * jnp.log(t)[:, None] * jax.lax.stop_gradient(frequencies)
+        h = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+        h = nn.Dense(4 * self.channels, kernel_init=scaled_init(), dtype=self.dtype, name="dense_0")(h)
+        return nn.Dense(4 * self.channels, kernel_init=scaled_init(), dtype=self.dtype, name="dense_1")(
+            nn.silu(h)
+        )
+
+
+class ResidualBlock(nn.Module):
+    """BigGAN residual block, conditioned on the time embedding, that can resample on its way.
+
+    Attributes:
+      features: channels of the result.
+      resample: `upsample`, `downsample`, or None to keep the resolution.
+    """
+
+    features: int
+    resample: Any = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        h = nn.silu(GroupNorm(name="norm_0")(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = conv(self.features, 3, dtype=self.dtype, name="conv_0")(h)
+        shift = nn.Dense(self.features, kernel_init=scaled_init(), dtype=self.dtype, name="dense")(
+            nn.silu(embedding)
+        )
+        h = nn.silu(GroupNorm(name="norm_1")(h + shift[:, None, None, :]))
+        h = conv(self.features, 3, scale=0.0, dtype=self.dtype, name="conv_1")(h)
+        if channels != self.features or self.resample is not None:
+            x = conv(self.features, 1, dtype=self.dtype, name="shortcut")(x)
+        return (x + h) * SQRT_HALF
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention over all frequency × frame positions."""
+
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        h = GroupNorm(name="norm")(x)
+        query, key, value = (
+            nn.Dense(channels, kernel_init=scaled_init(0.1), dtype=self.dtype, name=name)(h).reshape(
+                batch, height * width, 1, channels
+            )
+            for name in ("query", "key", "value")
+        )
+        h = jax.nn.dot_product_attention(query, key, value).reshape(batch, height, width, channels)
+        h = nn.Dense(channels, kernel_init=scaled_init(0.0), dtype=self.dtype, name="out")(h)
+        return (x + h) * SQRT_HALF

@@ -1,0 +1,118 @@
+"""NCSN++ as the SGMSE+ family uses it (Song et al. 2021; arXiv 2208.05830, 2409.10753), in Flax linen."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rosecd_jax.models.layers import (
+    AttentionBlock,
+    GroupNorm,
+    ResidualBlock,
+    TimeEmbedding,
+    conv,
+    downsample,
+    upsample,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class NCSNppConfig:
+    """The size of an NCSN++; the defaults are the published `ncsnpp_v2` of 65.6 M parameters.
+
+    Attributes:
+      channels: of the first level.
+      multipliers: of `channels`, one a level; each further level halves the resolution.
+      blocks: residual blocks a level on the way down (one more on the way up).
+      bins: height of the input's frequency axis.
+      attention_heights: a level whose frequency axis is this high has attention; so has the bottleneck.
+      fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
+      dtype: of the computation; parameters and GroupNorm statistics are float32.
+    """
+
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 2, 2, 2)
+    blocks: int = 2
+    bins: int = 256
+    attention_heights: tuple[int, ...] = (16,)
+    fourier_scale: float = 16.0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.channels % 4:
+            raise ValueError(f"network.channels is {self.channels}, GroupNorm needs a multiple of 4")
+        if self.bins % self.stride:
+            raise ValueError(
+                f"network.bins is {self.bins}: {len(self.multipliers)} levels need multiples of {self.stride}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Frequency and frame counts of an input must be multiples of this."""
+        return 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Frequency bins at each level."""
+        return tuple(self.bins >> level for level in range(len(self.multipliers)))
+
+
+class NCSNpp(nn.Module):
+    """A U-Net with an input pyramid, an output pyramid and attention.
+
+    Call: x [B, F, T, 4] (real and imaginary parts of x_t and y), t float32 [B] -> [B, F, T, 2].
+    F must be `config.bins`, T a multiple of `config.stride`.
+    """
+
+    config: NCSNppConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        cfg = self.config
+        dtype = jnp.dtype(cfg.dtype)
+        widths = [cfg.channels * multiplier for multiplier in cfg.multipliers]
+        levels = range(len(widths))
+        attends = [height in cfg.attention_heights for height in cfg.heights]
+        pyramid_channels = x.shape[-1]
+
+        x = x.astype(dtype)
+        embedding = TimeEmbedding(cfg.channels, cfg.fourier_scale, dtype, name="time")(t)
+
+        h = conv(cfg.channels, 3, dtype=dtype, name="input")(x)
+        skips = [h]
+        for level in levels:
+            for block in range(cfg.blocks):
+                h = ResidualBlock(widths[level], dtype=dtype, name=f"down_{level}_block_{block}")(
+                    h, embedding
+                )
+                if attends[level]:
+                    h = AttentionBlock(dtype, name=f"down_{level}_attention_{block}")(h)
+                skips.append(h)
+            if level != levels[-1]:
+                h = ResidualBlock(widths[level], downsample, dtype, name=f"down_{level}_resample")(
+                    h, embedding
+                )
+                x = downsample(x)
+                h = h + conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
+                skips.append(h)
+
+        h = ResidualBlock(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
+        h = AttentionBlock(dtype, name="middle_attention")(h)
+        h = ResidualBlock(widths[-1], dtype=dtype, name="middle_block_1")(h, embedding)
+
+        output = None
+        for level in reversed(levels):
+            for block in range(cfg.blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = ResidualBlock(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")(h, embedding)
+            if attends[level]:
+                h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
+            layer = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
+            layer = conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(layer)
+            output = layer if output is None else upsample(output) + layer
+            if level != 0:
+                h = ResidualBlock(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
+
+        uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+        return nn.Conv(2, (1, 1), kernel_init=uniform, dtype=jnp.float32, name="output")(output)

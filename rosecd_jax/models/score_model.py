@@ -1,0 +1,110 @@
+"""ScoreModel: a config and the pure functions that bind front end, SDE, preconditioning and network."""
+
+import dataclasses
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.diffusion import preconditioning as scaling
+from rosecd_jax.diffusion.preconditioning import Preconditioning
+from rosecd_jax.diffusion.sde import OUVE, per_item
+from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
+
+Params = Any
+"""The network's parameters: a nested dict of arrays, as Flax makes it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to rebuild a model; stored in every checkpoint.
+
+    Attributes:
+      role: a "teacher" enhances with the predictor-corrector, a "student" with one network call.
+      front_end: between waves and compressed spectrograms.
+      sde: the forward process.
+      preconditioning: of the network's input and output.
+      network: its size.
+    """
+
+    role: Literal["teacher", "student"] = "teacher"
+    front_end: FrontEnd = FrontEnd()
+    sde: OUVE = OUVE()
+    preconditioning: Preconditioning = Preconditioning()
+    network: NCSNppConfig = NCSNppConfig()
+
+    def __post_init__(self) -> None:
+        if self.role not in ("teacher", "student"):
+            raise ValueError(f"model.role is {self.role!r}, expected 'teacher' or 'student'")
+        if self.network.bins != self.front_end.bins:
+            raise ValueError(
+                f"the network takes {self.network.bins} bins, the front end makes {self.front_end.bins}: "
+                "set model.network.bins and model.front_end.n_fft to agree"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreModel:
+    """Pure functions of (params, x_t, y, t). Hashable, so it can be a static argument of jit."""
+
+    config: ModelConfig = ModelConfig()
+
+    @property
+    def sde(self) -> OUVE:
+        return self.config.sde
+
+    @property
+    def front_end(self) -> FrontEnd:
+        return self.config.front_end
+
+    @functools.cached_property
+    def network(self) -> NCSNpp:
+        return NCSNpp(self.config.network)
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh parameters; the same key gives the same parameters."""
+        size = self.config.network
+        x = jnp.zeros((1, size.bins, size.stride, 4))
+        return jax.jit(self.network.init)(key, x, jnp.ones(1))["params"]
+
+    def raw(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """The bare network F, nothing scaled. Shapes as `denoise`.
+
+        Raises:
+          ValueError: if the bins are not the network's, or the frames no multiple of its stride.
+        """
+        size = self.config.network
+        bins, frames = x_t.shape[-2:]
+        if bins != size.bins or frames % size.stride:
+            raise ValueError(
+                f"spectrogram of {bins} bins and {frames} frames: the network needs {size.bins} bins and "
+                f"frames in multiples of {size.stride}; pad on the right"
+            )
+        channels = jnp.stack([x_t.real, x_t.imag, y.real, y.imag], axis=-1)
+        out = jnp.asarray(self.network.apply({"params": params}, channels, t))
+        return jax.lax.complex(out[..., 0], out[..., 1])
+
+    def denoise(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t).
+
+        Args:
+          params: of the network.
+          x_t: state at time t, complex64 [B, F, T].
+          y: noisy speech, complex64 [B, F, T].
+          t: float32 [B].
+
+        Returns:
+          The estimate of the clean speech (a teacher: of the mean μ_t), complex64 [B, F, T].
+        """
+        sigma = per_item(self.sde.std(t), x_t)
+        c_in, c_out, c_skip = (
+            f(self.config.preconditioning, sigma) for f in (scaling.c_in, scaling.c_out, scaling.c_skip)
+        )
+        return c_skip * x_t + c_out * self.raw(params, c_in * x_t, c_in * y, t)
+
+    def score(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """(D − x_t) / σ_t². Shapes as `denoise`."""
+        denoised = self.denoise(params, x_t, y, t)
+        return scaling.score_from_denoised(denoised, x_t, per_item(self.sde.std(t), x_t))

@@ -1,0 +1,239 @@
+"""rosecd_jax.audio.io: real files in, real files out."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rosecd_jax.audio import io
+
+
+def noise(*shape: int, peak: float = 0.9) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-peak, peak, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "tolerance"),
+    [
+        ("a.wav", None, 2**-16),
+        ("a.flac", None, 2**-16),
+        ("a.wav", "PCM_U8", 2**-8),
+        ("a.wav", "PCM_24", 2**-24),
+        ("a.flac", "PCM_24", 2**-24),
+        ("a.wav", "FLOAT", 0),
+        ("a.wav", "double", 0),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_round_trip_is_exact_to_half_a_quantisation_step(tmp_path, name, subtype, tolerance, channels):
+    wave = noise(channels, 1000)
+    io.write(tmp_path / name, wave, 44100, subtype)
+    audio = io.read(tmp_path / name)
+    assert audio.wave.dtype == np.float32
+    assert audio.wave.shape == wave.shape
+    assert np.abs(audio.wave - wave).max() <= tolerance
+    assert audio[1:] == (44100, (subtype or "PCM_16").upper(), Path(name).suffix[1:].upper())
+
+
+@pytest.mark.parametrize("suffix", io.FORMATS)
+def test_every_suffix_is_written_and_read(tmp_path, suffix):
+    wave = np.sin(np.arange(16000) / 20)
+    io.write(tmp_path / f"a{suffix.upper()}", wave, 16000)
+    audio = io.read(tmp_path / f"a{suffix.upper()}")
+    assert (audio.format, audio.sample_rate) == (io.FORMATS[suffix], 16000)
+    assert audio.wave.shape[0] == 1
+    assert audio.subtype == {
+        ".opus": "OPUS",
+        ".ogg": "VORBIS",
+        ".oga": "VORBIS",
+        ".mp3": "MPEG_LAYER_III",
+    }.get(suffix, "PCM_16")
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=50))
+def test_samples_on_the_16_bit_grid_survive(tmp_path_factory, integers):
+    path = tmp_path_factory.mktemp("grid") / "a.wav"
+    wave = np.array(integers, np.float32) / 2**15
+    io.write(path, wave, 16000)
+    np.testing.assert_array_equal(io.read(path).wave[0], wave)
+
+
+def test_a_read_file_can_be_written_as_it_was(tmp_path):
+    io.write(tmp_path / "a", noise(2, 100), 8000, "PCM_24", "FLAC")  # the format stands in for a suffix
+    audio = io.read(tmp_path / "a")
+    io.write(tmp_path / "b", *audio)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_integer_subtypes_clip_and_float_does_not(tmp_path):
+    wave = np.array([-3.0, -1.0, 1.0, 3.0])
+    for subtype in ("PCM_16", "PCM_24", "PCM_32"):
+        io.write(tmp_path / "a.wav", wave, 16000, subtype)
+        np.testing.assert_allclose(io.read(tmp_path / "a.wav").wave[0], [-1, -1, 1, 1], atol=2**-15)
+    io.write(tmp_path / "a.wav", wave, 16000, "FLOAT")
+    np.testing.assert_array_equal(io.read(tmp_path / "a.wav").wave[0], wave)
+
+
+def test_write_makes_folders_and_respects_the_umask(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.wav"
+    umask = os.umask(0o027)
+    try:
+        io.write(path, noise(10), 16000)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_minutes_of_ogg_do_not_crash(tmp_path):
+    script = "import sys; from rosecd_jax.audio import io; io.write(sys.argv[1], [0.0] * 9**7, 8000)"
+    subprocess.run([sys.executable, "-c", script, tmp_path / "a.ogg"], check=True)
+    assert soundfile.info(tmp_path / "a.ogg").frames == 9**7
+
+
+def test_read_names_file_and_remedy(tmp_path):
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("not audio " * 100)
+    (tmp_path / "headerless.raw").write_bytes(bytes(100))
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan]), 16000, "FLOAT")
+    soundfile.write(tmp_path / "infinite.wav", np.array([0, np.inf]), 16000, "FLOAT")
+    soundfile.write(tmp_path / "whole.flac", noise(9000), 16000)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[:5000])
+    (tmp_path / "stream.flac").write_bytes(whole[:22] + bytes(4) + whole[26:])  # declares no length
+    for name, complaint in {
+        "missing.wav": "no such file",
+        "": "is a folder",
+        "empty.wav": "empty",
+        "text.wav": "cannot be read as audio",
+        "headerless.raw": "cannot be read as audio",
+        "cut.flac": "cannot be read as audio",
+        "stream.flac": "cannot be read as audio",
+        "silent.wav": "no samples",
+        "nan.wav": "NaN",
+        "infinite.wav": "infinite",
+    }.items():
+        with pytest.raises(io.AudioError, match=complaint) as error:
+            io.read(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wave", "sample_rate", "options", "complaint"),
+    [
+        ("a.xyz", noise(9), 16000, {}, "unknown suffix"),
+        ("a", noise(9), 16000, {}, "unknown suffix"),
+        ("a.wav", noise(9), 16000, {"format": "BANANA"}, "BANANA"),
+        ("a.flac", noise(9), 16000, {"subtype": "FLOAT"}, "FLAC and subtype FLOAT"),
+        ("a.wav", np.array([0, np.nan]), 16000, {}, "NaN"),
+        ("a.wav", np.array([0, np.inf]), 16000, {"subtype": "FLOAT"}, "infinite"),
+        ("a.wav", np.array([1, 2]), 16000, {}, "floats"),
+        ("a.wav", noise(0), 16000, {}, "shape"),
+        ("a.wav", noise(1, 2, 3), 16000, {}, "shape"),
+        ("a.wav", np.float32(1), 16000, {}, "shape"),
+        ("a.wav", noise(9), 0, {}, "0 Hz"),
+        ("a.opus", noise(9), 44100, {}, "44100 Hz"),
+        ("a.flac", noise(20, 9), 16000, {}, "20 channel"),  # FLAC holds eight
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failing_write_changes_nothing(tmp_path, name, wave, sample_rate, options, complaint, exists):
+    path = tmp_path / name
+    if exists:
+        path.write_bytes(b"precious")
+    with pytest.raises(io.AudioError, match=complaint) as error:
+        io.write(path, wave, sample_rate, **options)
+    assert str(path) in str(error.value)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"precious"] * exists
+
+
+def test_a_write_that_fails_at_the_last_moment_leaves_no_temporary_file(tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "file").touch()
+    for target in ("folder.wav", "file/a.wav"):
+        with pytest.raises(io.AudioError, match=r"cannot be written"):
+            io.write(tmp_path / target, noise(9), 16000)
+    with pytest.raises(TypeError):  # not an audio error, cleaned up all the same
+        io.write(tmp_path / "a.wav", noise(9), "16000")  # pyright: ignore[reportArgumentType]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.wav"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_a_full_disk_keeps_the_old_file(tmp_path, suffix):
+    pytest.importorskip("resource", reason="needs a POSIX system")
+    script = (  # a limit on the size of files acts as a full disk does
+        "import resource, signal, sys, numpy; from rosecd_jax.audio import io\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "wave = numpy.random.default_rng(0).standard_normal(1_000_000) / 10\n"
+        "try: io.write(sys.argv[1], wave, 16000)\n"
+        "except io.AudioError: sys.exit(7)\n"
+    )
+    path = tmp_path / f"a{suffix}"
+    io.write(path, noise(9), 16000)
+    before = path.read_bytes()
+    assert subprocess.run([sys.executable, "-c", script, path]).returncode == 7
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
+
+
+RATES = st.sampled_from([8000, 16000, 22050, 44100, 48000, 96000])
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATES, RATES, st.integers(1, 3000))
+def test_resampled_lengths(rate_in, rate_out, length):
+    wave = noise(2, length)
+    there = io.resample(wave, rate_in, rate_out)
+    assert there.dtype == np.float32
+    assert there.shape[1] == max(1, len(soxr.resample(wave[0], rate_in, rate_out, quality="VHQ")))
+    assert io.resample(there, rate_out, rate_in, samples=length).shape == wave.shape
+
+
+def test_a_sine_survives_resampling_and_the_way_back():
+    sine = np.sin(2 * np.pi * 1000 * np.arange(44100) / 44100).astype(np.float32)
+    there = io.resample(sine, 44100, 16000)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(there[500:-500], expected[500:-500], atol=1e-4)
+    back = io.resample(there, 16000, 44100, samples=44100)
+    np.testing.assert_allclose(back[2000:-2000], sine[2000:-2000], atol=1e-4)
+
+
+def test_resample_keeps_leading_axes_apart():
+    wave = noise(2, 3, 500)
+    together = io.resample(wave, 48000, 16000)
+    assert together.shape == (2, 3, 167)
+    np.testing.assert_allclose(together[1, 2], io.resample(wave[1, 2], 48000, 16000), atol=1e-6)
+
+
+def test_equal_rates_and_given_lengths():
+    wave = noise(2, 5)
+    np.testing.assert_array_equal(io.resample(wave, 16000, 16000), wave)
+    np.testing.assert_array_equal(io.resample(wave, 16000, 16000, samples=7), np.pad(wave, ((0, 0), (0, 2))))
+    np.testing.assert_array_equal(io.resample(wave, 16000, 16000, samples=3), wave[:, :3])
+
+
+def test_find(tmp_path):
+    for name in ("b.WAV", "a.flac", "deep/er/c.mp3", ".hidden.wav", ".folder/d.wav", "~e.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    assert io.find(tmp_path) == [tmp_path / name for name in ("a.flac", "b.WAV", "deep/er/c.mp3")]
+    assert io.find(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+    assert io.find(tmp_path / ".folder") == [tmp_path / ".folder" / "d.wav"]
+    for missing, complaint in {"folder.wav": "no audio files", "nowhere": "no such file or folder"}.items():
+        with pytest.raises(io.AudioError, match=complaint):
+            io.find(tmp_path / missing)
+
+
+def test_importing_is_light():
+    script = "import sys, rosecd_jax.audio.io; sys.exit('soundfile' in sys.modules or 'soxr' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
