@@ -49,12 +49,20 @@ def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
     return jnp.swapaxes(spectrum, -1, -2)
 
 
-def istft(spectrogram: jax.Array, length: int, n_fft: int = 510, hop: int = 128) -> jax.Array:
+def istft(
+    spectrogram: jax.Array,
+    length: int,
+    n_fft: int = 510,
+    hop: int = 128,
+    valid_frames: jax.Array | None = None,
+) -> jax.Array:
     """Inverse of `stft`: overlap-add divided by the overlapped squared window, cut to `length`.
 
     Args:
       spectrogram: complex64 [..., n_fft // 2 + 1, frames].
       length: samples wanted; what lies behind the last frame is zero.
+      valid_frames: int32 scalar; the frames behind it don't count, as if they had been cut off, but without
+        another shape, so that one compiled program serves many lengths. None: all count.
 
     Returns:
       float32 [..., length].
@@ -63,19 +71,23 @@ def istft(spectrogram: jax.Array, length: int, n_fft: int = 510, hop: int = 128)
     window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
     framed = jnp.fft.irfft(jnp.swapaxes(spectrogram, -1, -2), n_fft)
     framed = jnp.pad(framed, [(0, 0)] * (framed.ndim - 1) + [(0, pieces * hop - n_fft)]) * window
-    envelope = _overlap_add(np.broadcast_to(window**2, (frames, window.size)), hop, np)
-    wave = _overlap_add(framed, hop, jnp) / np.where(envelope > 1e-11, envelope, 1.0)
+    weight = np.broadcast_to(window**2, (frames, window.size))
+    if valid_frames is not None:
+        counts = (jnp.arange(frames) < valid_frames)[:, None]
+        framed, weight = framed * counts, weight * counts
+    envelope = _overlap_add(weight, hop)
+    wave = _overlap_add(framed, hop) / jnp.where(envelope > 1e-11, envelope, 1.0)
     wave = wave[..., n_fft // 2 : n_fft // 2 + length]
     return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])])
 
 
-def _overlap_add(framed, hop: int, xp):
+def _overlap_add(framed: jax.Array | np.ndarray, hop: int) -> jax.Array:
     """[..., frames, pieces · hop] -> [..., (frames + pieces - 1) · hop], summed where frames overlap."""
     *lead, frames, width = framed.shape
     pieces = width // hop
     edges = [(0, 0)] * len(lead)
     blocks = framed.reshape(*lead, frames, pieces, hop)
-    shifted = [xp.pad(blocks[..., i, :], [*edges, (i, pieces - 1 - i), (0, 0)]) for i in range(pieces)]
+    shifted = [jnp.pad(blocks[..., i, :], [*edges, (i, pieces - 1 - i), (0, 0)]) for i in range(pieces)]
     return sum(shifted[1:], start=shifted[0]).reshape(*lead, -1)
 
 
@@ -131,6 +143,9 @@ class FrontEnd:
         """float32 [..., samples] -> compressed spectrogram, complex64 [..., bins, frames]."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
 
-    def synthesise(self, compressed: jax.Array, length: int) -> jax.Array:
-        """Compressed spectrogram, complex64 [..., bins, frames] -> float32 [..., length]."""
-        return istft(expand(compressed, self.exponent, self.factor), length, self.n_fft, self.hop)
+    def synthesise(
+        self, compressed: jax.Array, length: int, valid_frames: jax.Array | None = None
+    ) -> jax.Array:
+        """Compressed spectrogram, complex64 [..., bins, frames] -> float32 [..., length]; see `istft`."""
+        spectrogram = expand(compressed, self.exponent, self.factor)
+        return istft(spectrogram, length, self.n_fft, self.hop, valid_frames)

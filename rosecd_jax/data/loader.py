@@ -34,7 +34,7 @@ class LoaderConfig:
 
 
 class PairedFiles:
-    """Random access to the pairs of a folder, as grain wants it: index -> {"clean", "noisy"} float32 [samples].
+    """Random access to a folder's pairs, as grain wants it: index -> {"clean", "noisy"}, float32 [samples].
 
     Raises:
       DataError: if the folders are missing or empty, or a file has no partner; while reading, if a pair
@@ -87,10 +87,8 @@ def random_crop(
     return {side: (wave / (peak or 1.0)).astype(np.float32) for side, wave in crops.items()}
 
 
-def training_batches(
-    config: LoaderConfig, samples: int, sample_rate: int, batch: int, seed: int
-) -> Iterator[Any]:
-    """An endless iterator of {"clean", "noisy"}: float32 [batch, samples], shuffled anew in each epoch.
+def training_batches(config: LoaderConfig, samples: int, sample_rate: int, seed: int) -> Iterator[Any]:
+    """An endless iterator of {"clean", "noisy"}: float32 [batch_size, samples], shuffled anew in each epoch.
 
     It is grain's: `get_state()` and `set_state(state)` say and set where it stands.
 
@@ -108,7 +106,7 @@ def training_batches(
         .shuffle()
         .repeat()
         .random_map(lambda pair, generator: random_crop(pair, samples, generator))
-        .batch(batch)
+        .batch(config.batch_size)
     )
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=4 * config.threads)
     return iter(dataset.to_iter_dataset(options))

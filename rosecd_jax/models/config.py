@@ -58,8 +58,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _convert(inner[0], value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ValueError(f"{where} is {value!r}, expected {hint.__name__}")
+    if type(value) is not hint:
+        raise ValueError(f"{where} is {value!r}, expected {getattr(hint, '__name__', hint)}")
     return value
 
 

@@ -1,6 +1,6 @@
 """The training loop: mesh, one jitted step, progress, curves, checkpoints, resume."""
 
-import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,7 @@ from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.state import TrainState, init_state, make_optimiser, update
 
 Metrics = dict[str, jax.Array]
+Waves = tuple[jax.Array, jax.Array]
 Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
 """(params, moving average, teacher's params, batch, key) -> (loss, its terms)."""
 
@@ -54,28 +55,36 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
 
 def make_step(
     config: TrainConfig, model: ScoreModel, loss: Loss, optimiser: optax.GradientTransformation
-) -> Callable[[TrainState, Params, Batch], tuple[TrainState, Metrics]]:
-    """One update as a pure function of (state, teacher's params, waves float32 [accumulate · batch, samples])."""
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    accumulate = config.optimiser.accumulate
+) -> Callable[[TrainState, Params, list[Waves]], tuple[TrainState, Metrics]]:
+    """One update: (state, teacher's params, `accumulate` batches of waves [B, samples]) -> (state, metrics).
 
-    def step(state: TrainState, frozen: Params, waves: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(state.key, state.step)
-        # Interleaved, so that every device keeps its own examples.
-        parts = jax.tree.map(lambda w: w.reshape(-1, accumulate, w.shape[-1]).swapaxes(0, 1), waves)
+    The batches of an update follow one another on the host: only one's activations are alive at a time, and
+    XLA's CPU backend, which has no fast gradient of a convolution inside a loop, is not given one.
+    """
+    gradient_of = jax.value_and_grad(loss, has_aux=True)
 
-        def part(total, inputs):
-            i, (clean, noisy) = inputs
-            batch = Batch(model.front_end.analyse(clean), model.front_end.analyse(noisy))
-            (_, metrics), grads = gradient(state.params, state.ema, frozen, batch, jax.random.fold_in(key, i))
-            return jax.tree.map(jnp.add, total, grads), metrics
+    @functools.partial(jax.jit, donate_argnums=0)
+    def add_gradient(total: Params, state: TrainState, frozen: Params, waves: Waves, i: jax.Array):
+        batch = Batch(*(model.front_end.analyse(wave) for wave in waves))
+        key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), i)
+        (_, metrics), gradient = gradient_of(state.params, state.ema, frozen, batch, key)
+        return jax.tree.map(jnp.add, total, gradient), metrics
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        total, metrics = jax.lax.scan(part, zeros, (jnp.arange(accumulate), parts))
-        grads = jax.tree.map(lambda g: g / accumulate, total)
-        metrics = {name: values.mean() for name, values in metrics.items()}
-        metrics["gradient_norm"] = optax.global_norm(grads)
-        return update(state, grads, optimiser, config.optimiser.ema_decay), metrics
+    @functools.partial(jax.jit, donate_argnums=0)
+    def apply(state: TrainState, total: Params, metrics: list[Metrics]) -> tuple[TrainState, Metrics]:
+        gradient = jax.tree.map(lambda g: g / len(metrics), total)
+        means = jax.tree.map(lambda *values: sum(values) / len(values), *metrics)
+        means["gradient_norm"] = optax.global_norm(gradient)
+        return update(state, gradient, optimiser, config.optimiser.ema_decay), means
+
+    zeros = jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params))
+
+    def step(state: TrainState, frozen: Params, batches: list[Waves]) -> tuple[TrainState, Metrics]:
+        total, metrics = zeros(state.params), []
+        for i, waves in enumerate(batches):
+            total, terms = add_gradient(total, state, frozen, waves, jnp.int32(i))
+            metrics.append(terms)
+        return apply(state, total, metrics)
 
     return step
 
@@ -123,9 +132,8 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
     model = ScoreModel(config.model)
     optimiser = make_optimiser(config.optimiser)
-    examples = config.data.batch_size * config.optimiser.accumulate
     samples = model.front_end.samples(config.data.frames)
-    batches: Any = training_batches(config.data, samples, model.front_end.sample_rate, examples, config.seed)
+    batches: Any = training_batches(config.data, samples, model.front_end.sample_rate, config.seed)
 
     key_init, key_run = jax.random.split(jax.random.key(config.seed))
     teacher, frozen, params = None, {}, None
@@ -134,7 +142,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         params, frozen = weights["raw"], jax.device_put(weights["ema"], replicated)
     params = model.init(key_init) if params is None else params
     state = jax.device_put(init_state(params, optimiser, key_run), replicated)
-    step = jax.jit(make_step(config, model, make_loss(config, model, teacher), optimiser), donate_argnums=0)
+    step = make_step(config, model, make_loss(config, model, teacher), optimiser)
 
     workdir.mkdir(parents=True, exist_ok=True)
     with (
@@ -148,8 +156,8 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             echo(f"resumed at step {int(state.step)} from {workdir}")
         with Progress(config, int(state.step), curves, echo) as progress:
             for number in range(int(state.step) + 1, config.steps + 1):
-                pair = next(batches)
-                waves = jax.device_put(Batch(pair["clean"], pair["noisy"]), sharded)
+                pairs = [next(batches) for _ in range(config.optimiser.accumulate)]
+                waves = jax.device_put([(pair["clean"], pair["noisy"]) for pair in pairs], sharded)
                 state, metrics = step(state, frozen, waves)
                 progress.add(number, metrics)
                 if number % config.checkpoint_every == 0 or number == config.steps:
@@ -216,10 +224,3 @@ class Progress:
         self.bar.update(self.task, rate=rate)
         terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
         self.echo(f"step {number}/{self.config.steps}  {terms}  {rate}")
-
-
-def config_for_student(teacher: TrainConfig, **changes: Any) -> TrainConfig:
-    """A teacher's run turned into the run that distils it: role and c_in of its model change."""
-    scaling = dataclasses.replace(teacher.model.preconditioning, c_in="1")
-    model = dataclasses.replace(teacher.model, role="student", preconditioning=scaling)
-    return dataclasses.replace(teacher, objective="distillation", model=model, **changes)

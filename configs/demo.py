@@ -1,0 +1,52 @@
+"""The demonstration: a small teacher and the student distilled from it, on the embedded corpus.
+
+Reproduces no published figure; it shows every part of the method working in minutes on two CPU cores.
+
+    rosecd prepare synthetic demo/corpus
+    python train.py --config=configs/demo.py:teacher --workdir=demo/teacher --config.data.path=demo/corpus
+    python train.py --config=configs/demo.py:student --workdir=demo/student --config.data.path=demo/corpus \
+        --config.teacher=demo/teacher
+
+`make demo` does this, and enhances and measures the test split with both. Against the paper's recipe the
+network is small, the learning rate high, the moving average short, and the SI-SDR term heavy: a few hundred
+updates are too few for the consistency term alone to carry the clean end of the trajectory to its noisy end.
+"""
+
+from ml_collections import ConfigDict
+
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.losses import DistillationConfig
+from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.models.config import to_dict
+from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+
+NETWORK = NCSNppConfig(channels=8, multipliers=(1, 2, 2, 4, 4), blocks=1)
+
+
+def get_config(stage: str = "teacher") -> ConfigDict:
+    """The run of a stage, "teacher" or "student"."""
+    teacher = TrainConfig(
+        objective="score",
+        model=ModelConfig(role="teacher", network=NETWORK),
+        data=LoaderConfig(frames=64, batch_size=8),
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_steps=20, gradient_clip=1e5, ema_decay=0.98),
+        steps=300,
+        log_every=20,
+        checkpoint_every=1000,
+    )
+    if stage == "teacher":
+        return ConfigDict(to_dict(teacher))
+    if stage != "student":
+        raise ValueError(f"configs/demo.py:{stage}: the stages are teacher and student")
+    student = TrainConfig(
+        objective="distillation",
+        teacher="demo/teacher",
+        model=ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"), network=NETWORK),
+        distillation=DistillationConfig(pesq_weight=5e-4, si_sdr_weight=1e-3),
+        data=teacher.data,
+        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_steps=20, gradient_clip=1.0, ema_decay=0.98),
+        steps=200,
+        log_every=20,
+        checkpoint_every=1000,
+    )
+    return ConfigDict(to_dict(student))

@@ -1,0 +1,258 @@
+"""Enhancer: a loaded model applied to arrays, files and folders."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.audio import io
+from rosecd_jax.diffusion import samplers
+from rosecd_jax.diffusion.noise import noise_source
+from rosecd_jax.models.checkpoint import load_checkpoint
+from rosecd_jax.models.score_model import Params, ScoreModel
+
+Sampler = Literal["auto", "consistency", "pc"]
+FRAMES = 64
+"""Spectrograms are padded to a multiple of this, as in the family's inference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerConfig:
+    """How a model is run.
+
+    Attributes:
+      sampler: "consistency", "pc" (predictor-corrector), or "auto": the one that the model's role asks for.
+      steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30) for "pc".
+      snr: of the corrector, and of the noise between consistency steps.
+    """
+
+    sampler: Sampler = "auto"
+    steps: int = 0
+    snr: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.sampler not in ("auto", "consistency", "pc"):
+            raise ValueError(f"sampler {self.sampler!r}: expected auto, consistency or pc")
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}, it can't be negative")
+
+    def resolve(self, model: ScoreModel) -> "SamplerConfig":
+        """The same with "auto" and 0 replaced by what they stand for."""
+        by_role = "consistency" if model.config.role == "student" else "pc"
+        sampler = by_role if self.sampler == "auto" else self.sampler
+        default = 1 if sampler == "consistency" else model.sde.steps
+        return dataclasses.replace(self, sampler=sampler, steps=self.steps or default)
+
+
+def enhance_spectrogram(
+    model: ScoreModel, config: SamplerConfig, params: Params, y: jax.Array, keys: jax.Array
+) -> jax.Array:
+    """Run a resolved sampler; pure.
+
+    Args:
+      y: noisy compressed spectrograms, complex64 [B, F, T], T a multiple of the network's stride.
+      keys: one PRNG key per item [B]; a frame's noise depends on its item's key and its number alone.
+
+    Returns:
+      Enhanced compressed spectrograms, complex64 [B, F, T].
+    """
+    noise = noise_source(keys, y.shape[1], y.shape[2])
+    if config.sampler == "consistency":
+        denoise = functools.partial(model.denoise, params)
+        return samplers.consistency(denoise, model.sde, y, noise, config.steps, config.snr)
+    score = functools.partial(model.score, params)
+    return samplers.predictor_corrector(score, model.sde, y, noise, config.steps, config.snr)
+
+
+def enhance_padded(
+    model: ScoreModel,
+    config: SamplerConfig,
+    params: Params,
+    wave: jax.Array,
+    samples: jax.Array,
+    keys: jax.Array,
+) -> jax.Array:
+    """Enhance waves that stand at the left of a buffer; pure, and of one shape for all lengths that fit in.
+
+    Args:
+      wave: float32 [B, buffer], what lies behind `samples` is ignored.
+      samples: the true length, int32 scalar.
+      keys: [B].
+
+    Returns:
+      float32 [B, buffer]; what lies behind `samples` has no meaning.
+    """
+    front = model.front_end
+    buffer = wave.shape[-1]
+    peak = jnp.max(jnp.abs(wave), axis=-1, keepdims=True)
+    peak = jnp.where(peak > 0, peak, 1.0)
+    wave = reflect_tail(wave / peak, samples, front.n_fft // 2)
+    y = front.analyse(wave)
+    frames = front.frames(buffer)
+    valid_frames = 1 + samples // front.hop
+    y = reflect_tail(y, valid_frames, frames)[..., : frames - 1]
+    x = enhance_spectrogram(model, config, params, y, keys)
+    return front.synthesise(x, buffer, valid_frames) * peak
+
+
+def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
+    """Fill [..., length:] of an array by reflection about its last valid element, at most `most` elements.
+
+    What reflection doesn't reach (the array is too short, or `most` is passed) becomes zero.
+    """
+    position = jnp.arange(x.shape[-1])
+    mirrored = 2 * (length - 1) - position
+    filled = jnp.where(mirrored >= 0, jnp.take(x, jnp.clip(mirrored, 0), axis=-1), 0)
+    filled = jnp.where(position < length + most, filled, 0)
+    return jnp.where(position < length, x, filled)
+
+
+class Report(NamedTuple):
+    """What became of one file: `error` is empty when it was enhanced."""
+
+    source: Path
+    target: Path
+    seconds: float
+    error: str
+
+
+@dataclasses.dataclass
+class Enhancer:
+    """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
+
+    Attributes:
+      model, params: what is run.
+      sampler: how; resolved for the model.
+    """
+
+    model: ScoreModel
+    params: Params
+    sampler: SamplerConfig = SamplerConfig()
+
+    def __post_init__(self) -> None:
+        self.sampler = self.sampler.resolve(self.model)
+        self._programs: dict[int, jax.stages.Compiled] = {}
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike,
+        *,
+        weights: Literal["ema", "raw"] = "ema",
+        sampler: Sampler = "auto",
+        steps: int = 0,
+        snr: float = 0.5,
+    ) -> "Enhancer":
+        """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
+
+        Raises:
+          CheckpointError: if there is no such checkpoint.
+        """
+        model, params = load_checkpoint(path, weights)
+        return cls(model, params, SamplerConfig(sampler, steps, snr))
+
+    def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:
+        """Enhance a wave, each channel by itself.
+
+        Args:
+          wave: real [samples] or [channels, samples].
+          sample_rate: in Hz; other rates than the model's are converted there and back, so that nothing
+            above half the model's rate is left.
+          seed: of the noise that the sampler starts from; the same seed gives the same result.
+
+        Returns:
+          float32 of the wave's shape, at its rate. Silence stays silence.
+
+        Raises:
+          ValueError: if the wave is empty, not finite, or of another shape.
+        """
+        wave = np.asarray(wave, np.float32)
+        if wave.ndim not in (1, 2) or wave.size == 0:
+            raise ValueError(
+                f"a wave of shape {wave.shape}: expected [samples] or [channels, samples], not empty"
+            )
+        if not np.isfinite(wave).all():
+            raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
+        channels = np.atleast_2d(wave)
+        rate = self.model.front_end.sample_rate
+        resampled = io.resample(channels, sample_rate, rate)
+        keys = [jax.random.fold_in(jax.random.key(seed), channel) for channel in range(len(channels))]
+        # One channel at a time: a program's shape then depends on the length alone.
+        enhanced = np.stack([self._enhance(c, key) for c, key in zip(resampled, keys, strict=True)])
+        enhanced = np.where(channels.any(-1, keepdims=True), enhanced, 0)
+        return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
+
+    def _enhance(self, wave: np.ndarray, key: jax.Array) -> np.ndarray:
+        """float32 [samples] at the model's rate -> float32 [samples]."""
+        front = self.model.front_end
+        frames = padded_frames(front.frames(wave.size), self.model.config.network.stride)
+        padded = np.pad(wave, (0, frames * front.hop - wave.size))[None]
+        enhanced = self._program(frames)(self.params, padded, np.int32(wave.size), key[None])
+        return np.asarray(enhanced[0, : wave.size])
+
+    def prepare(self, samples: int, sample_rate: int) -> None:
+        """Compile what a wave of this length needs, so that the call itself is fast."""
+        front = self.model.front_end
+        resampled = round(samples * front.sample_rate / sample_rate)
+        self._program(padded_frames(front.frames(resampled), self.model.config.network.stride))
+
+    def _program(self, frames: int) -> jax.stages.Compiled:
+        """The compiled `enhance_padded` for a buffer of `frames` frames."""
+        if frames not in self._programs:
+            wave = jax.ShapeDtypeStruct((1, frames * self.model.front_end.hop), jnp.float32)
+            samples = jax.ShapeDtypeStruct((), jnp.int32)
+            keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+            run = jax.jit(functools.partial(enhance_padded, self.model, self.sampler))
+            self._programs[frames] = run.lower(self.params, wave, samples, keys).compile()
+        return self._programs[frames]
+
+    def enhance_file(self, source: str | os.PathLike, target: str | os.PathLike, *, seed: int = 0) -> float:
+        """Enhance an audio file into another of its rate, length and channels (and subtype, if it can).
+
+        Returns:
+          The length of the file in seconds.
+
+        Raises:
+          AudioError: if the source can't be read or the target not be written.
+        """
+        audio, target = io.read(source), Path(target)
+        enhanced = self(audio.wave, audio.sample_rate, seed=seed)
+        same_format = target.suffix.lower() == Path(source).suffix.lower()
+        io.write(target, enhanced, audio.sample_rate, audio.subtype if same_format else None)
+        return audio.wave.shape[-1] / audio.sample_rate
+
+    def enhance_folder(
+        self, source: str | os.PathLike, target: str | os.PathLike, *, seed: int = 0
+    ) -> Iterator[Report]:
+        """Enhance every audio file below a folder, keeping relative paths; yields a report after each.
+
+        A file that can't be read or written is reported, and the others are still enhanced.
+
+        Raises:
+          AudioError: if the source holds no audio file.
+        """
+        source, target = Path(source), Path(target)
+        for file in io.find(source):
+            goal = target / file.relative_to(source)
+            try:
+                yield Report(file, goal, self.enhance_file(file, goal, seed=seed), "")
+            except ValueError as error:
+                yield Report(file, goal, 0.0, str(error))
+
+
+def padded_frames(frames: int, stride: int) -> int:
+    """The least count of frames that holds `frames`, out of 1, 2, 3, 4, 6, 8, 12, 16, … times 64.
+
+    So a folder of files of all lengths compiles two programs per octave, and wastes a third at most.
+    """
+    unit = max(FRAMES, stride)
+    size = 1
+    while size * unit < frames:
+        size = size + 1 if size < 4 else size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size * unit
