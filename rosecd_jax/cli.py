@@ -211,10 +211,11 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
     path = Path(file.split(":")[0])
     if not path.is_file():
         raise ValueError(f"no config file {path}; configs/ holds those of the project")
+    words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", file, flag_values=values)
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
-        rest = values(["rosecd", *overrides])
+        rest = values(words)
         if rest[1:]:
             raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
         settings = values["config"].value.to_dict()  # pyright: ignore[reportOptionalMemberAccess]

@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as nested dicts of JSON values (tuples become lists)."""
+    """A config dataclass as nested dicts of values that JSON knows (it writes tuples as lists)."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+        return tuple(plain(v) for v in value) if isinstance(value, (tuple, list)) else value
 
     return plain(config)
 

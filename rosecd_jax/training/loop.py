@@ -15,7 +15,7 @@ from rosecd_jax.data.loader import training_batches
 from rosecd_jax.losses import consistency, score
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.models.checkpoint import load_checkpoint
-from rosecd_jax.models.config import difference, to_dict
+from rosecd_jax.models.config import difference, from_dict, to_dict
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.checkpoints import RunCheckpoints
 from rosecd_jax.training.config import TrainConfig
@@ -150,7 +150,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         SummaryWriter(str(workdir / "tensorboard")) as curves,
     ):
         if checkpoints.latest is not None:
-            check_resumable(checkpoints.stored_config(), config)
+            check_resumable(from_dict(TrainConfig, checkpoints.stored_config()), config)
             state, data_state = checkpoints.restore(state)
             batches.set_state(data_state)
             echo(f"resumed at step {int(state.step)} from {workdir}")
@@ -165,15 +165,14 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
     return state
 
 
-def check_resumable(stored: dict[str, Any], config: TrainConfig) -> None:
+def check_resumable(stored: TrainConfig, config: TrainConfig) -> None:
     """Raise ValueError, with the difference, if a run would go on with another config than it began with.
 
     How long it runs, how often it reports and where the data lies may change.
     """
     free = {"steps": 0, "log_every": 0, "checkpoint_every": 0, "keep": 0, "teacher": ""}
     path = {"path": "", "threads": 0}
-    old = stored | free | {"data": stored["data"] | path}
-    new = to_dict(config) | free | {"data": to_dict(config.data) | path}
+    old, new = (to_dict(c) | free | {"data": to_dict(c.data) | path} for c in (stored, config))
     if old != new:
         lines = "\n  ".join(difference(old, new))
         raise ValueError(f"the run in this directory has another config; use a new workdir:\n  {lines}")

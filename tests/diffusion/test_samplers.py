@@ -1,0 +1,165 @@
+"""rosecd_jax.diffusion.samplers: the authors' trajectories, and what every trajectory does."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.diffusion import OUVE, samplers
+from tests.helpers import STUDENT, TEACHER, quick_jit, random_spectrogram, relative_error
+
+SDE = OUVE()
+X0, Y = random_spectrogram(2, 8, 5), random_spectrogram(2, 8, 5, seed=1)
+
+
+def exact_score(x, y, t):
+    """The score of the process that started at X0: a teacher without error."""
+    t = t[:, None, None]
+    return (SDE.mean(X0, y, t) - x) / SDE.std(t) ** 2
+
+
+def shrink(x, y, t):
+    """A denoiser that is cheap and uses all that it is given."""
+    return 0.5 * x + 0.25j * y * t[:, None, None]
+
+
+SAMPLERS = {
+    "pc": (samplers.predictor_corrector, exact_score),
+    "predictor": (samplers.predictor_only, exact_score),
+    "consistency": (samplers.consistency, shrink),
+}
+every_sampler = pytest.mark.parametrize("name", SAMPLERS)
+
+
+def stepwise(name, y, z, steps):
+    sampler, function = SAMPLERS[name]
+    return sampler(function, SDE, y, lambda i: z[i], steps)
+
+
+@functools.cache
+def compiled(name, steps):
+    """(y, z) -> a whole trajectory; z [2 · steps + 1, ...] is more noise than most need."""
+    return quick_jit(lambda y, z: stepwise(name, y, z, steps))
+
+
+def noise(steps, seed=2):
+    return random_spectrogram(2 * steps + 1, *Y.shape, seed=seed, scale=np.sqrt(0.5))
+
+
+class Golden:
+    """A trajectory of the authors. Ours runs step by step in Python around a network that is compiled once
+    for all tests; another test says that a compiled trajectory is the same."""
+
+    def __init__(self, file, name):
+        # Networks are compiled for two items: the one there is, twice.
+        self.y, self.noise, self.out = (
+            np.repeat(file[key][..., 0, :, :], 2, axis=-3) for key in ("y", f"{name}/noise", f"{name}/out")
+        )
+
+    def run(self, sampler, function, sde, **options):
+        used = []
+
+        def draw(i):
+            used.append(int(i))
+            return self.noise[int(i)]
+
+        with jax.disable_jit():
+            out = sampler(function, sde, jnp.asarray(self.y), draw, **options)
+        assert used == list(range(len(self.noise))), "draws are used once each, in their order"
+        return out
+
+
+@pytest.fixture(scope="module")
+def file(goldens):
+    return goldens("samplers")
+
+
+@pytest.fixture(scope="module")
+def teacher_score(teacher_program, networks):
+    return lambda x, y, t: teacher_program(networks["teacher"], x, y, t)[1]
+
+
+@pytest.fixture(scope="module")
+def student_denoise(student_program, networks):
+    return lambda x, y, t: student_program(networks["student"], x, y, t)[0]
+
+
+def test_predictor_corrector_agrees_with_the_authors(file, teacher_score):
+    golden = Golden(file, "pc_ald")
+    out = golden.run(samplers.predictor_corrector, teacher_score, TEACHER.sde, steps=4)
+    assert relative_error(out, golden.out) < 1e-4
+
+
+def test_predictor_only_agrees_with_the_authors(file, teacher_score):
+    golden = Golden(file, "predictor_only")
+    out = golden.run(samplers.predictor_only, teacher_score, TEACHER.sde, steps=4)
+    assert relative_error(out, golden.out) < 1e-4
+
+
+def test_one_step_agrees_with_the_authors_and_so_does_its_wave(file, student_denoise):
+    golden = Golden(file, "onestep")
+    out = golden.run(samplers.consistency, student_denoise, STUDENT.sde)
+    assert relative_error(out, golden.out) < 1e-4
+    assert relative_error(STUDENT.front_end.synthesise(out[:1], 8064), file["onestep/wav"]) < 1e-4
+
+
+def test_three_consistency_steps_agree_with_the_authors(file, student_denoise):
+    golden = Golden(file, "multistep3")
+    out = golden.run(samplers.consistency, student_denoise, STUDENT.sde, steps=3)
+    assert relative_error(out, golden.out) < 1e-4
+
+
+@every_sampler
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_compiled_trajectory_is_the_same_as_one_step_by_step(name, steps):
+    with jax.disable_jit():
+        expected = stepwise(name, jnp.asarray(Y), noise(steps), steps)
+    assert relative_error(compiled(name, steps)(Y, noise(steps)), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "calls"),
+    [("pc", 30, 60), ("predictor", 30, 30), ("consistency", 1, 1), ("consistency", 5, 5)],
+)
+def test_how_often_and_when_a_trajectory_calls_the_network(name, steps, calls):
+    times = []
+    sampler, function = SAMPLERS[name]
+
+    def counted(x, y, t):
+        jax.debug.callback(lambda t: times.append(float(t[0])), t)
+        return function(x, y, t)
+
+    z = noise(steps)
+    jax.block_until_ready(
+        quick_jit(lambda y: sampler(counted, SDE, y, lambda i: jnp.asarray(z)[i], steps))(Y)
+    )
+    jax.effects_barrier()
+    assert len(times) == calls
+    grid = np.repeat(np.linspace(1, 0.03, steps), calls // steps)
+    np.testing.assert_allclose(sorted(times, reverse=True), grid, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pc", "predictor"])
+def test_an_exact_score_leads_back_to_clean_speech(name):
+    result = compiled(name, 200)(Y, noise(200))
+    assert np.abs(result - SDE.mean(X0, Y, jnp.float32(0.03))).max() < 0.15
+    assert np.abs(Y - X0).max() > 1
+
+
+@every_sampler
+def test_a_trajectory_is_a_function_of_its_noise(name):
+    run = compiled(name, 5)
+    first = run(Y, noise(5))
+    np.testing.assert_array_equal(run(Y, noise(5)), first)
+    assert relative_error(run(Y, noise(5, seed=3)), first) > 1e-3
+
+
+@every_sampler
+def test_items_do_not_mix(name):
+    run, other_y, other_noise = compiled(name, 5), Y.copy(), noise(5)
+    other_y[0], other_noise[:, 0] = 7, 7j
+    before, after = run(Y, noise(5)), run(other_y, other_noise)
+    np.testing.assert_array_equal(before[1], after[1])
+    assert relative_error(after[0], before[0]) > 1e-3

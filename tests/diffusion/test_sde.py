@@ -1,0 +1,93 @@
+"""rosecd_jax.diffusion.sde: the authors' numbers, and the equations that the closed forms solve."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.diffusion import OUVE
+from tests.helpers import fixture, random_spectrogram, relative_error
+
+GOLDEN = fixture("sde")
+OUVE_48K = OUVE(gamma=2.0, sigma_min=0.1, sigma_max=1.0)
+both_rates = pytest.mark.parametrize("sde", [OUVE(), OUVE_48K], ids=["16k", "48k"])
+X0, Y = random_spectrogram(2, 8, 5), random_spectrogram(2, 8, 5, seed=1)
+
+
+def test_the_time_grid_is_the_authors():
+    assert relative_error(OUVE().timesteps(), GOLDEN["t"]) < 1e-5
+
+
+def test_std_agrees_with_the_authors():
+    assert relative_error(OUVE().std(GOLDEN["t"]), GOLDEN["ouve_std"]) < 1e-5
+
+
+def test_diffusion_agrees_with_the_authors():
+    assert relative_error(OUVE().diffusion(GOLDEN["t"]), GOLDEN["ouve_diffusion"]) < 1e-5
+
+
+def test_mean_agrees_with_the_authors():
+    mean = OUVE().mean(GOLDEN["x"], GOLDEN["y"], GOLDEN["t"][7])
+    assert relative_error(mean, GOLDEN["ouve_mean_t7"]) < 1e-5
+
+
+def test_drift_agrees_with_the_authors():
+    drift = OUVE().drift(GOLDEN["x"], GOLDEN["y"], GOLDEN["t"][7])
+    assert relative_error(drift, GOLDEN["ouve_drift_t7"]) < 1e-5
+
+
+@both_rates
+@hypothesis.given(st.floats(0.03, 1))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_the_variance_solves_its_equation(sde, t):
+    """d/dt σ² = −2γ σ² + g², by a central difference."""
+    h = 0.01
+    before, variance, after = (np.float64(sde.std(np.float32(s))) ** 2 for s in (t - h, t, t + h))
+    expected = -2 * sde.gamma * variance + np.float64(sde.diffusion(np.float32(t))) ** 2
+    assert (after - before) / (2 * h) == pytest.approx(expected, rel=5e-3)
+
+
+@both_rates
+def test_the_mean_solves_its_equation(sde):
+    """d/dt μ = γ (y − μ), by a central difference."""
+    t, h = np.float32(0.4), np.float32(0.01)
+    slope = (sde.mean(X0, Y, t + h) - sde.mean(X0, Y, t - h)) / (2 * h)
+    assert relative_error(slope, sde.drift(sde.mean(X0, Y, t), Y, t)) < 1e-3
+
+
+@both_rates
+def test_the_process_begins_at_clean_speech_and_ends_at_noisy_speech(sde):
+    np.testing.assert_array_equal(sde.mean(X0, Y, jnp.float32(0)), X0)
+    np.testing.assert_allclose(sde.mean(X0, Y, jnp.float32(20)), Y, atol=1e-6)
+    assert sde.std(jnp.float32(0)) == 0
+
+
+@both_rates
+@pytest.mark.parametrize("t", [1e-7, 1e-5, 1e-3, 0.03, 0.5, 1.0])
+def test_std_keeps_its_digits_at_small_times(sde, t):
+    t = np.float32(t)
+    log_r, t64 = np.log(sde.sigma_max / sde.sigma_min), np.float64(t)
+    growth = np.exp(-2 * sde.gamma * t64) * np.expm1(2 * (log_r + sde.gamma) * t64)
+    expected = sde.sigma_min * np.sqrt(growth * log_r / (sde.gamma + log_r))
+    assert sde.std(t) == pytest.approx(expected, rel=1e-6)
+
+
+def test_each_item_has_its_own_time():
+    sde, times = OUVE(), jnp.array([0.2, 0.9])
+    alone = jnp.stack([sde.mean(x, y, t) for x, y, t in zip(X0, Y, times, strict=True)])
+    np.testing.assert_allclose(sde.mean(X0, Y, times), alone, atol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 30, 50])
+def test_time_runs_from_one_down_to_t_eps(steps):
+    times = np.asarray(OUVE(t_eps=0.05).timesteps(steps))
+    assert times.shape == (steps,)
+    assert times[0] == 1
+    assert steps == 1 or times[-1] == np.float32(0.05)
+    assert (np.diff(times) < 0).all()
+
+
+def test_a_trajectory_starts_at_noisy_speech_plus_noise():
+    sde, z = OUVE(), random_spectrogram(2, 8, 5, seed=2)
+    np.testing.assert_allclose(sde.prior(Y, z), Y + np.asarray(sde.std(jnp.float32(1))) * z, atol=1e-7)

@@ -1,0 +1,195 @@
+"""The Enhancer on every kind of signal that a user may hand it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rosecd_jax.audio import io
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.diffusion.noise import noise_source
+from rosecd_jax.inference import Enhancer, SamplerConfig
+from rosecd_jax.inference.enhancer import enhance_spectrogram, padded_frames, reflect_tail
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+
+STUDENT = ModelConfig(
+    role="student",
+    preconditioning=Preconditioning(c_in="1"),
+    network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
+)
+
+
+@pytest.fixture(scope="module")
+def student() -> Enhancer:
+    model = ScoreModel(STUDENT)
+    params = model.init(jax.random.key(0))
+    # A fresh network is almost the identity of its skips: random weights make every wire count.
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [p + 0.2 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    return Enhancer(model, jax.tree.unflatten(tree, noisy))
+
+
+def speech_like(samples: int, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    envelope = np.abs(np.sin(np.arange(samples) / 2000)) + 0.05
+    return (0.1 * envelope * generator.standard_normal(samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 96_000])
+def test_any_rate_keeps_length_and_type(student, rate):
+    wave = speech_like(rate // 2 + 7)
+    enhanced = student(wave, rate)
+    assert enhanced.shape == wave.shape
+    assert enhanced.dtype == np.float32
+    assert np.isfinite(enhanced).all()
+    assert np.abs(enhanced).max() > 0
+
+
+def test_channels_are_enhanced_each_by_itself(student):
+    waves = np.stack([speech_like(5000, seed) for seed in range(6)])
+    enhanced = student(waves, 16_000)
+    assert enhanced.shape == (6, 5000)
+    changed = waves.copy()
+    changed[3] *= -0.5
+    again = student(changed, 16_000)
+    others = [0, 1, 2, 4, 5]
+    np.testing.assert_array_equal(again[others], enhanced[others])
+    assert np.abs(again[3] - enhanced[3]).max() > 0
+
+
+def test_silence_stays_silence(student):
+    np.testing.assert_array_equal(student(np.zeros(4000), 16_000), np.zeros(4000, np.float32))
+
+
+def test_a_silent_channel_does_not_silence_the_others(student):
+    enhanced = student(np.stack([np.zeros(4000), speech_like(4000)]), 16_000)
+    assert not enhanced[0].any()
+    assert enhanced[1].any()
+
+
+@pytest.mark.parametrize("samples", [1, 2, 127, 128, 255, 256, 8191, 8192, 8193])
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_the_shortest_waves_work(student, samples, rate):
+    enhanced = student(speech_like(samples), rate)
+    assert enhanced.shape == (samples,)
+    assert np.isfinite(enhanced).all()
+
+
+@pytest.mark.parametrize(
+    ("wave", "words"),
+    [
+        (np.zeros(0), "not empty"),
+        (np.zeros((2, 0)), "not empty"),
+        (np.zeros((1, 2, 3)), r"\[channels, samples\]"),
+        (np.float32(1.0), r"\[samples\]"),
+        (np.array([0.0, np.nan]), "NaN"),
+        (np.array([0.0, np.inf]), "infinite"),
+    ],
+)
+def test_a_wave_that_makes_no_sense_is_refused(student, wave, words):
+    with pytest.raises(ValueError, match=words):
+        student(wave, 16_000)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_does_not(student):
+    wave = speech_like(6000)
+    np.testing.assert_array_equal(student(wave, 16_000, seed=3), student(wave, 16_000, seed=3))
+    assert np.abs(student(wave, 16_000, seed=3) - student(wave, 16_000, seed=4)).max() > 1e-4
+
+
+def test_loudness_is_carried_through(student):
+    wave = speech_like(6000)
+    quiet = student(wave / 64, 16_000)  # a power of two: exact
+    np.testing.assert_allclose(64 * quiet, student(wave, 16_000), atol=1e-6)
+
+
+def test_equals_the_inference_of_the_papers_step_by_step(student):
+    """Normalise, STFT, compress, pad by reflection, sample, cut, expand, inverse STFT, multiply back."""
+    wave = speech_like(9_000)
+    front, model = student.model.front_end, student.model
+    peak = np.abs(wave).max()
+    y = front.analyse(jnp.asarray(wave / peak))[None]
+    frames = y.shape[-1]
+    y = jnp.pad(y, [(0, 0), (0, 0), (0, -frames % 64)], mode="reflect")
+    keys = jax.random.fold_in(jax.random.key(0), 0)[None]
+    noise = noise_source(keys, 256, y.shape[-1])
+    x_T = y + model.sde.std(jnp.float32(1.0)) * noise(0)
+    x = model.denoise(student.params, x_T, y, jnp.ones(1))[..., :frames]
+    expected = peak * front.synthesise(x, wave.size)[0]
+    np.testing.assert_allclose(student(wave, 16_000), expected, atol=2e-5 * peak)
+
+
+def test_one_program_serves_all_lengths_of_a_bucket(student):
+    enhancer = dataclasses.replace(student)
+    for samples in (3000, 5000, 8000):
+        enhancer(speech_like(samples), 16_000)
+    assert len(enhancer._programs) == 1
+
+
+@given(st.integers(1, 40_000))
+def test_padding_holds_the_frames_and_wastes_a_third_at_most(frames):
+    padded = padded_frames(frames, 16)
+    assert padded >= frames
+    assert padded % 64 == 0
+    assert padded - frames < max(64, padded / 3 + 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 12), st.integers(0, 20))
+def test_reflect_tail_is_numpys_reflection_then_zeros(length, most):
+    x = np.arange(1.0, 13.0, dtype=np.float32)
+    reach = min(most, length - 1, 12 - length)
+    expected = np.zeros(12, np.float32)
+    expected[: length + reach] = np.pad(x[:length], (0, reach), mode="reflect")
+    np.testing.assert_array_equal(reflect_tail(jnp.asarray(x), jnp.int32(length), most), expected)
+
+
+def test_roles_choose_their_samplers():
+    teacher = ScoreModel(dataclasses.replace(STUDENT, role="teacher", preconditioning=Preconditioning()))
+    assert SamplerConfig().resolve(teacher) == SamplerConfig("pc", 30)
+    assert SamplerConfig().resolve(ScoreModel(STUDENT)) == SamplerConfig("consistency", 1)
+    assert SamplerConfig("pc", 5).resolve(ScoreModel(STUDENT)) == SamplerConfig("pc", 5)
+    with pytest.raises(ValueError, match="sampler"):
+        SamplerConfig("euler")  # type: ignore[arg-type]
+
+
+def test_every_sampler_runs(student):
+    y = student.model.front_end.analyse(jnp.asarray(speech_like(63 * 128)))[None]
+    keys = jax.random.split(jax.random.key(0), 1)
+    for config in (SamplerConfig("consistency", 3), SamplerConfig("pc", 2)):
+        x = enhance_spectrogram(student.model, config, student.params, y, keys)
+        assert x.shape == y.shape
+        assert np.isfinite(np.asarray(x)).all()
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16")])
+def test_a_file_keeps_rate_length_channels_and_subtype(student, tmp_path, suffix, subtype):
+    source, target = tmp_path / f"in.{suffix}", tmp_path / "deep" / f"out.{suffix}"
+    io.write(source, np.stack([speech_like(4001), speech_like(4001, 1)]), 22_050, subtype=subtype)
+    student.enhance_file(source, target)
+    audio = io.read(target)
+    assert audio.wave.shape == (2, 4001)
+    assert (audio.sample_rate, audio.subtype) == (22_050, subtype)
+
+
+def test_a_folder_is_enhanced_but_for_the_files_that_cannot_be_read(student, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    io.write(source / "a.wav", speech_like(3000), 16_000)
+    io.write(source / "deep" / "b.flac", speech_like(3000), 16_000)
+    (source / "broken.wav").write_bytes(b"RIFF, but nothing more")
+    (source / "empty.wav").touch()
+    (source / "notes.txt").write_text("not audio")
+    reports = list(student.enhance_folder(source, target))
+    errors = {report.source.name: report.error for report in reports}
+    assert sorted(errors) == ["a.wav", "b.flac", "broken.wav", "empty.wav"]
+    assert not errors["a.wav"]
+    assert not errors["b.flac"]
+    assert "broken.wav" in errors["broken.wav"]
+    assert "empty" in errors["empty.wav"]
+    written = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
+    assert written == ["a.wav", "deep/b.flac"]

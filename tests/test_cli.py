@@ -1,0 +1,177 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax import save_checkpoint
+from rosecd_jax.audio import io
+from rosecd_jax.cli import read_config, unique_name
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+
+ROOT = Path(__file__).parents[1]
+
+
+def rosecd(*arguments: object, program: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command, or one of the repository's scripts."""
+    command = [ROOT / program] if program else ["-m", "rosecd_jax.cli"]
+    words = [sys.executable, *map(str, command), *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    model = ScoreModel(
+        ModelConfig(
+            role="student",
+            preconditioning=Preconditioning(c_in="1"),
+            network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
+        )
+    )
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", model, model.init(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    for name in ("a.wav", "b.wav"):
+        clean = 0.1 * np.sin(np.arange(16_000) / 9) * (generator.random(16_000) > 0.3)
+        io.write(folder / "clean" / name, clean, 16_000)
+        io.write(folder / "noisy" / name, clean + 0.02 * generator.standard_normal(16_000), 16_000)
+    return folder
+
+
+def test_help_names_every_command():
+    words = rosecd("--help").stdout
+    assert all(command in words for command in ("enhance", "evaluate", "train", "prepare"))
+
+
+def test_enhance_a_file(checkpoint, data, tmp_path):
+    done = rosecd("enhance", data / "noisy" / "a.wav", tmp_path / "out.wav", "--checkpoint", checkpoint)
+    assert done.returncode == 0, done.stderr
+    assert io.read(tmp_path / "out.wav").wave.shape == (1, 16_000)
+
+
+def test_enhance_a_folder_survives_a_broken_file_and_exits_with_1(checkpoint, data, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        io.write(tmp_path / "in" / name, io.read(data / "noisy" / name).wave, 16_000)
+    (tmp_path / "in" / "broken.wav").write_bytes(b"nothing")
+    done = rosecd("enhance", tmp_path / "in", tmp_path / "out", "-c", checkpoint)
+    assert done.returncode == 1
+    assert "broken.wav" in done.stderr
+    assert "2 of 3" in done.stdout
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("missing.wav", "out.wav", "missing.wav"),
+        ("noisy", "clean/a.wav", "needs a folder"),
+        ("noisy/a.wav", "noisy/a.wav", "input itself"),
+    ],
+)
+def test_enhance_says_what_is_wrong_in_one_line(checkpoint, data, source, target, words):
+    done = rosecd("enhance", data / source, data / target, "-c", checkpoint)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_enhance_without_a_checkpoint_there(data, tmp_path):
+    done = rosecd("enhance", data / "noisy", tmp_path / "out", "-c", tmp_path / "nowhere")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_prints_a_table_and_writes_one_per_file(checkpoint, data, tmp_path):
+    done = rosecd("evaluate", data, "-c", checkpoint, "--enhanced", data / "clean", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("PESQ", "ESTOI", "SI-SDR", "SI-SIR", "SI-SAR", "noisy", "tiny", "clean"):
+        assert word in done.stdout
+    rows = (tmp_path / "tiny.csv").read_text().splitlines()
+    assert rows[0].startswith("file,seconds,computing_seconds,pesq,estoi,si_sdr")
+    assert [row.split(",")[0] for row in rows[1:]] == ["a.wav", "b.wav"]
+    assert io.read(tmp_path / "tiny" / "a.wav").subtype == "FLOAT"
+
+
+def test_evaluate_script_takes_the_data_as_an_option(checkpoint, data, tmp_path):
+    done = rosecd(
+        f"--data={data}", f"--checkpoint={checkpoint}", f"--output={tmp_path}", program="evaluate.py"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SI-SDR" in done.stdout
+
+
+def test_evaluate_reports_a_missing_partner_and_scores_the_rest(data, tmp_path):
+    for side in ("clean", "noisy"):
+        for name in ("a.wav", "b.wav"):
+            io.write(tmp_path / side / name, io.read(data / side / name).wave, 16_000)
+    (tmp_path / "noisy" / "b.wav").unlink()
+    done = rosecd("evaluate", tmp_path)
+    assert done.returncode == 1
+    assert "b.wav" in done.stderr
+    assert "noisy" in done.stdout
+
+
+def test_train_script_trains_resumes_and_can_be_enhanced_with(data, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train").symlink_to(data)
+    tiny = [
+        "--config.model.network.channels=4",
+        "--config.model.network.multipliers=(1,1)",
+        "--config.data.frames=64",
+        "--config.data.batch_size=2",
+        "--config.log_every=1",
+    ]
+    common = ["--config=configs/demo.py:teacher", f"--workdir={tmp_path}/run"]
+    common += [f"--config.data.path={tmp_path}/corpus", *tiny]
+    first = rosecd(*common, "--config.steps=2", program="train.py")
+    assert first.returncode == 0, first.stderr
+    assert "step 2/2" in first.stdout
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    second = rosecd(*common, "--config.steps=3", program="train.py")
+    assert second.returncode == 0, second.stderr
+    assert "resumed at step 2" in second.stdout
+    assert "step 3/3" in second.stdout
+    other = rosecd(*common, "--config.seed=5", program="train.py")
+    assert other.returncode == 1
+    assert "seed: 0 -> 5" in other.stderr
+    source, target = data / "noisy" / "a.wav", tmp_path / "o.wav"
+    done = rosecd("enhance", source, target, "-c", tmp_path / "run", "--steps", 2)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "words"),
+    [
+        ("configs/none.py", [], "no config file"),
+        ("configs/demo.py:nobody", [], "stages"),
+        ("configs/demo.py", ["--config.no_such_thing=1"], "no_such_thing"),
+        ("configs/demo.py", ["--config.steps=many"], "many"),
+        ("configs/demo.py", ["stray"], "stray"),
+        ("configs/demo.py", ["--config.objective=magic"], "objective"),
+        ("configs/demo.py", ["--config.data.frames=65"], "multiple"),
+    ],
+)
+def test_a_config_that_cannot_be_used_says_why(monkeypatch, file, overrides, words):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ValueError, match=words):
+        read_config(file, overrides)
+
+
+@pytest.mark.parametrize("name", ["demo.py", "rosecd_voicebank_teacher.py", "rosecd_voicebank_student.py"])
+def test_every_config_can_be_read(name):
+    assert read_config(str(ROOT / "configs" / name), []).steps > 0
+
+
+def test_paths_that_end_alike_get_longer_names():
+    paths = [Path("/x/a/student"), Path("/x/b/student"), Path("/x/teacher")]
+    assert [unique_name(path, paths) for path in paths] == ["a-student", "b-student", "teacher"]
