@@ -28,10 +28,10 @@ def get_config(stage: str = "teacher") -> ConfigDict:
     teacher = TrainConfig(
         objective="score",
         model=ModelConfig(role="teacher", network=NETWORK),
-        data=LoaderConfig(frames=64, batch_size=8),
-        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_steps=20, gradient_clip=1e5, ema_decay=0.98),
-        steps=300,
-        log_every=20,
+        data=LoaderConfig(frames=64, batch_size=2),
+        optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98),
+        steps=700,
+        log_every=50,
         checkpoint_every=1000,
     )
     if stage == "teacher":
@@ -44,9 +44,9 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         model=ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"), network=NETWORK),
         distillation=DistillationConfig(pesq_weight=5e-4, si_sdr_weight=1e-3),
         data=teacher.data,
-        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_steps=20, gradient_clip=1.0, ema_decay=0.98),
-        steps=200,
-        log_every=20,
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.98),
+        steps=600,
+        log_every=50,
         checkpoint_every=1000,
     )
     return ConfigDict(to_dict(student))

@@ -32,9 +32,9 @@ def networks(goldens):
 
 @pytest.fixture(scope="session")
 def teacher_program():
-    return compile_model(TEACHER)
+    return compile_model(TEACHER, "denoise", "score")
 
 
 @pytest.fixture(scope="session")
 def student_program():
-    return compile_model(STUDENT)
+    return compile_model(STUDENT, "denoise", "score", "raw")

@@ -78,12 +78,12 @@ def file(goldens):
 
 @pytest.fixture(scope="module")
 def teacher_score(teacher_program, networks):
-    return lambda x, y, t: teacher_program(networks["teacher"], x, y, t)[1]
+    return lambda x, y, t: teacher_program(networks["teacher"], x, y, t)["score"]
 
 
 @pytest.fixture(scope="module")
 def student_denoise(student_program, networks):
-    return lambda x, y, t: student_program(networks["student"], x, y, t)[0]
+    return lambda x, y, t: student_program(networks["student"], x, y, t)["denoise"]
 
 
 def test_predictor_corrector_agrees_with_the_authors(file, teacher_score):

@@ -1,0 +1,190 @@
+"""rosecd_jax.losses.consistency: one step of the authors' distillation, and what holds for any."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.diffusion.solvers import annealed_langevin, reverse_diffusion
+from rosecd_jax.losses import Batch, DistillationConfig, distillation_loss, neg_si_sdr, pesq_loss
+from rosecd_jax.losses.consistency import DistillationDraws, draw
+from tests.helpers import (
+    STUDENT,
+    TEACHER,
+    TINY,
+    assert_gradients_agree,
+    quick_jit,
+    random_params,
+    random_spectrogram,
+    relative_error,
+    theirs,
+)
+
+
+class Golden:
+    """The authors' step, pc2_noise of distillation.npz."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+        self.batch = Batch(arrays["x"][:, 0], arrays["y"][:, 0])
+        # Their items are solved one by one: corrector and predictor of item 0, then of item 1.
+        noise = arrays["solver_noise"][:, 0, 0]
+        self.draws = DistillationDraws(arrays["index"], arrays["z"][:, 0], noise[0::2], noise[1::2])
+        self.n = arrays["index"]
+
+    def __getitem__(self, name):
+        array = self.arrays[f"pc2_noise/{name}"]
+        return array[:, 0] if array.ndim == 4 else array
+
+
+@pytest.fixture(scope="module")
+def golden(goldens):
+    return Golden(goldens("distillation"))
+
+
+@pytest.fixture(scope="module")
+def step(golden, networks):
+    """(terms, gradients) of our loss on the authors' step."""
+
+    # Everything is an argument: constants would be folded while compiling, a network of them for minutes.
+    @quick_jit
+    def run(networks, batch, draws):
+        def loss(params):
+            return distillation_loss(
+                params,
+                batch,
+                draws,
+                model=STUDENT,
+                target_params=networks["target"],
+                teacher=TEACHER,
+                teacher_params=networks["teacher"],
+            )
+
+        return jax.grad(loss, has_aux=True)(networks["student"])
+
+    gradients, terms = run(networks, golden.batch, golden.draws)
+    return terms, gradients
+
+
+@pytest.mark.parametrize("term", ["consistency", "pesq", "si_sdr", "loss"])
+def test_the_terms_agree_with_the_authors(step, golden, term):
+    assert relative_error(step[0][term], golden[term]) < 1e-4
+
+
+def test_every_gradient_agrees_with_the_authors(step, golden):
+    assert_gradients_agree(step[1], theirs(golden.arrays, "pc2_noise/grad/"))
+
+
+def test_the_teachers_step_agrees_with_the_authors(golden, networks, teacher_program):
+    """x_{t_n} → x̂_{t_{n+1}} as the loss makes it."""
+
+    def score(*state):
+        return teacher_program(networks["teacher"], *state)["score"]
+
+    sde, (x0, y), (n, z, corrector, predictor) = TEACHER.sde, golden.batch, golden.draws
+    t, t_next = sde.timesteps()[n], sde.timesteps()[n + 1]
+    x_t = sde.mean(x0, y, t) + sde.std(t)[:, None, None] * z
+    x, _ = annealed_langevin(score, sde, x_t, y, t, 0.5, corrector)
+    x_next, _ = reverse_diffusion(score, sde, x, y, t, t_next - t, predictor)
+    assert relative_error(t_next, golden.arrays["t2"]) < 1e-5
+    assert relative_error(x_next, golden["x_t2"]) < 1e-4
+
+
+def test_the_target_agrees_with_the_authors(golden, networks, student_program):
+    t_next = STUDENT.sde.timesteps()[golden.n + 1]
+    target = student_program(networks["target"], golden["x_t2"], golden.batch.y, t_next)["denoise"]
+    assert relative_error(target, golden["target"]) < 1e-4
+
+
+# What holds for any step, on a tiny network.
+
+FRAMES = 44  # the shortest multiple of its stride that the PESQ loss takes
+BATCH = Batch(random_spectrogram(2, 256, FRAMES), random_spectrogram(2, 256, FRAMES, seed=1))
+NOISE = random_spectrogram(3, 2, 256, FRAMES, seed=2, scale=np.sqrt(0.5))
+DRAWS = DistillationDraws(np.array([3, 20]), *NOISE)
+PARAMS = {name: random_params(TINY, seed) for seed, name in enumerate(("student", "target", "teacher"))}
+
+
+def tiny_loss(params, batch, draws, **options):
+    return distillation_loss(
+        params["student"],
+        batch,
+        draws,
+        model=TINY,
+        target_params=params["target"],
+        teacher=TINY,
+        teacher_params=params["teacher"],
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """One compilation for the tests below: terms, gradients of all three networks, and more."""
+    only_consistency = DistillationConfig(consistency_weight=2.0, pesq_weight=0.0, si_sdr_weight=0.0)
+
+    @quick_jit
+    def run(params, batch, draws):
+        gradients, terms = jax.grad(tiny_loss, has_aux=True)(params, batch, draws)
+        _, without_waves = tiny_loss(params, batch, draws, config=only_consistency)
+        t = TINY.sde.timesteps()[draws.n]
+        x_t = TINY.sde.mean(*batch, t) + TINY.sde.std(t)[:, None, None] * draws.z
+        denoised = TINY.denoise(params["student"], x_t, batch.y, t)
+        return {"terms": terms, "gradients": gradients, "without waves": without_waves, "denoised": denoised}
+
+    return run(PARAMS, BATCH, DRAWS)
+
+
+def test_no_gradient_flows_through_target_and_teacher(tiny):
+    for name in ("target", "teacher"):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(tiny["gradients"][name]))
+    assert np.any(tiny["gradients"]["student"]["input"]["kernel"])
+
+
+def test_the_loss_is_the_sum_of_its_terms(tiny):
+    terms = tiny["terms"]
+    assert set(terms) == {"loss", "consistency", "pesq", "si_sdr"}
+    assert relative_error(terms["loss"], terms["consistency"] + terms["pesq"] + terms["si_sdr"]) < 1e-6
+
+
+def test_a_batch_is_the_mean_of_its_items_and_may_hold_one(tiny):
+    run = quick_jit(lambda *arguments: tiny_loss(*arguments)[1])
+    one, two = (
+        run(PARAMS, Batch(*(a[i : i + 1] for a in BATCH)), DistillationDraws(*(a[i : i + 1] for a in DRAWS)))
+        for i in range(2)
+    )
+    for name, value in tiny["terms"].items():
+        assert relative_error(value, (one[name] + two[name]) / 2) < 1e-4
+
+
+def test_terms_of_weight_zero_are_dropped_and_the_others_scale(tiny):
+    terms = tiny["without waves"]
+    assert set(terms) == {"loss", "consistency"}
+    assert terms["loss"] == terms["consistency"]
+    assert relative_error(terms["loss"], 2 * tiny["terms"]["consistency"]) < 1e-5
+
+
+def test_the_time_domain_terms_compare_waves_with_the_clean_crop(tiny):
+    samples = TINY.front_end.samples(FRAMES)
+    synthesise = jax.jit(lambda x: TINY.front_end.synthesise(x, samples))
+    estimate, clean = synthesise(tiny["denoised"]), synthesise(BATCH.x0)
+    pesq = jax.jit(pesq_loss)(clean, estimate)
+    assert relative_error(tiny["terms"]["pesq"], 5e-4 * jnp.mean(pesq)) < 1e-4
+    assert relative_error(tiny["terms"]["si_sdr"], 5e-5 * jnp.mean(neg_si_sdr(estimate, clean))) < 1e-4
+
+
+def test_draws_have_their_distributions():
+    draws = draw(jax.random.key(0), (4000, 4, 4), DistillationConfig(steps=30))
+    assert set(np.asarray(draws.n)) == set(range(29))
+    for z in draws[1:]:
+        assert z.shape == (4000, 4, 4)
+        assert np.mean(np.abs(z) ** 2) == pytest.approx(1, abs=0.02)
+    assert abs(np.mean(draws.z * np.conj(draws.corrector))) < 0.02
+    assert abs(np.mean(draws.corrector * np.conj(draws.predictor))) < 0.02
+
+
+def test_draws_are_a_function_of_their_key():
+    config = DistillationConfig()
+    first, again, other = (draw(jax.random.key(seed), (2, 4, 4), config) for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(first.z, other.z)

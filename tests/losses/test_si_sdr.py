@@ -1,0 +1,58 @@
+"""rosecd_jax.losses.si_sdr: the authors' numbers, and what the ratio does not depend on."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax.losses import neg_si_sdr
+from tests.helpers import fixture, relative_error
+
+GOLDEN = fixture("losses")
+CLEAN, ESTIMATE = GOLDEN["clean"], GOLDEN["estimate"]
+
+
+def gradient(estimate, reference):
+    return jax.grad(lambda e: neg_si_sdr(e, reference).sum())(estimate)
+
+
+def test_value_agrees_with_the_authors():
+    assert relative_error(neg_si_sdr(ESTIMATE, CLEAN), GOLDEN["neg_si_sdr"]) < 1e-4
+
+
+def test_gradient_agrees_with_the_authors():
+    assert relative_error(gradient(ESTIMATE, CLEAN), GOLDEN["neg_si_sdr_grad"]) < 1e-3
+
+
+@hypothesis.given(st.floats(-30, 30))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_noise_at_right_angles_gives_its_ratio(ratio):
+    speech, noise = np.linalg.qr(np.random.default_rng(0).normal(size=(1000, 3)) - 0.0)[0].T[:2]
+    speech, noise = (10 * (w - w.mean()) for w in (speech, noise))
+    noise -= np.dot(noise, speech) / np.dot(speech, speech) * speech
+    noise *= np.linalg.norm(speech) / np.linalg.norm(noise) * 10 ** (-ratio / 20)
+    waves = ((speech + noise)[None].astype(np.float32), speech[None].astype(np.float32))
+    assert neg_si_sdr(*waves)[0] == pytest.approx(-ratio, abs=0.01)
+
+
+@hypothesis.given(st.floats(0.1, 10), st.floats(-1, 1))
+@hypothesis.settings(deadline=None, max_examples=20)
+def test_scale_and_offset_of_the_estimate_do_not_matter(scale, offset):
+    changed = np.float32(scale) * ESTIMATE + np.float32(offset)
+    np.testing.assert_allclose(neg_si_sdr(changed, CLEAN), GOLDEN["neg_si_sdr"], atol=0.01)
+
+
+def test_the_gradient_is_at_right_angles_to_the_estimate():
+    cosine = np.sum(gradient(ESTIMATE, CLEAN) * ESTIMATE, -1) / np.linalg.norm(ESTIMATE, axis=-1)
+    assert np.abs(cosine).max() < 1e-3 * np.linalg.norm(GOLDEN["neg_si_sdr_grad"])
+
+
+@pytest.mark.parametrize(
+    ("estimate", "reference"),
+    [(0 * CLEAN, CLEAN), (CLEAN, 0 * CLEAN), (0 * CLEAN, 0 * CLEAN), (CLEAN, CLEAN)],
+    ids=["silent estimate", "silent reference", "both silent", "equal"],
+)
+def test_value_and_gradient_are_finite(estimate, reference):
+    assert np.isfinite(neg_si_sdr(estimate, reference)).all()
+    assert np.isfinite(gradient(estimate, reference)).all()

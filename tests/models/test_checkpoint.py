@@ -1,0 +1,167 @@
+"""rosecd_jax.models.checkpoint: a model on disk, and what can go wrong there."""
+
+import re
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from tests.helpers import TINY, random_params
+
+RAW, EMA = random_params(TINY, seed=1), random_params(TINY, seed=2)
+
+
+def assert_same(one, two):
+    assert jax.tree.structure(one) == jax.tree.structure(two)
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint that no test may change."""
+    return save_checkpoint(tmp_path_factory.mktemp("saved") / "model", TINY, {"raw": RAW, "ema": EMA})
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    """A checkpoint to break."""
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(("weights", "expected"), [("raw", RAW), ("ema", EMA)])
+def test_both_kinds_of_weights_come_back_bit_for_bit(saved, weights, expected):
+    model, params = load_checkpoint(saved, weights)
+    assert model == TINY
+    assert_same(params, expected)
+
+
+def test_ema_weights_are_what_one_gets(saved):
+    assert_same(load_checkpoint(saved)[1], EMA)
+
+
+def test_a_bare_tree_is_saved_as_ema(tmp_path):
+    path = save_checkpoint(tmp_path / "deep" / "model", TINY, RAW)
+    assert_same(load_checkpoint(path)[1], RAW)
+    with pytest.raises(CheckpointError, match=r"holds no 'raw' weights; it has \['ema'\]"):
+        load_checkpoint(path, "raw")
+
+
+def test_the_config_comes_back(tmp_path):
+    network = NCSNppConfig(channels=4, multipliers=(1, 2), blocks=1, attention_heights=(128,))
+    model = ScoreModel(ModelConfig(role="student", network=network))
+    assert load_checkpoint(save_checkpoint(tmp_path / "model", model, random_params(model)))[0] == model
+
+
+def test_the_last_step_of_a_run_is_taken(tmp_path):
+    for step, params in ((9, RAW), (10, EMA)):
+        save_checkpoint(tmp_path / "checkpoints" / str(step), TINY, params)
+    assert_same(load_checkpoint(tmp_path)[1], EMA)
+    assert_same(load_checkpoint(tmp_path / "checkpoints" / "9")[1], RAW)
+
+
+def test_an_existing_path_is_not_overwritten(copy):
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(copy))} exists"):
+        save_checkpoint(copy, TINY, RAW)
+    assert_same(load_checkpoint(copy)[1], EMA)
+
+
+def test_overwrite_replaces_everything(copy):
+    save_checkpoint(copy, TINY, RAW, overwrite=True)
+    assert_same(load_checkpoint(copy)[1], RAW)
+    assert not (copy / "raw").exists()
+
+
+def test_nothing_temporary_is_left(tmp_path):
+    save_checkpoint(tmp_path / "model", TINY, RAW)
+    save_checkpoint(tmp_path / "model", TINY, EMA, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failed_save_keeps_what_was_there_and_leaves_nothing_else(copy):
+    unwritable = {"weight": object()}
+    with pytest.raises(Exception):  # noqa: B017, PT011 -- whatever orbax raises
+        save_checkpoint(copy, TINY, unwritable, overwrite=True)
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+    assert_same(load_checkpoint(copy)[1], EMA)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    missing = tmp_path / "missing"
+    with pytest.raises(
+        CheckpointError, match=f"no checkpoint at {re.escape(str(missing))}: no such directory"
+    ):
+        load_checkpoint(missing)
+    with pytest.raises(
+        CheckpointError, match=f"no checkpoint at {re.escape(str(tmp_path))}: expected a model"
+    ):
+        load_checkpoint(tmp_path)
+
+
+def test_unknown_weights_are_refused(saved):
+    with pytest.raises(CheckpointError, match="weights='best'"):
+        load_checkpoint(saved, "best")
+
+
+def empty_weights(path):
+    shutil.rmtree(path / "ema")
+    (path / "ema").mkdir()
+
+
+def cut_weights(path):
+    for file in (path / "ema").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty_config(path):
+    shutil.rmtree(path / "config")
+    (path / "config").mkdir()
+
+
+def cut_config(path):
+    for file in (path / "config").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:40])
+
+
+def unknown_field(path):
+    edit_config(path, '"channels"', '"chanels"')
+
+
+def another_size(path):
+    edit_config(path, '"channels":4', '"channels":8')
+
+
+def edit_config(path, old, new):
+    files = [
+        f for f in (path / "config").rglob("*") if f.is_file() and old in f.read_text().replace(": ", ":")
+    ]
+    assert files
+    for file in files:
+        file.write_text(file.read_text().replace(": ", ":").replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "damage", [empty_weights, cut_weights, empty_config, cut_config, unknown_field, another_size]
+)
+def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, damage):
+    damage(copy)
+    with pytest.raises(CheckpointError, match=re.escape(str(copy))):
+        load_checkpoint(copy)
+
+
+def test_weights_of_another_shape_are_an_error_that_names_path_and_parameter(tmp_path):
+    wider = ScoreModel(ModelConfig(network=NCSNppConfig(channels=8, multipliers=(1, 1), blocks=1)))
+    path = save_checkpoint(tmp_path / "model", TINY, random_params(wider))
+    with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))}.*(parameter|shape)"):
+        load_checkpoint(path)
+
+
+def test_weights_of_another_structure_are_an_error_that_names_the_path(tmp_path):
+    deeper = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1, 1), blocks=1)))
+    path = save_checkpoint(tmp_path / "model", TINY, random_params(deeper))
+    with pytest.raises(CheckpointError, match=re.escape(str(path))):
+        load_checkpoint(path)

@@ -1,0 +1,88 @@
+"""rosecd_jax.models.config: frozen dataclasses <-> JSON values."""
+
+import dataclasses
+import json
+from typing import Literal
+
+import pytest
+
+from rosecd_jax.audio import FrontEnd
+from rosecd_jax.diffusion import OUVE, Preconditioning
+from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.models.config import difference, from_dict, to_dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    sizes: tuple[int, ...] = (1, 2)
+    rate: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    name: str = "a"
+    on: bool = False
+    kind: Literal["x", "y"] = "x"
+    limit: int | None = None
+    inner: Inner = Inner()
+
+
+CONFIGS = [
+    Outer(),
+    Outer("b", True, "y", 3, Inner((), 2.0)),
+    ModelConfig(),
+    ModelConfig(
+        role="student",
+        sde=OUVE(gamma=2.0, steps=50),
+        front_end=FrontEnd(n_fft=1534, hop=384),
+        preconditioning=Preconditioning(c_in="1"),
+        network=NCSNppConfig(channels=16, multipliers=(1, 2), bins=768),
+    ),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_a_config_survives_json(config):
+    assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_fields_left_out_keep_their_defaults():
+    assert from_dict(Outer, {}) == Outer()
+    assert from_dict(Outer, {"inner": {"rate": 2.0}}) == Outer(inner=Inner(rate=2.0))
+
+
+def test_a_whole_number_will_do_for_a_float():
+    rate = from_dict(Inner, {"rate": 2}).rate
+    assert rate == 2.0
+    assert isinstance(rate, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"nme": "b"}, r"config has no field 'nme'; it has name, on, kind, limit, inner"),
+        ({"inner": {"size": 1}}, r"config\.inner has no field 'size'"),
+        ({"name": 3}, r"config\.name is 3, expected str"),
+        ({"on": 1}, r"config\.on is 1, expected bool"),
+        ({"kind": "z"}, r"config\.kind is 'z', expected one of \('x', 'y'\)"),
+        ({"limit": "many"}, r"config\.limit is 'many', expected int"),
+        ({"inner": 5}, r"config\.inner is 5, expected the fields of Inner"),
+        ({"inner": {"sizes": 5}}, r"config\.inner\.sizes is 5, expected a sequence"),
+        ({"inner": {"sizes": [1, "two"]}}, r"config\.inner\.sizes is 'two', expected int"),
+        ({"inner": {"rate": "fast"}}, r"config\.inner\.rate is 'fast', expected float"),
+        ({"inner": {"rate": True}}, r"config\.inner\.rate is True, expected float"),
+    ],
+)
+def test_errors_name_the_field_and_what_it_expects(values, message):
+    with pytest.raises(ValueError, match=message):
+        from_dict(Outer, values)
+
+
+def test_difference_lists_the_fields_that_differ():
+    one, two = to_dict(Outer()), to_dict(Outer("b", inner=Inner(rate=1.0)))
+    assert difference(one, two) == ["inner.rate: 0.5 -> 1.0", "name: 'a' -> 'b'"]
+    assert difference(one, one) == []
+
+
+def test_difference_lists_fields_that_one_side_lacks():
+    assert difference({"a": 1}, {"b": {"c": 2}}) == ["a: 1 -> None", "b: None -> {'c': 2}"]

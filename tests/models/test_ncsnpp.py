@@ -1,0 +1,68 @@
+"""rosecd_jax.models.ncsnpp: the authors' network, wire by wire, and the size of the published one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.models import ModelConfig, NCSNpp, NCSNppConfig, ScoreModel
+from tests.helpers import TINY, random_params, random_spectrogram, relative_error
+
+
+def test_the_network_agrees_with_the_authors(goldens, networks, student_program):
+    golden = goldens("network")
+    raw = student_program(networks["teacher"], golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])["raw"]
+    assert relative_error(raw, golden["raw_teacher"][:, 0]) < 1e-4
+
+
+def test_the_published_network_has_65_6_million_parameters_and_533_8_gflop():
+    model = ScoreModel()
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 65_590_822
+    spectrogram = jax.ShapeDtypeStruct((1, 256, 256), jnp.complex64)
+    lowered = jax.jit(model.raw).lower(
+        params, spectrogram, spectrogram, jax.ShapeDtypeStruct((1,), jnp.float32)
+    )
+    assert lowered.cost_analysis()["flops"] == pytest.approx(533.8e9, rel=0.02)
+
+
+@pytest.mark.parametrize(("bins", "frames"), [(255, 64), (512, 64), (256, 3), (256, 65)])
+def test_spectrograms_that_do_not_fit_are_refused(bins, frames):
+    spectrogram = random_spectrogram(1, bins, frames)
+    with pytest.raises(ValueError, match=f"{bins} bins and {frames} frames: the network needs 256 bins"):
+        TINY.raw(random_params(TINY), spectrogram, spectrogram, np.ones(1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"channels": 10}, r"network\.channels is 10"), ({"bins": 200}, r"network\.bins is 200: 7 levels")],
+)
+def test_impossible_sizes_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        NCSNppConfig(**fields)
+
+
+def test_each_level_halves_the_frequency_axis():
+    config = NCSNppConfig()
+    assert config.heights == (256, 128, 64, 32, 16, 8, 4)
+    assert config.stride == 64
+
+
+@pytest.mark.parametrize("heights", [(), (128,), (256, 64)])
+def test_attention_stands_at_the_levels_asked_for_and_in_the_bottleneck(heights):
+    config = NCSNppConfig(channels=4, multipliers=(1, 1, 2), blocks=1, attention_heights=heights)
+    params = jax.eval_shape(ScoreModel(ModelConfig(network=config)).init, jax.random.key(0))
+    levels = [config.heights.index(height) for height in heights]
+    expected = {"middle_attention"} | {f"down_{i}_attention_0" for i in levels}
+    assert {name for name in params if "attention" in name} == expected | {
+        f"up_{i}_attention" for i in levels
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parameters_and_result_are_float32_whatever_it_computes_in(dtype):
+    network = NCSNpp(NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, dtype=dtype))
+    x, t = jax.ShapeDtypeStruct((2, 256, 8, 4), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+    result, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), x, t)
+    assert (result.shape, result.dtype) == ((2, 256, 8, 2), jnp.float32)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

@@ -1,0 +1,78 @@
+"""rosecd_jax.models.score_model: denoiser and score of the authors' teacher and student."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.audio import FrontEnd
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from tests.helpers import TINY, quick_jit, random_params, random_spectrogram, relative_error
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_denoiser_and_score_agree_with_the_authors(role, goldens, networks, request):
+    golden, program = goldens("network"), request.getfixturevalue(f"{role}_program")
+    result = program(networks[role], golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])
+    assert relative_error(result["denoise"], golden[f"denoised_{role}"][:, 0]) < 1e-4
+    assert relative_error(result["score"], golden[f"score_{role}"][:, 0]) < 1e-4
+
+
+X, Y, T = random_spectrogram(2, 256, 8), random_spectrogram(2, 256, 8, seed=1), np.float32([0.9, 0.1])
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return {name: quick_jit(getattr(TINY, name)) for name in ("raw", "denoise", "score")}
+
+
+def test_the_parts_fit_together(programs):
+    """D = c_skip x + c_out F(c_in x, c_in y, t), score = (D − x) / σ², from F alone."""
+    params = random_params(TINY)
+    sigma, data = np.asarray(TINY.sde.std(T))[:, None, None], 0.1
+    norm = np.sqrt(sigma**2 + data**2)
+    raw = programs["raw"](params, X / norm, Y / norm, T)
+    denoised = programs["denoise"](params, X, Y, T)
+    assert relative_error(denoised, (data / norm) ** 2 * X + sigma * data / norm * raw) < 1e-5
+    assert relative_error(programs["score"](params, X, Y, T), (denoised - X) / sigma**2) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def init():
+    return quick_jit(TINY.init)
+
+
+def test_the_same_key_gives_the_same_parameters(init):
+    first, again, other = (init(jax.random.key(seed)) for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not np.array_equal(first["input"]["kernel"], other["input"]["kernel"])
+
+
+def test_a_fresh_network_is_float32_and_answers_almost_nothing(init, programs):
+    params = init(jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    raw = programs["raw"](params, X, Y, T)
+    assert raw.dtype == jnp.complex64
+    # Its last convolutions begin at almost zero; the bias of the output does not.
+    assert np.abs(raw - raw[:, :1, :1]).max() < 1e-3
+
+
+def test_equal_configs_make_equal_models():
+    first, again = ScoreModel(ModelConfig()), ScoreModel(ModelConfig())
+    assert first == again
+    assert hash(first) == hash(again)
+    assert first != ScoreModel(ModelConfig(preconditioning=Preconditioning(c_in="1")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"role": "pupil"}, "model.role is 'pupil'"),
+        ({"network": NCSNppConfig(bins=768)}, "the network takes 768 bins, the front end makes 256"),
+        ({"front_end": FrontEnd(n_fft=1534)}, "the network takes 256 bins, the front end makes 768"),
+    ],
+)
+def test_configs_that_contradict_themselves_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**fields)

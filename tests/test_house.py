@@ -1,0 +1,119 @@
+"""The plan of the house: who may import whom, and what an import may cost."""
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "rosecd_jax"
+FLOORS = {
+    "audio": 0,
+    "diffusion": 0,
+    "metrics": 0,
+    "models": 1,
+    "data": 1,
+    "losses": 2,
+    "conversion": 2,
+    "training": 3,
+    "inference": 3,
+    "evaluation": 4,
+    "cli": 5,
+}
+# __init__.py of the package is its public face: it names what is in all rooms and imports it when asked.
+FILES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
+ONLY_IN = {
+    "soundfile": {"audio/io.py"},
+    "orbax": {"models/checkpoint.py", "training/checkpoints.py"},
+    "pickle": {"conversion/torch_file.py"},
+    "argparse": set(),
+    "typer": {"cli.py"},
+    "absl": {"cli.py"},
+    "torch": set(),
+    "tensorflow": set(),
+}
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+
+
+def imports(file: Path) -> set[str]:
+    """Full names of the modules that a file imports, anywhere in it; of a package's own, the modules."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {module_of(name) if name.startswith("rosecd_jax") else name for name in names}
+
+
+def module_of(name: str) -> str:
+    """The module that holds a name: rosecd_jax.audio.stft.FrontEnd -> rosecd_jax.audio.stft."""
+    while not file_of(name):
+        name = name.rpartition(".")[0]
+    return name
+
+
+def file_of(module: str) -> Path | None:
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@every_file
+def test_a_file_imports_from_its_own_room_and_from_lower_floors(file):
+    for module in imports(file):
+        if module.startswith("rosecd_jax"):
+            other = room(file_of(module))
+            assert other == room(file) or FLOORS[other] < FLOORS[room(file)], f"imports {module}"
+
+
+def test_there_are_no_circles():
+    graph = {file: {file_of(m) for m in imports(file) if m.startswith("rosecd_jax")} for file in FILES}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@every_file
+def test_only_the_right_files_open_audio_checkpoints_pickles_and_flags(file):
+    name = str(file.relative_to(PACKAGE))
+    for library in {module.partition(".")[0] for module in imports(file)}:
+        assert name in ONLY_IN.get(library, {name}), f"imports {library}"
+
+
+@every_file
+def test_a_file_fits_on_its_page(file):
+    assert len(file.read_text().splitlines()) <= 400
+
+
+def run_python(code: str) -> str:
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return result.stdout.strip()
+
+
+def test_importing_the_package_is_quick():
+    code = "import time; t = time.perf_counter(); import rosecd_jax; print(time.perf_counter() - t)"
+    assert min(float(run_python(code)) for _ in range(3)) < 2
+
+
+REPORT = """
+import sys
+bridge = sys.modules.get("jax._src.xla_bridge")
+print(bool(bridge and bridge._backends), "torch" in sys.modules, "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    "modules",
+    ["rosecd_jax", "rosecd_jax.audio, rosecd_jax.diffusion, rosecd_jax.losses, rosecd_jax.conversion.sgmse"],
+)
+def test_importing_starts_no_device_and_loads_neither_torch_nor_tensorflow(modules):
+    assert run_python(f"import {modules}\n{REPORT}") == "False False False"

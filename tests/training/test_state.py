@@ -1,0 +1,75 @@
+"""rosecd_jax.training.state: Adam and the moving average are the authors'."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax.training import OptimiserConfig
+from rosecd_jax.training.state import ema_decay, init_state, make_optimiser, update
+from tests.helpers import fixture, relative_error
+
+GOLDEN = fixture("optimiser")
+KEY = jax.random.key(0)
+
+
+def run(config, params, gradients):
+    """The states after each update."""
+    optimiser = make_optimiser(config)
+    state = init_state(params, optimiser, KEY)
+    step = jax.jit(lambda state, gradient: update(state, gradient, optimiser, config.ema_decay))
+    states = []
+    for gradient in gradients:
+        state = step(state, gradient)
+        states.append(state)
+    return states
+
+
+def test_five_updates_agree_with_the_authors():
+    params, config = GOLDEN["params"], OptimiserConfig(learning_rate=1e-4, ema_decay=0.999)
+    states = run(config, params[0], GOLDEN["grads"])
+    for i, state in enumerate(states):
+        assert state.step == i + 1
+        assert relative_error(state.params, params[i + 1]) < 1e-6
+        assert relative_error(state.ema, GOLDEN["ema"][i]) < 1e-6
+        # What has changed is small beside the weights: rounded at 1e-7 of them, so 2e-3 of itself.
+        assert relative_error(state.params - params[0], params[i + 1] - params[0]) < 2e-3
+        assert relative_error(state.ema - params[0], GOLDEN["ema"][i] - params[0]) < 2e-3
+
+
+@pytest.mark.parametrize("k", [1, 2, 10, 100, 5000, 8989])
+def test_the_decay_of_the_average_rises_with_the_updates(k):
+    assert ema_decay(jnp.int32(k), 0.999) == pytest.approx((1 + k) / (10 + k), rel=1e-6)
+
+
+@pytest.mark.parametrize("k", [8992, 10**5, 10**7])
+def test_the_decay_of_the_average_has_a_largest_value(k):
+    assert ema_decay(jnp.int32(k), 0.999) == np.float32(0.999)
+
+
+def test_a_run_begins_with_the_average_at_the_weights_in_another_buffer():
+    params = {"w": jnp.ones(3)}
+    state = init_state(params, make_optimiser(OptimiserConfig()), KEY)
+    assert state.step == 0
+    np.testing.assert_array_equal(state.ema["w"], params["w"])
+    assert state.ema["w"] is not state.params["w"]
+    assert state.ema["w"].unsafe_buffer_pointer() != state.params["w"].unsafe_buffer_pointer()
+
+
+def test_an_update_keeps_the_key():
+    (state,) = run(OptimiserConfig(), jnp.ones(3), [jnp.ones(3)])
+    assert state.key == KEY
+
+
+def test_warm_up_raises_the_learning_rate_from_zero():
+    config = OptimiserConfig(learning_rate=1e-2, warmup_steps=4)
+    states = run(config, jnp.zeros(1), [jnp.ones(1)] * 6)
+    sizes = -np.diff([0.0, *(float(state.params[0]) for state in states)])
+    np.testing.assert_allclose(sizes, [0, 0.0025, 0.005, 0.0075, 0.01, 0.01], rtol=1e-4, atol=1e-9)
+
+
+def test_clipping_bounds_the_gradient_before_adam_sees_it():
+    gradients = [jnp.array([3.0, 4.0]), jnp.array([0.3, 0.4])]
+    clipped = run(OptimiserConfig(gradient_clip=0.5), jnp.zeros(2), gradients)
+    expected = run(OptimiserConfig(), jnp.zeros(2), [gradients[0] / 10, gradients[1]])
+    np.testing.assert_allclose(clipped[-1].params, expected[-1].params, rtol=1e-5)
