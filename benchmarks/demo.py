@@ -1,7 +1,7 @@
 """The whole method in minutes on two CPU cores: `make demo`, or python -m benchmarks.demo DIRECTORY.
 
 Makes the embedded corpus, trains a small teacher, distils a student, enhances the test split with both, and
-prints one table. What is already there is not made again, so an interrupted demonstration goes on where it was.
+prints one table. What is there already is not made again: an interrupted demonstration goes on where it was.
 """
 
 import dataclasses

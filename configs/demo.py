@@ -29,8 +29,8 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         objective="score",
         model=ModelConfig(role="teacher", network=NETWORK),
         data=LoaderConfig(frames=64, batch_size=2),
-        optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98),
-        steps=700,
+        optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, ema_decay=0.99),
+        steps=500,
         log_every=50,
         checkpoint_every=1000,
     )
@@ -44,8 +44,8 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         model=ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"), network=NETWORK),
         distillation=DistillationConfig(pesq_weight=5e-4, si_sdr_weight=1e-3),
         data=teacher.data,
-        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.98),
-        steps=600,
+        optimiser=OptimiserConfig(learning_rate=2e-3, warmup_steps=20, ema_decay=0.99),
+        steps=450,
         log_every=50,
         checkpoint_every=1000,
     )

@@ -1,8 +1,8 @@
 """ROSE-CD's teacher on VoiceBank-DEMAND (16 kHz): the EDM-preconditioned denoiser of 65.6 M parameters.
 
-The recipe is the paper's (arXiv 2507.05688): Adam 1e-4, batch 16 accumulated twice, 256 frames, moving average
-0.999. The paper reports PESQ 2.89 on the test set with 30 predictor-corrector steps. No run of this config has
-been finished with this code yet, so that figure is the paper's, not ours.
+The recipe is the paper's (arXiv 2507.05688): Adam 1e-4, batch 16 accumulated twice, 256 frames, moving
+average 0.999. The paper reports PESQ 2.89 on the test set with 30 predictor-corrector steps. No run of this
+config has been finished with this code yet, so that figure is the paper's, not ours.
 
     python train.py --config=configs/rosecd_voicebank_teacher.py --workdir=runs/teacher \
         --config.data.path=VOICEBANK

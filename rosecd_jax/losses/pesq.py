@@ -120,7 +120,7 @@ def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
     peak = jnp.maximum(
         jnp.max(jnp.abs(reference), -1, keepdims=True), jnp.max(jnp.abs(degraded), -1, keepdims=True)
     )
-    peak = jnp.maximum(peak, _TINY)
+    peak = jnp.where(peak > 0, peak, 1.0)
     ref, deg = _prepare(reference / peak), _prepare(degraded / peak)
 
     # Equalise the reference to the mean spectrum of the degraded signal, over frames that hold speech.

@@ -65,7 +65,8 @@ def save_checkpoint(
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in path.parent.glob(f"{temporary.name}*"):  # orbax adds a suffix while it writes
+            shutil.rmtree(leftover, ignore_errors=True)
     return path
 
 
