@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,18 +92,13 @@ def load_checkpoint(
     """
     import orbax.checkpoint as ocp
 
-    path = find_model(path)
     if weights not in WEIGHTS:
         raise CheckpointError(f"weights={weights!r}: expected one of {WEIGHTS}")
-    available = [name for name in WEIGHTS if (path / name).is_dir()]
+    path, config, available, _ = open_checkpoint(path)
     if weights not in available:
-        raise CheckpointError(f"{path} holds no {weights!r} weights; it has {available}")
+        raise CheckpointError(f"{path} holds no {weights!r} weights; it has {list(available)}")
+    model = ScoreModel(config)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        try:
-            stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))
-            model = ScoreModel(from_dict(ModelConfig, stored["config"]["model"], "model"))
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise CheckpointError(f"{path}: its config can't be read ({error})") from error
         expected = jax.eval_shape(model.init, jax.random.key(0))
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), expected)
         try:
@@ -113,6 +108,42 @@ def load_checkpoint(
             raise CheckpointError(f"{path}: its {weights!r} weights can't be read ({error})") from error
     _check_shapes(path, expected, params)
     return model, jax.tree.map(jnp.asarray, params)
+
+
+class StoredModel(NamedTuple):
+    """What a checkpoint holds, its weights not yet read.
+
+    Attributes:
+      path: the directory with config and weights.
+      config: of the model.
+      weights: which of `WEIGHTS` it has.
+      step: of the training run that it belongs to, or None.
+    """
+
+    path: Path
+    config: ModelConfig
+    weights: tuple[str, ...]
+    step: int | None
+
+
+def open_checkpoint(path: str | os.PathLike) -> StoredModel:
+    """Read all of a checkpoint but its weights; `path` as for `load_checkpoint`.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, or its config can't be read.
+    """
+    import orbax.checkpoint as ocp
+
+    path = find_model(path)
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        try:
+            stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))
+            config = from_dict(ModelConfig, stored["config"]["model"], "model")
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise CheckpointError(f"{path}: its config can't be read ({error})") from error
+    available = tuple(name for name in WEIGHTS if (path / name).is_dir())
+    step = int(path.name) if path.parent.name == STEPS_FOLDER and path.name.isdigit() else None
+    return StoredModel(path, config, available, step)
 
 
 def find_model(path: str | os.PathLike) -> Path:
