@@ -5,11 +5,15 @@ Walking both in the same order pairs every tensor. PyTorch stores convolutions a
 and dense layers as [out, in]; ours are [height, width, in, out] and [in, out].
 """
 
+import functools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.models.ncsnpp import NCSNppConfig
+from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
 
 _NORM = {"weight": "scale", "bias": "bias"}
 _LAYER = {"weight": "kernel", "bias": "bias"}
@@ -83,16 +87,49 @@ def parameter_names(config: NCSNppConfig) -> dict[str, str]:
     return names
 
 
-def params_from_torch(state: Mapping[str, np.ndarray], config: NCSNppConfig) -> dict:
-    """Their state dict (numpy arrays, names without a "dnn." prefix) -> our parameter tree.
+@functools.lru_cache(maxsize=8)
+def parameter_shapes(config: NCSNppConfig) -> dict[str, tuple[int, ...]]:
+    """Their name -> the shape they store, for every parameter of a network of this size."""
+    x = jax.ShapeDtypeStruct((1, config.bins, config.stride, 4), jnp.float32)
+    t = jax.ShapeDtypeStruct((1,), jnp.float32)
+    variables = jax.eval_shape(NCSNpp(config).init, jax.random.key(0), x, t)
+    shapes = {}
+    for theirs, ours in parameter_names(config).items():
+        shape = functools.reduce(lambda node, part: node[part], ours.split("/"), variables["params"]).shape
+        shapes[theirs] = tuple(shape[axis] for axis in _their_axes(theirs, len(shape)))
+    return shapes
+
+
+def _their_axes(name: str, dimensions: int) -> tuple[int, ...]:
+    """Our axes in the order of theirs; attention's dense layers (`W`) are stored as ours."""
+    if not name.endswith("weight"):
+        return tuple(range(dimensions))
+    return {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[dimensions]
+
+
+def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
+    """Their state dict -> our parameter tree.
+
+    Args:
+      state: names without a "dnn." prefix; numpy arrays, or tensors of a file that are read one by one.
+      config: of the network.
+
+    Returns:
+      float32 numpy arrays, nested as Flax nests them.
 
     Raises:
-      ValueError: naming the parameters that are missing or unknown.
+      ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape or dtype.
     """
     names = parameter_names(config)
     missing, unknown = names.keys() - state.keys(), state.keys() - names.keys()
     if missing or unknown:
         raise ValueError(f"parameters missing: {sorted(missing)[:5]}, unknown: {sorted(unknown)[:5]}")
+    for name, shape in parameter_shapes(config).items():
+        found = state[name]
+        if tuple(found.shape) != shape:
+            raise ValueError(f"parameter {name} is {tuple(found.shape)}, the network asks for {shape}")
+        if not jnp.issubdtype(found.dtype, jnp.floating):
+            raise ValueError(f"parameter {name} holds {found.dtype}, expected floating-point numbers")
     params: dict = {}
     for theirs, ours in names.items():
         *path, leaf = ours.split("/")
@@ -100,7 +137,29 @@ def params_from_torch(state: Mapping[str, np.ndarray], config: NCSNppConfig) -> 
         for part in path:
             node = node.setdefault(part, {})
         array = np.asarray(state[theirs])
-        if theirs.endswith("weight") and array.ndim > 1:
-            array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
-        node[leaf] = np.ascontiguousarray(array, dtype=np.float32)
+        axes = np.argsort(_their_axes(theirs, array.ndim))
+        node[leaf] = np.ascontiguousarray(array.transpose(axes), dtype=np.float32)
     return params
+
+
+def params_to_torch(params: Mapping[str, Any], config: NCSNppConfig) -> dict[str, np.ndarray]:
+    """The inverse of `params_from_torch`: names without a "dnn." prefix, in the order of their network.
+
+    Raises:
+      ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    ours = {"/".join(str(getattr(part, "key", part)) for part in path): leaf for path, leaf in leaves}
+    names, shapes = parameter_names(config), parameter_shapes(config)
+    missing, unknown = set(names.values()) - ours.keys(), ours.keys() - set(names.values())
+    if missing or unknown:
+        raise ValueError(f"parameters missing: {sorted(missing)[:5]}, unknown: {sorted(unknown)[:5]}")
+    state = {}
+    for theirs, name in names.items():
+        axes = _their_axes(theirs, len(shapes[theirs]))
+        array = np.asarray(ours[name], dtype=np.float32)
+        wanted = tuple(shapes[theirs][axis] for axis in np.argsort(axes))
+        if array.shape != wanted:
+            raise ValueError(f"parameter {name} is {array.shape}, the network asks for {wanted}")
+        state[theirs] = np.ascontiguousarray(array.transpose(axes))
+    return state

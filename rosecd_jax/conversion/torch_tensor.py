@@ -118,6 +118,9 @@ class TorchTensor:
         """Number of elements."""
         return int(np.prod(self.shape, dtype=object))
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.read(), dtype, copy=copy)
+
     def read(self) -> np.ndarray:
         """The numbers, in an array of their own (not writable where elements repeat or were compressed).
 
