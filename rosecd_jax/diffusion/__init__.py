@@ -2,6 +2,6 @@
 
 from rosecd_jax.diffusion import samplers, solvers
 from rosecd_jax.diffusion.preconditioning import Preconditioning
-from rosecd_jax.diffusion.sde import OUVE
+from rosecd_jax.diffusion.sde import OUVE, SBVE
 
-__all__ = ["OUVE", "Preconditioning", "samplers", "solvers"]
+__all__ = ["OUVE", "SBVE", "Preconditioning", "samplers", "solvers"]

@@ -6,6 +6,7 @@ Times are float32, a scalar or one per item [B]; states are complex64 [B, ...]. 
 
 import dataclasses
 import math
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class OUVE:
       sigma_min, sigma_max: bounds of the noise schedule.
       t_eps: the smallest time that is ever visited.
       steps: default number of steps of a trajectory.
+      kind: tells the processes apart where a config is stored.
     """
 
     gamma: float = 1.5
@@ -35,6 +37,7 @@ class OUVE:
     sigma_max: float = 0.5
     t_eps: float = 0.03
     steps: int = 30
+    kind: Literal["ouve"] = "ouve"
 
     end_time = 1.0
 
@@ -72,3 +75,77 @@ class OUVE:
     def prior(self, y: jax.Array, z: jax.Array) -> jax.Array:
         """x_T = y + σ_1 z, where a trajectory starts."""
         return y + self.std(jnp.float32(self.end_time)) * z
+
+
+class BridgeSigmas(NamedTuple):
+    """The noise schedule of a bridge at t: σ_t from clean speech, σ̄_t to noisy speech, and σ_T in all."""
+
+    forward: jax.Array
+    backward: jax.Array
+    total: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SBVE:
+    """Schrödinger bridge with variance explosion (Jukić et al., arXiv 2407.16074, table 1 and eq. 9-11).
+
+    It ends at noisy speech itself: dx = g(t) dw, with g(t) = √c k^t, tied to x0 at t = 0 and to y at t = 1.
+
+    Attributes:
+      k, c: base and scale of the diffusion coefficient.
+      eps: keeps σ̄_t and the samplers' weights finite at the ends.
+      t_eps: the smallest time that is ever visited.
+      steps: default number of steps of a trajectory.
+      kind: tells the processes apart where a config is stored.
+    """
+
+    k: float = 2.6
+    c: float = 0.4
+    eps: float = 1e-8
+    t_eps: float = 1e-4
+    steps: int = 50
+    kind: Literal["sbve"] = "sbve"
+
+    end_time = 1.0
+
+    def sigmas(self, t: jax.Array) -> BridgeSigmas:
+        """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the time-scaling α is 1."""
+        log_k = math.log(self.k)
+        scale = self.c / (2 * log_k)
+        forward = scale * jnp.expm1(2 * log_k * t)
+        # The difference of the squares as one expm1: exact also next to t = 1, where ε is all that is left.
+        backward = scale * jnp.exp(2 * log_k * t) * jnp.expm1(2 * log_k * (self.end_time - t)) + self.eps
+        total = math.sqrt(scale * math.expm1(2 * log_k * self.end_time))
+        return BridgeSigmas(jnp.sqrt(forward), jnp.sqrt(backward), total)
+
+    def mean(self, x0: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """μ_t = (σ̄_t² x0 + σ_t² y) / σ_T²."""
+        forward, backward, total = self.sigmas(t)
+        return per_item(backward**2 / total**2, x0) * x0 + per_item(forward**2 / total**2, x0) * y
+
+    def std(self, t: jax.Array) -> jax.Array:
+        """σ̄_t σ_t / σ_T."""
+        forward, backward, total = self.sigmas(t)
+        return forward * backward / total
+
+    def drift(self, x: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """0: the unconditioned process has none."""
+        del y, t
+        return jnp.zeros_like(x)
+
+    def diffusion(self, t: jax.Array) -> jax.Array:
+        """g(t) = √c k^t."""
+        return math.sqrt(self.c) * jnp.exp(math.log(self.k) * t)
+
+    def timesteps(self, steps: int | None = None) -> jax.Array:
+        """linspace from `end_time` down to `t_eps`, float32 [steps]."""
+        return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
+
+    def prior(self, y: jax.Array, z: jax.Array) -> jax.Array:
+        """y: where a trajectory starts; z is taken for the sake of one signature."""
+        del z
+        return y
+
+
+SDE = OUVE | SBVE
+"""Either process; a config's field `kind` tells which."""

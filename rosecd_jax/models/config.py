@@ -55,12 +55,24 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} is {value!r}, expected one of {inner}")
         return value
     if origin is types.UnionType:
+        if all(dataclasses.is_dataclass(choice) for choice in inner):
+            return _convert(_alternative(inner, value, where), value, where)
         return None if value is None else _convert(inner[0], value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
         raise ValueError(f"{where} is {value!r}, expected {getattr(hint, '__name__', hint)}")
     return value
+
+
+def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Which dataclass of a union is meant: the one whose `kind` the value has, the first if it has none."""
+    kinds = {choice.kind: choice for choice in choices}
+    default = choices[0].kind
+    kind = value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
+    if kind not in kinds:
+        raise ValueError(f"{where}.kind is {kind!r}, expected one of {tuple(kinds)}")
+    return kinds[kind]
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.diffusion import preconditioning as scaling
 from rosecd_jax.diffusion.preconditioning import Preconditioning
-from rosecd_jax.diffusion.sde import OUVE, per_item
+from rosecd_jax.diffusion.sde import OUVE, SDE, per_item
 from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
 
 Params = Any
@@ -22,16 +22,17 @@ class ModelConfig:
     """All that is needed to rebuild a model; stored in every checkpoint.
 
     Attributes:
-      role: a "teacher" enhances with the predictor-corrector, a "student" with one network call.
+      role: a "teacher" enhances in many steps (predictor-corrector, or along the bridge), a "student" with
+        one network call.
       front_end: between waves and compressed spectrograms.
-      sde: the forward process.
+      sde: the forward process; where it is stored, its field `kind` says which.
       preconditioning: of the network's input and output.
       network: its size.
     """
 
     role: Literal["teacher", "student"] = "teacher"
     front_end: FrontEnd = FrontEnd()
-    sde: OUVE = OUVE()
+    sde: SDE = OUVE()
     preconditioning: Preconditioning = Preconditioning()
     network: NCSNppConfig = NCSNppConfig()
 
@@ -52,7 +53,7 @@ class ScoreModel:
     config: ModelConfig = ModelConfig()
 
     @property
-    def sde(self) -> OUVE:
+    def sde(self) -> SDE:
         return self.config.sde
 
     @property
@@ -87,7 +88,7 @@ class ScoreModel:
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t).
+        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² score of a model that gives the score.
 
         Args:
           params: of the network.
@@ -96,15 +97,23 @@ class ScoreModel:
           t: float32 [B].
 
         Returns:
-          The estimate of the clean speech (a teacher: of the mean μ_t), complex64 [B, F, T].
+          The estimate of the clean speech (an OUVE teacher: of the mean μ_t), complex64 [B, F, T].
         """
-        sigma = per_item(self.sde.std(t), x_t)
-        c_in, c_out, c_skip = (
-            f(self.config.preconditioning, sigma) for f in (scaling.c_in, scaling.c_out, scaling.c_skip)
-        )
-        return c_skip * x_t + c_out * self.raw(params, c_in * x_t, c_in * y, t)
+        output = self._preconditioned(params, x_t, y, t)
+        if self.config.preconditioning.output == "denoised":
+            return output
+        return scaling.denoised_from_score(output, x_t, per_item(self.sde.std(t), x_t))
 
     def score(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """(D − x_t) / σ_t². Shapes as `denoise`."""
-        denoised = self.denoise(params, x_t, y, t)
-        return scaling.score_from_denoised(denoised, x_t, per_item(self.sde.std(t), x_t))
+        """(D − x_t) / σ_t², of a denoiser that estimates μ_t. Shapes as `denoise`."""
+        output = self._preconditioned(params, x_t, y, t)
+        if self.config.preconditioning.output == "score":
+            return output
+        return scaling.score_from_denoised(output, x_t, per_item(self.sde.std(t), x_t))
+
+    def _preconditioned(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+        """c_skip x_t + c_out · scaling · F(c_in x_t, c_in y, t)."""
+        config, sigma = self.config.preconditioning, per_item(self.sde.std(t), x_t)
+        c_in, c_out, c_skip = (f(config, sigma) for f in (scaling.c_in, scaling.c_out, scaling.c_skip))
+        gain = c_out * scaling.network_scaling(config, sigma, per_item(t, x_t))
+        return c_skip * x_t + gain * self.raw(params, c_in * x_t, c_in * y, t)

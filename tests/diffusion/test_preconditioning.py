@@ -41,7 +41,35 @@ def test_the_score_of_a_perfect_denoiser_points_back_along_the_noise():
     assert relative_error(score, -z / sigma) < 1e-5
 
 
-@pytest.mark.parametrize(("field", "value"), [("c_in", "0"), ("c_out", "sigma"), ("c_skip", "1")])
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [("sigma", SIGMA), ("1/sigma", 1 / SIGMA), ("-1", -np.ones(50)), ("1", np.ones(50))],
+)
+def test_the_output_may_be_scaled_by_sigma(scale, expected):
+    np.testing.assert_allclose(scaling.c_out(Preconditioning(c_out=scale), SIGMA), expected, rtol=1e-6)
+
+
+def test_the_skip_connection_may_be_whole():
+    np.testing.assert_array_equal(scaling.c_skip(Preconditioning(c_skip="1"), SIGMA), 1)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [("1", 1 + 0 * SIGMA), ("1/sigma", 1 / SIGMA), ("1/t", 4.0)])
+def test_the_network_may_be_divided_by_sigma_or_time(scale, expected):
+    config = Preconditioning(network_scaling=scale)
+    gain = scaling.network_scaling(config, SIGMA, jnp.full_like(SIGMA, 0.25))
+    np.testing.assert_allclose(gain, np.broadcast_to(expected, 50), rtol=1e-6)
+
+
+def test_a_denoiser_and_its_score_are_two_views_of_one_thing():
+    denoised, x_t, sigma = random_spectrogram(2, 4, 3), random_spectrogram(2, 4, 3, seed=1), jnp.float32(0.4)
+    score = scaling.score_from_denoised(denoised, x_t, sigma)
+    np.testing.assert_allclose(scaling.denoised_from_score(score, x_t, sigma), denoised, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("c_in", "0"), ("c_out", "0"), ("c_skip", "2"), ("network_scaling", "t"), ("output", "noise")],
+)
 def test_an_unknown_scaling_is_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"preconditioning\.{field} is '{value}'"):
         Preconditioning(**{field: value})

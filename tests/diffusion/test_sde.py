@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.diffusion import OUVE
+from rosecd_jax.diffusion import OUVE, SBVE
 from tests.helpers import fixture, random_spectrogram, relative_error
 
 GOLDEN = fixture("sde")
@@ -91,3 +91,50 @@ def test_time_runs_from_one_down_to_t_eps(steps):
 def test_a_trajectory_starts_at_noisy_speech_plus_noise():
     sde, z = OUVE(), random_spectrogram(2, 8, 5, seed=2)
     np.testing.assert_allclose(sde.prior(Y, z), Y + np.asarray(sde.std(jnp.float32(1))) * z, atol=1e-7)
+
+
+# The Schrödinger bridge.
+
+BRIDGE = SBVE()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sbve_std", lambda t: BRIDGE.std(t)),
+        ("sbve_sigma_t", lambda t: BRIDGE.sigmas(t).forward),
+        ("sbve_sigma_bar", lambda t: BRIDGE.sigmas(t).backward),
+        ("sbve_sigma_T", lambda t: np.float32(BRIDGE.sigmas(t).total)),
+        ("sbve_mean_t7", lambda t: BRIDGE.mean(GOLDEN["x"], GOLDEN["y"], t[7])),
+    ],
+)
+def test_the_bridge_agrees_with_the_authors(name, value):
+    assert relative_error(value(GOLDEN["t"]), GOLDEN[name]) < 1e-5
+
+
+def test_what_is_left_of_the_bridge_at_noisy_speech_is_its_epsilon():
+    """The authors' number at t = 1, where the difference of two squares could leave rounding only."""
+    assert BRIDGE.sigmas(GOLDEN["t"][:1]).backward[0] == pytest.approx(GOLDEN["sbve_sigma_bar"][0], rel=1e-5)
+
+
+def test_the_bridge_spans_from_clean_to_noisy_speech():
+    ends = jnp.float32([0, 1])
+    np.testing.assert_allclose(BRIDGE.mean(X0, Y, ends), [X0[0], Y[1]], atol=1e-6)
+    np.testing.assert_allclose(BRIDGE.std(ends), 0, atol=2e-4)
+    assert BRIDGE.std(jnp.float32(0.5)) > 0.3
+    np.testing.assert_array_equal(BRIDGE.prior(Y, X0), Y)
+
+
+@hypothesis.given(st.floats(0.02, 0.98))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_the_bridges_variance_grows_by_its_diffusion(t):
+    """d/dt σ_t² = g² = −d/dt σ̄_t², by a central difference."""
+    h = 0.01
+    before, after = (BRIDGE.sigmas(np.float32(s)) for s in (t - h, t + h))
+    g2 = float(BRIDGE.diffusion(np.float32(t))) ** 2
+    assert float(after.forward**2 - before.forward**2) / (2 * h) == pytest.approx(g2, rel=5e-3)
+    assert float(before.backward**2 - after.backward**2) / (2 * h) == pytest.approx(g2, rel=5e-3)
+
+
+def test_the_bridge_without_its_ends_does_not_drift():
+    np.testing.assert_array_equal(BRIDGE.drift(X0, Y, jnp.float32(0.3)), 0 * X0)

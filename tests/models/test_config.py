@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from rosecd_jax.audio import FrontEnd
-from rosecd_jax.diffusion import OUVE, Preconditioning
+from rosecd_jax.diffusion import OUVE, SBVE, Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.models.config import difference, from_dict, to_dict
 
@@ -38,12 +38,38 @@ CONFIGS = [
         preconditioning=Preconditioning(c_in="1"),
         network=NCSNppConfig(channels=16, multipliers=(1, 2), bins=768),
     ),
+    ModelConfig(sde=SBVE(k=2.0, steps=10)),
 ]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_a_config_survives_json(config):
     assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_process_is_told_by_its_kind():
+    assert from_dict(ModelConfig, {"sde": {"kind": "sbve", "k": 3.0}}).sde == SBVE(k=3.0)
+    assert from_dict(ModelConfig, {"sde": SBVE()}).sde == SBVE()
+    assert to_dict(ModelConfig(sde=SBVE()))["sde"]["kind"] == "sbve"
+
+
+def test_a_config_from_before_there_were_two_processes_means_the_first():
+    stored = to_dict(ModelConfig(sde=OUVE(gamma=2.0)))
+    del stored["sde"]["kind"]
+    assert from_dict(ModelConfig, stored).sde == OUVE(gamma=2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sde": {"kind": "ve"}}, r"config\.sde\.kind is 've', expected one of \('ouve', 'sbve'\)"),
+        ({"sde": {"kind": "sbve", "gamma": 1.0}}, r"config\.sde has no field 'gamma'; it has k, c"),
+        ({"sde": 3}, r"config\.sde is 3, expected the fields of OUVE"),
+    ],
+)
+def test_a_process_that_does_not_fit_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        from_dict(ModelConfig, values)
 
 
 def test_fields_left_out_keep_their_defaults():

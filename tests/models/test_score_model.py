@@ -38,6 +38,30 @@ def test_the_parts_fit_together(programs):
     assert relative_error(programs["score"](params, X, Y, T), (denoised - X) / sigma**2) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("scalings", "gain", "skip"),
+    [
+        ({"c_out": "1", "c_skip": "0"}, lambda s, t: 1, 0),
+        ({"c_out": "sigma", "c_skip": "1", "network_scaling": "1/t"}, lambda s, t: s / t, 1),
+        ({"c_out": "-1", "c_skip": "0", "network_scaling": "1/sigma"}, lambda s, t: -1 / s, 0),
+        ({"c_out": "1/sigma", "c_skip": "0"}, lambda s, t: 1 / s, 0),
+    ],
+)
+def test_a_model_gives_the_score_or_the_denoised_speech_and_the_other_follows(scalings, gain, skip):
+    raw, sigma, t = (X - 2j * Y), np.asarray(TINY.sde.std(T))[:, None, None], T[:, None, None]
+    expected = skip * X + gain(sigma, t) * raw
+
+    class Fixed(ScoreModel):
+        def raw(self, params, x_t, y, t):
+            return raw
+
+    for output in ("denoised", "score"):
+        model = Fixed(ModelConfig(preconditioning=Preconditioning(c_in="1", output=output, **scalings)))
+        denoised, score = model.denoise(None, X, Y, T), model.score(None, X, Y, T)
+        assert relative_error(denoised if output == "denoised" else score, expected) < 1e-5
+        assert relative_error(denoised, X + sigma**2 * score) < 1e-5
+
+
 @pytest.fixture(scope="module")
 def init():
     return quick_jit(TINY.init)
