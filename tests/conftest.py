@@ -7,7 +7,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tolerances are those of flo
 import numpy as np
 import pytest
 
-from tests.helpers import GOLDENS, STUDENT, TEACHER, compile_model, theirs
+from tests.helpers import BRIDGE, GOLDENS, STUDENT, TEACHER, compile_model, theirs
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +38,8 @@ def teacher_program():
 @pytest.fixture(scope="session")
 def student_program():
     return compile_model(STUDENT, "denoise", "score", "raw")
+
+
+@pytest.fixture(scope="session")
+def bridge_program():
+    return compile_model(BRIDGE, "denoise")

@@ -10,6 +10,7 @@ import numpy as np
 
 from rosecd_jax.conversion.sgmse import params_from_torch
 from rosecd_jax.diffusion.preconditioning import Preconditioning
+from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.models.ncsnpp import NCSNppConfig
 from rosecd_jax.models.score_model import ModelConfig, ScoreModel
 
@@ -20,6 +21,9 @@ NETWORK = NCSNppConfig(channels=8)
 """The size of the networks in the golden files."""
 TEACHER = ScoreModel(ModelConfig(role="teacher", network=NETWORK))
 STUDENT = ScoreModel(ModelConfig(role="student", network=NETWORK, preconditioning=Preconditioning(c_in="1")))
+BRIDGE = ScoreModel(
+    ModelConfig(sde=SBVE(), network=NETWORK, preconditioning=Preconditioning(c_in="1", c_out="1", c_skip="0"))
+)
 TINY = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1)))
 """Compiles in a second or two; has attention in the bottleneck only."""
 

@@ -8,17 +8,31 @@ import jax
 import jax.numpy as jnp
 
 from rosecd_jax.diffusion.noise import NoiseSource
-from rosecd_jax.diffusion.sde import OUVE
-from rosecd_jax.diffusion.solvers import ScoreFn, annealed_langevin, reverse_diffusion
+from rosecd_jax.diffusion.sde import SBVE, SDE
+from rosecd_jax.diffusion.solvers import (
+    Corrector,
+    ScoreFn,
+    annealed_langevin,
+    bridge_ode,
+    bridge_sde,
+    heun,
+    reverse_diffusion,
+)
 
 DenoiseFn = ScoreFn
 """(x_t, y, t [B]) -> an estimate of x0, complex64 of x_t's shape."""
 
 
 def predictor_corrector(
-    score_fn: ScoreFn, sde: OUVE, y: jax.Array, noise: NoiseSource, steps: int = 30, snr: float = 0.5
+    score_fn: ScoreFn,
+    sde: SDE,
+    y: jax.Array,
+    noise: NoiseSource,
+    steps: int = 30,
+    snr: float = 0.5,
+    corrector: Corrector = annealed_langevin,
 ) -> jax.Array:
-    """The teacher's sampler: annealed Langevin corrector and reverse diffusion predictor in turn.
+    """The teacher's sampler: a Langevin corrector and the reverse diffusion predictor in turn.
 
     2 · steps network calls.
 
@@ -28,6 +42,7 @@ def predictor_corrector(
       noise: draws 0 (prior), then 2i + 1 (corrector) and 2i + 2 (predictor) of step i.
       steps: N of the time grid linspace(1, t_eps, N); the last predictor step is of size t_eps.
       snr: of the corrector.
+      corrector: `annealed_langevin` or `langevin`; without one the sampler is `predictor_only`.
 
     Returns:
       The mean of the last predictor step, complex64 [B, F, T].
@@ -38,7 +53,7 @@ def predictor_corrector(
     def step(state, inputs):
         i, time, dt = inputs
         t = jnp.full(y.shape[0], time)
-        x, _ = annealed_langevin(score_fn, sde, state[0], y, t, snr, noise(2 * i + 1))
+        x, _ = corrector(score_fn, sde, state[0], y, t, snr, noise(2 * i + 1))
         return reverse_diffusion(score_fn, sde, x, y, t, dt, noise(2 * i + 2)), None
 
     x_T = sde.prior(y, noise(0))
@@ -47,7 +62,7 @@ def predictor_corrector(
 
 
 def predictor_only(
-    score_fn: ScoreFn, sde: OUVE, y: jax.Array, noise: NoiseSource, steps: int = 30
+    score_fn: ScoreFn, sde: SDE, y: jax.Array, noise: NoiseSource, steps: int = 30
 ) -> jax.Array:
     """Reverse diffusion without a corrector: `steps` network calls; noise draws 0 (prior), then i + 1."""
     times = sde.timesteps(steps)
@@ -63,13 +78,75 @@ def predictor_only(
     return x_mean
 
 
+def probability_flow(
+    score_fn: ScoreFn,
+    sde: SDE,
+    y: jax.Array,
+    noise: NoiseSource,
+    steps: int = 30,
+    final_step: bool = True,
+) -> jax.Array:
+    """The probability-flow ODE from x_T to t_eps in `steps` equal steps of Heun's method.
+
+    2 · steps network calls. The authors integrate with an adaptive Runge-Kutta method instead, whose cost
+    depends on the recording.
+
+    Args:
+      noise: draw 0 (prior) is all that is used.
+      final_step: take one predictor step of size t_eps, without noise, from t_eps to clean speech: one more
+        network call. The authors mean to do so, but their call lacks the step size and raises.
+
+    Returns:
+      complex64 [B, F, T].
+    """
+    times = sde.timesteps(steps + 1)
+
+    def step(x, inputs):
+        time, dt = inputs
+        return heun(score_fn, sde, x, y, jnp.full(y.shape[0], time), dt, jnp.zeros_like(x))[1], None
+
+    x, _ = jax.lax.scan(step, sde.prior(y, noise(0)), (times[:-1], jnp.diff(times)))
+    if not final_step:
+        return x
+    t = jnp.full(y.shape[0], sde.t_eps)
+    return reverse_diffusion(score_fn, sde, x, y, t, -t, jnp.zeros_like(x))[1]
+
+
+def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: jax.Array, steps: int = 50) -> jax.Array:
+    """The Schrödinger bridge's ODE from y to t_eps, first order: `steps` network calls, no noise at all."""
+    times = sde.timesteps(steps + 1)
+
+    def step(x, inputs):
+        t, t_next = (jnp.full(y.shape[0], time) for time in inputs)
+        return bridge_ode(denoise_fn, sde, x, y, t, t_next, jnp.zeros_like(x))[1], None
+
+    return jax.lax.scan(step, y, (times[:-1], times[1:]))[0]
+
+
+def bridge_diffusion(
+    denoise_fn: DenoiseFn, sde: SBVE, y: jax.Array, noise: NoiseSource, steps: int = 50
+) -> jax.Array:
+    """The Schrödinger bridge's SDE from y to t_eps, first order: `steps` network calls.
+
+    Draw i is the noise of step i; the last step's is not used, its mean is the result.
+    """
+    times = sde.timesteps(steps + 1)
+
+    def step(state, inputs):
+        i, *times = inputs
+        t, t_next = (jnp.full(y.shape[0], time) for time in times)
+        return bridge_sde(denoise_fn, sde, state[0], y, t, t_next, noise(i)), None
+
+    return jax.lax.scan(step, (y, y), (jnp.arange(steps), times[:-1], times[1:]))[0][1]
+
+
 def consistency(
-    denoise_fn: DenoiseFn, sde: OUVE, y: jax.Array, noise: NoiseSource, steps: int = 1, snr: float = 0.5
+    denoise_fn: DenoiseFn, sde: SDE, y: jax.Array, noise: NoiseSource, steps: int = 1, snr: float = 0.5
 ) -> jax.Array:
     """The student's sampler: one network call, or `steps` of them with fresh noise in between.
 
     x̂ = D(y + σ_1 z, y, 1); then for the remaining τ of linspace(1, t_eps, steps):
-    x̂ ← D(x̂ + 2 snr σ_τ z, y, τ).
+    x̂ ← D(x̂ + 2 snr σ_τ z, y, τ). A bridge's student starts at y, without noise.
 
     Args and result as `predictor_corrector`; noise draws 0, 1, …, steps − 1.
     """

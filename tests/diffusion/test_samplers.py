@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.diffusion import OUVE, samplers
-from tests.helpers import STUDENT, TEACHER, quick_jit, random_spectrogram, relative_error
+from rosecd_jax.diffusion import OUVE, SBVE, samplers
+from rosecd_jax.diffusion.solvers import langevin
+from tests.helpers import BRIDGE, STUDENT, TEACHER, quick_jit, random_spectrogram, relative_error
 
 SDE = OUVE()
 X0, Y = random_spectrogram(2, 8, 5), random_spectrogram(2, 8, 5, seed=1)
@@ -29,13 +30,16 @@ SAMPLERS = {
     "pc": (samplers.predictor_corrector, exact_score),
     "predictor": (samplers.predictor_only, exact_score),
     "consistency": (samplers.consistency, shrink),
+    "ode": (samplers.probability_flow, exact_score),
+    "bridge sde": (samplers.bridge_diffusion, shrink),
 }
 every_sampler = pytest.mark.parametrize("name", SAMPLERS)
 
 
 def stepwise(name, y, z, steps):
     sampler, function = SAMPLERS[name]
-    return sampler(function, SDE, y, lambda i: z[i], steps)
+    sde = SBVE() if name.startswith("bridge") else SDE
+    return sampler(function, sde, y, lambda i: z[i], steps)
 
 
 @functools.cache
@@ -111,6 +115,38 @@ def test_three_consistency_steps_agree_with_the_authors(file, student_denoise):
     assert relative_error(out, golden.out) < 1e-4
 
 
+def test_the_langevin_corrector_agrees_with_the_authors(file, teacher_score):
+    golden = Golden(file, "pc_langevin")
+    out = golden.run(samplers.predictor_corrector, teacher_score, TEACHER.sde, steps=3, corrector=langevin)
+    assert relative_error(out, golden.out) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def bridge_denoise(bridge_program, networks):
+    return lambda x, y, t: bridge_program(networks["sb"], x, y, t)["denoise"]
+
+
+def test_the_bridges_estimate_agrees_with_the_authors(goldens, bridge_denoise):
+    golden = goldens("network")
+    estimate = bridge_denoise(golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])
+    assert relative_error(estimate, golden["estimate_sb"][:, 0]) < 1e-4
+
+
+def test_the_bridges_sde_agrees_with_the_authors(file, bridge_denoise):
+    golden = Golden(file, "sb_sde")
+    out = golden.run(samplers.bridge_diffusion, bridge_denoise, BRIDGE.sde, steps=5)
+    assert relative_error(out, golden.out) < 1e-4
+
+
+def test_the_bridges_ode_agrees_with_the_authors(file, bridge_denoise):
+    """Their first step takes the difference of two weights above 5000 in float32: one unit in the last place
+    of a weight moves the result by 5e-4. Ours adds the weights up first."""
+    y, out = (jnp.repeat(file[name][:, 0], 2, axis=0) for name in ("y", "sb_ode/out"))
+    with jax.disable_jit():
+        ours = samplers.bridge_probability_flow(bridge_denoise, BRIDGE.sde, y, steps=5)
+    assert relative_error(ours, out) < 5e-4
+
+
 @every_sampler
 @pytest.mark.parametrize("steps", [1, 5])
 def test_a_compiled_trajectory_is_the_same_as_one_step_by_step(name, steps):
@@ -141,7 +177,41 @@ def test_how_often_and_when_a_trajectory_calls_the_network(name, steps, calls):
     np.testing.assert_allclose(sorted(times, reverse=True), grid, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pc", "predictor"])
+def test_the_probability_flow_calls_the_network_twice_a_step_and_once_at_the_end():
+    times = []
+
+    def counted(x, y, t):
+        times.append(float(t[0]))
+        return exact_score(x, y, t)
+
+    with jax.disable_jit():
+        samplers.probability_flow(counted, SDE, jnp.asarray(Y), lambda i: noise(5)[i], 5)
+    grid = np.linspace(1, 0.03, 6)
+    np.testing.assert_allclose(times, [*np.repeat(grid, [1, 2, 2, 2, 2, 1]), 0.03], rtol=1e-5)
+
+
+def test_a_bridge_asks_its_network_at_the_times_that_it_steps_to():
+    times = []
+
+    def counted(x, y, t):
+        times.append(float(t[0]))
+        return shrink(x, y, t)
+
+    with jax.disable_jit():
+        samplers.bridge_probability_flow(counted, SBVE(), jnp.asarray(Y), 5)
+        samplers.bridge_diffusion(counted, SBVE(), jnp.asarray(Y), lambda i: noise(5)[i], 5)
+    np.testing.assert_allclose(times, 2 * list(np.linspace(1, 1e-4, 6)[1:]), rtol=1e-5)
+
+
+def test_a_bridge_that_knows_the_clean_speech_leads_there():
+    for steps in (1, 50):
+        ode = samplers.bridge_probability_flow(lambda x, y, t: X0, SBVE(), Y, steps)
+        sde = samplers.bridge_diffusion(lambda x, y, t: X0, SBVE(), Y, lambda i: 0 * Y, steps)
+        assert np.abs(ode - X0).max() < 0.02
+        assert np.abs(sde - X0).max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["pc", "predictor", "ode"])
 def test_an_exact_score_leads_back_to_clean_speech(name):
     result = compiled(name, 200)(Y, noise(200))
     assert np.abs(result - SDE.mean(X0, Y, jnp.float32(0.03))).max() < 0.15
@@ -153,7 +223,7 @@ def test_a_trajectory_is_a_function_of_its_noise(name):
     run = compiled(name, 5)
     first = run(Y, noise(5))
     np.testing.assert_array_equal(run(Y, noise(5)), first)
-    assert relative_error(run(Y, noise(5, seed=3)), first) > 1e-3
+    assert relative_error(run(Y, noise(5, seed=3)), first) > 1e-4
 
 
 @every_sampler
