@@ -1,5 +1,25 @@
 """The authors' checkpoints <-> ours."""
 
-from rosecd_jax.conversion.sgmse import parameter_names, params_from_torch
+from rosecd_jax.conversion.checkpoint import (
+    TorchCheckpoint,
+    load_any_checkpoint,
+    load_torch_checkpoint,
+    open_torch_checkpoint,
+    save_torch_checkpoint,
+    torch_params,
+)
+from rosecd_jax.conversion.sgmse import parameter_names, params_from_torch, params_to_torch
+from rosecd_jax.conversion.torch_file import TorchFileError
 
-__all__ = ["parameter_names", "params_from_torch"]
+__all__ = [
+    "TorchCheckpoint",
+    "TorchFileError",
+    "load_any_checkpoint",
+    "load_torch_checkpoint",
+    "open_torch_checkpoint",
+    "parameter_names",
+    "params_from_torch",
+    "params_to_torch",
+    "save_torch_checkpoint",
+    "torch_params",
+]

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.diffusion import samplers
 from rosecd_jax.diffusion.noise import noise_source
-from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Sampler = Literal["auto", "consistency", "pc"]
@@ -151,10 +151,13 @@ class Enhancer:
     ) -> "Enhancer":
         """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
 
+        Args:
+          path: one of our checkpoints (a directory), or one of the authors' (a `.ckpt` file).
+
         Raises:
-          CheckpointError: if there is no such checkpoint.
+          CheckpointError, TorchFileError: if there is no such checkpoint.
         """
-        model, params = load_checkpoint(path, weights)
+        model, params = load_any_checkpoint(path, weights)
         return cls(model, params, SamplerConfig(sampler, steps, snr))
 
     def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:

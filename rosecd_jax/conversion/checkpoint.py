@@ -1,0 +1,220 @@
+"""The authors' Lightning checkpoints <-> our models."""
+
+import dataclasses
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from rosecd_jax.conversion.hyper_parameters import config_from_hyper_parameters, hyper_parameters_from_config
+from rosecd_jax.conversion.sgmse import parameter_names, params_from_torch, params_to_torch
+from rosecd_jax.conversion.torch_file import (
+    Placeholder,
+    TorchFileError,
+    TorchTensor,
+    read_torch_file,
+    write_torch_file,
+)
+from rosecd_jax.models.checkpoint import WEIGHTS, load_checkpoint
+from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
+
+NETWORK = "dnn."
+"""How the names of the network's parameters begin in their state dicts; the rest are constants of losses."""
+FREQUENCIES = "all_modules.0.W"
+OURS = "rosecd_jax"
+"""Our entry in checkpoints that we write for them; their code passes over it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TorchCheckpoint:
+    """One of the authors' checkpoints, its numbers still in the file.
+
+    Attributes:
+      path: of the file.
+      config: of the model.
+      step: of the training, or None where the file doesn't tell.
+      weights: "raw", and "ema" where the file has it -> their parameter name -> tensor.
+    """
+
+    path: Path
+    config: ModelConfig
+    step: int | None
+    weights: Mapping[str, Mapping[str, TorchTensor]]
+
+
+def open_torch_checkpoint(path: str | os.PathLike) -> TorchCheckpoint:
+    """Read all of a checkpoint but its numbers.
+
+    Raises:
+      TorchFileError: if the file can't be read, is no such checkpoint, or its model is not known here.
+    """
+    path = Path(path)
+    contents = _mapping(read_torch_file(path), f"{path}: the file holds")
+    for name in ("state_dict", "hyper_parameters"):
+        if name not in contents:
+            raise TorchFileError(
+                f"{path} has no {name!r}: expected a checkpoint that Lightning wrote in the authors' training"
+            )
+    state = _mapping(contents["state_dict"], f"{path}: its 'state_dict' is")
+    hyper_parameters = _mapping(contents["hyper_parameters"], f"{path}: its 'hyper_parameters' are")
+    ours = contents.get(OURS)
+    role = ours.get("role") if isinstance(ours, dict) else None
+    try:
+        config = config_from_hyper_parameters(hyper_parameters, role if isinstance(role, str) else None)
+    except ValueError as error:
+        raise TorchFileError(f"{path}: {error}") from error
+    raw = {
+        name.removeprefix(NETWORK): value
+        for name, value in state.items()
+        if isinstance(name, str) and name.startswith(NETWORK)
+    }
+    if not raw:
+        raise TorchFileError(f"{path}: none of the names in its 'state_dict' begins with {NETWORK!r}")
+    weights = {"raw": raw} | _average(path, contents.get("ema"), config, raw)
+    for kind, tensors in weights.items():
+        for name, tensor in tensors.items():
+            if not isinstance(tensor, TorchTensor):
+                raise TorchFileError(f"{path}: {kind} parameter {name} is no tensor")
+    step = contents.get("global_step")
+    return TorchCheckpoint(path, config, step if type(step) is int else None, weights)
+
+
+def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
+    """A dict, or what stands for an object with entries (Lightning's AttributeDict, a Namespace)."""
+    if isinstance(value, Placeholder):
+        value = value.entries if value.entries is not None else value.state
+    if not isinstance(value, dict):
+        raise TorchFileError(f"{what} a {type(value).__name__}, expected a dictionary")
+    return value
+
+
+def _average(path: Path, ema: Any, config: ModelConfig, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The moving average: a list without names, in the order of the network's parameters."""
+    if ema is None:
+        return {}
+    shadow = _mapping(ema, f"{path}: its 'ema' is").get("shadow_params")
+    names = list(parameter_names(config.network))
+    if not isinstance(shadow, list):
+        raise TorchFileError(f"{path}: its 'ema' has no list 'shadow_params'")
+    if len(shadow) == len(names) - 1 and FREQUENCIES in raw:  # some versions leave out what isn't trained
+        shadow = [*shadow[: names.index(FREQUENCIES)], raw[FREQUENCIES], *shadow[names.index(FREQUENCIES) :]]
+    if len(shadow) != len(names):
+        raise TorchFileError(
+            f"{path}: its 'ema' has {len(shadow)} parameters, a network of its size has {len(names)}"
+        )
+    return {"ema": dict(zip(names, shadow, strict=True))}
+
+
+def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str, Params]]:
+    """Convert one of the authors' checkpoints in memory. Nothing that the file asks to run is run.
+
+    Args:
+      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training.
+
+    Returns:
+      The model, and {"raw": params, "ema": params}: float32 numpy arrays. A file without a moving average
+      gives the raw weights twice.
+
+    Raises:
+      TorchFileError: if the file can't be read or is hostile, if its model is not known here (naming the
+        hyper-parameter), or a parameter is missing, unknown, or of a wrong shape (naming it).
+    """
+    checkpoint = open_torch_checkpoint(path)
+    params = {kind: torch_params(checkpoint, kind) for kind in checkpoint.weights}
+    return ScoreModel(checkpoint.config), {"raw": params["raw"], "ema": params.get("ema", params["raw"])}
+
+
+def load_any_checkpoint(
+    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema"
+) -> tuple[ScoreModel, Params]:
+    """One of the authors' checkpoints where `path` is a file, else one of ours (see `load_checkpoint`).
+
+    Returns:
+      The model and its parameters, float32 arrays on the default device.
+
+    Raises:
+      TorchFileError: for a file, as `load_torch_checkpoint`.
+      CheckpointError: for anything else, as `load_checkpoint`.
+    """
+    if not Path(path).is_file():
+        return load_checkpoint(path, weights)
+    checkpoint = open_torch_checkpoint(path)
+    params = jax.tree.map(jnp.asarray, torch_params(checkpoint, weights))
+    return ScoreModel(checkpoint.config), params
+
+
+def torch_params(checkpoint: TorchCheckpoint, weights: str) -> Params:
+    """One of an opened checkpoint's sets of weights ("ema" falls back on "raw"), float32 numpy arrays.
+
+    Raises:
+      TorchFileError: naming the parameter that doesn't fit or can't be read.
+    """
+    if weights not in WEIGHTS:
+        raise TorchFileError(f"weights={weights!r}: expected one of {WEIGHTS}")
+    kind = weights if weights in checkpoint.weights else "raw"
+    try:
+        return params_from_torch(checkpoint.weights[kind], checkpoint.config.network)
+    except TorchFileError:
+        raise
+    except ValueError as error:
+        raise TorchFileError(f"{checkpoint.path}: {kind} {error}") from error
+
+
+def save_torch_checkpoint(
+    path: str | os.PathLike, model: ScoreModel, params: Params | Mapping[str, Params], overwrite: bool = False
+) -> Path:
+    """Write a model as a checkpoint that the authors' code loads.
+
+    `torch.load(path, weights_only=True)` reads the file; their class is rebuilt by
+    `ScoreModel.load_from_checkpoint(path, data_module_cls=SpecsDataModule)` (a file that is safe to load
+    can't name that class itself).
+
+    Args:
+      path: of the file.
+      model: its config becomes their hyper-parameters; the dtype of computation has no place there.
+      params: one parameter tree, or {"raw": tree, "ema": tree}; one of these stands for the other, too.
+      overwrite: replace what is there.
+
+    Returns:
+      The path.
+
+    Raises:
+      TorchFileError: if `path` exists and `overwrite` is False, their code has no such model, or a parameter
+        doesn't fit the config.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise TorchFileError(f"{path} exists; choose another path or pass overwrite=True")
+    named = dict(params) if params and set(params) <= set(WEIGHTS) else {"raw": params}
+    one = next(iter(named.values()))
+    try:
+        hyper_parameters = hyper_parameters_from_config(model.config)
+        raw = params_to_torch(named.get("raw", one), model.config.network)
+        ema = raw if "ema" not in named else params_to_torch(named["ema"], model.config.network)
+    except ValueError as error:
+        raise TorchFileError(f"{path} can't be written: {error}") from error
+    contents = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": "2.0.0",
+        "state_dict": OrderedDict((f"{NETWORK}{name}", array) for name, array in raw.items()),
+        "loops": {},
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": hyper_parameters,
+        # No number of updates: the average is not warmed up a second time.
+        "ema": {
+            "decay": hyper_parameters["ema_decay"],
+            "num_updates": None,
+            "shadow_params": list(ema.values()),
+            "collected_params": None,
+        },
+        OURS: {"role": model.config.role},
+    }
+    return write_torch_file(path, contents)

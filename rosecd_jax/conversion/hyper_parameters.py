@@ -1,0 +1,268 @@
+"""The authors' hyper-parameters <-> our config of a model."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.diffusion.preconditioning import Preconditioning
+from rosecd_jax.diffusion.sde import OUVE, SBVE, SDE
+from rosecd_jax.models.ncsnpp import NCSNppConfig
+from rosecd_jax.models.score_model import ModelConfig
+
+MISSING = object()
+_FIXED: dict[str, Any] = {
+    "nonlinearity": "swish",
+    "conditional": True,
+    "fir": True,
+    "fir_kernel": [1, 3, 3, 1],
+    "skip_rescale": True,
+    "resblock_type": "biggan",
+    "progressive_combine": "sum",
+    "embedding_type": "fourier",
+    "centered": True,
+    "window": "hann",
+    "transform_type": "exponent",
+}
+"""What their code leaves open and ours does not: the values that all published models have."""
+
+
+class HyperParameters:
+    """Their dictionary, read with care: a value that a file makes up is refused by name.
+
+    Every method raises ValueError, naming the hyper-parameter, where a value is missing or doesn't fit.
+    """
+
+    def __init__(self, values: Mapping[Any, Any]) -> None:
+        self.values = values
+
+    def number(self, name: str, default: Any = MISSING) -> float:
+        value = self._get(name, default)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e9:
+            raise self._error(name, value, "a number")
+        return float(value)
+
+    def positive(self, name: str, default: Any = MISSING) -> float:
+        value = self.number(name, default)
+        if value <= 0:
+            raise self._error(name, value, "a positive number")
+        return value
+
+    def count(self, name: str, default: Any = MISSING, most: int = 1_000_000) -> int:
+        value = self._get(name, default)
+        if type(value) is not int or not 0 < value <= most:
+            raise self._error(name, value, f"a whole number from 1 to {most}")
+        return value
+
+    def counts(self, name: str, default: Any = MISSING, most_each: int = 4096) -> tuple[int, ...]:
+        value = self._get(name, default)
+        if not isinstance(value, (list, tuple)) or len(value) > 12:
+            raise self._error(name, value, "a list of at most 12 whole numbers")
+        for item in value:
+            if type(item) is not int or not 0 < item <= most_each:
+                raise self._error(name, item, f"a list of whole numbers from 1 to {most_each}")
+        return tuple(value)
+
+    def choice(self, name: str, choices: tuple[str, ...], default: Any = MISSING) -> str:
+        value = self._get(name, default)
+        if not isinstance(value, str) or value not in choices:
+            raise self._error(name, value, f"one of {', '.join(choices)}")
+        return value
+
+    def fixed(self, name: str, value: Any) -> None:
+        """Where it is given at all, it has to be this value."""
+        found = self._get(name, value)
+        if isinstance(found, tuple):
+            found = list(found)
+        if type(found) is not type(value) or found != value:
+            raise self._error(name, found, repr(value))
+
+    def _get(self, name: str, default: Any) -> Any:
+        if name not in self.values and default is MISSING:
+            raise ValueError(f"hyper-parameter {name!r} is missing")
+        return self.values.get(name, default)
+
+    @staticmethod
+    def _error(name: str, value: Any, expected: str) -> ValueError:
+        # A hostile file's value may be endless when written out.
+        shown = repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+        return ValueError(f"hyper-parameter {name!r} is {shown}, supported is {expected}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """What stands behind one of their names of a network.
+
+    Attributes:
+      sample_rate, n_fft, hop: of models whose hyper-parameters don't say.
+      attention: likewise.
+      fixed: further hyper-parameters with the only values that are supported.
+      fields: of our network's config that this name stands for.
+      wrapped: whether their model scales input and output (else the network itself gives minus the score).
+    """
+
+    sample_rate: int = 16_000
+    attention: tuple[int, ...] = (16,)
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    wrapped: bool = True
+
+
+BACKBONES = {
+    "ncsnpp_v2": Backbone(fixed={"progressive": "output_skip", "progressive_input": "input_skip"}),
+}
+
+
+def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = None) -> ModelConfig:
+    """Our config of the model that their hyper-parameters describe.
+
+    Args:
+      values: what their checkpoints hold under "hyper_parameters".
+      role: "teacher" or "student"; None: a student is told by its c_in of 1 where c_out and c_skip are "edm".
+
+    Raises:
+      ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported.
+    """
+    hyper = HyperParameters(values)
+    name = hyper.choice("backbone", tuple(BACKBONES))
+    backbone = BACKBONES[name]
+    for field, value in (_FIXED | dict(backbone.fixed)).items():
+        hyper.fixed(field, value)
+    front = FrontEnd(
+        sample_rate=hyper.count("sr", backbone.sample_rate),
+        n_fft=hyper.count("n_fft", 510, most=16384),
+        hop=hyper.count("hop_length", 128),
+        exponent=hyper.positive("spec_abs_exponent", 0.5),
+        factor=hyper.positive("spec_factor", 0.15),
+    )
+    network = NCSNppConfig(
+        channels=hyper.count("nf", 128, most=4096),
+        multipliers=hyper.counts("ch_mult", (1, 1, 2, 2, 2, 2, 2), most_each=64),
+        blocks=hyper.count("num_res_blocks", 2, most=64),
+        bins=front.bins,
+        attention_heights=hyper.counts("attn_resolutions", backbone.attention),
+        fourier_scale=hyper.positive("fourier_scale", 16.0),
+        **backbone.fields,
+    )
+    if network.attention_heights:
+        hyper.fixed("image_size", front.bins)
+    sde = _read_sde(hyper)
+    preconditioning = _read_preconditioning(hyper, sde) if backbone.wrapped else SGMSE_PLUS
+    if role is None:
+        distilled = Preconditioning(c_in="1", sigma_data=preconditioning.sigma_data)
+        role = "student" if preconditioning == distilled else "teacher"
+    return ModelConfig(role, front, sde, preconditioning, network)  # type: ignore[arg-type]
+
+
+SGMSE_PLUS = Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score")
+"""How the networks before `ncsnpp_v2` are used: they give minus the score, nothing is scaled around them."""
+
+
+def _read_sde(hyper: HyperParameters) -> SDE:
+    t_eps = hyper.positive("t_eps", 0.03)
+    if hyper.choice("sde", ("ouve", "sbve")) == "ouve":
+        sigma_min, sigma_max = hyper.positive("sigma_min", 0.05), hyper.positive("sigma_max", 0.5)
+        if sigma_min >= sigma_max:
+            raise ValueError(
+                f"hyper-parameters 'sigma_min' {sigma_min} and 'sigma_max' {sigma_max}: no range"
+            )
+        return OUVE(hyper.positive("theta", 1.5), sigma_min, sigma_max, t_eps, hyper.count("N", 30))
+    if hyper.positive("k", 2.6) <= 1:
+        raise ValueError(f"hyper-parameter 'k' is {hyper.positive('k')}, supported is a number above 1")
+    return SBVE(
+        k=hyper.positive("k", 2.6),
+        c=hyper.positive("c", 0.4),
+        eps=hyper.positive("eps", 1e-8),
+        t_eps=t_eps,
+        steps=hyper.count("N", 50),
+    )
+
+
+def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
+    kinds = ("score_matching", "denoiser", "precond_denoiser", "data_prediction")
+    kind = hyper.choice("loss_type", kinds, "score_matching")
+    bridge = isinstance(sde, SBVE)
+    if kind not in (("data_prediction", "precond_denoiser") if bridge else kinds[:3]):
+        raise ValueError(f"hyper-parameter 'loss_type' is {kind!r}, which doesn't go with sde {sde.kind!r}")
+    scaling = hyper.values.get("network_scaling")
+    scaling = "1" if scaling is None else hyper.choice("network_scaling", ("1", "1/sigma", "1/t"))
+    c_in = hyper.choice("c_in", ("1", "edm"), "1")
+    # A plain denoiser's output is taken as it is, whatever c_out and c_skip say.
+    c_out = hyper.choice("c_out", ("1", "sigma", "1/sigma", "edm"), "1") if kind != "denoiser" else "1"
+    c_skip = hyper.choice("c_skip", ("0", "1", "edm"), "0") if kind != "denoiser" else "0"
+    return Preconditioning(
+        c_in=c_in,  # type: ignore[arg-type]
+        c_out=c_out,  # type: ignore[arg-type]
+        c_skip=c_skip,  # type: ignore[arg-type]
+        sigma_data=hyper.positive("sigma_data", 0.1),
+        network_scaling=scaling,  # type: ignore[arg-type]
+        output="score" if kind == "score_matching" else "denoised",
+    )
+
+
+def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:
+    """What their `ScoreModel(**hyper_parameters, data_module_cls=SpecsDataModule)` takes to be this model.
+
+    What only matters in training has their defaults; no loss is switched on that has parameters of its own.
+
+    Raises:
+      ValueError: if their code has no such model.
+    """
+    front, sde, network, scaling = config.front_end, config.sde, config.network, config.preconditioning
+    wrapped = scaling != SGMSE_PLUS
+    names = [
+        name
+        for name, backbone in BACKBONES.items()
+        if backbone.wrapped == wrapped
+        and all(getattr(network, field) == value for field, value in backbone.fields.items())
+    ]
+    if not names:
+        raise ValueError("the authors' code has no model with this network and preconditioning")
+    if scaling.c_out == "-1" and wrapped:
+        raise ValueError("the authors' code has no preconditioning with c_out -1")
+    values: dict[str, Any] = {
+        "backbone": names[0],
+        "sde": sde.kind,
+        "sr": front.sample_rate,
+        "t_eps": sde.t_eps,
+    }
+    if isinstance(sde, OUVE):
+        values |= {"theta": sde.gamma, "sigma_min": sde.sigma_min, "sigma_max": sde.sigma_max, "N": sde.steps}
+    else:
+        values |= {"k": sde.k, "c": sde.c, "eps": sde.eps, "N": sde.steps}
+    if wrapped:
+        values |= {
+            "loss_type": _loss_type(config),
+            "c_in": scaling.c_in,
+            "c_out": scaling.c_out,
+            "c_skip": scaling.c_skip,
+            "sigma_data": scaling.sigma_data,
+            "network_scaling": None if scaling.network_scaling == "1" else scaling.network_scaling,
+        }
+    values |= {
+        "nf": network.channels,
+        "ch_mult": list(network.multipliers),
+        "num_res_blocks": network.blocks,
+        "attn_resolutions": list(network.attention_heights),
+        "image_size": network.bins,
+        "fourier_scale": network.fourier_scale,
+        "n_fft": front.n_fft,
+        "hop_length": front.hop,
+        "spec_abs_exponent": front.exponent,
+        "spec_factor": front.factor,
+    }
+    training = {"lr": 1e-4, "ema_decay": 0.999, "num_eval_files": 20, "pesq_weight": 0.0, "l1_weight": 0.001}
+    return values | training | {"base_dir": ".", "batch_size": 8, "num_frames": 256, "num_workers": 4}
+
+
+def _loss_type(config: ModelConfig) -> str:
+    scaling = config.preconditioning
+    if scaling.output == "score":
+        kind = "score_matching"
+    elif config.sde.kind == "sbve" and config.role == "teacher":
+        kind = "data_prediction"
+    else:
+        kind = "precond_denoiser"
+    if kind == "score_matching" and config.sde.kind == "sbve":
+        raise ValueError("the authors' code has no bridge whose network gives the score")
+    return kind
