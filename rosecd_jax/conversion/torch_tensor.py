@@ -136,11 +136,11 @@ class TorchTensor:
         if storage.source.byte_order != sys.byteorder:
             part = item // 2 if self.dtype.kind == "c" else item
             data = data.reshape(-1, part)[:, ::-1].reshape(-1)
-        numbers = data.view(self.dtype)
         steps = tuple(
             stride * item if size > 1 else 0 for size, stride in zip(self.shape, self._strides, strict=True)
         )
-        view = np.lib.stride_tricks.as_strided(numbers, self.shape, steps, writeable=self.size <= span)
+        view = np.ndarray(self.shape, self.dtype, data, strides=steps)  # checks the bounds once more
+        view.flags.writeable &= self.size <= span
         if self.dtype == np.bool_:  # any other byte than 0 and 1 would be no boolean
             return view.view(np.uint8) != 0
         return view
