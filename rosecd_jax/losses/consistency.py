@@ -1,18 +1,24 @@
 """ROSE-CD: distillation along a randomised trajectory (Xu, Yan and Kleijn 2025, arXiv 2507.05688)."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.diffusion import solvers
 from rosecd_jax.diffusion.noise import complex_normal
-from rosecd_jax.diffusion.sde import per_item
-from rosecd_jax.diffusion.solvers import annealed_langevin, reverse_diffusion
+from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
+from rosecd_jax.losses.score import Terms, perturb, squared
 from rosecd_jax.losses.si_sdr import neg_si_sdr
 from rosecd_jax.models.score_model import Params, ScoreModel
+
+Solver = Literal["pc", "euler", "heun", "mix", "bridge-ode", "bridge-sde"]
+Weighting = Literal["uniform", "snr", "snr+1", "karras", "truncated-snr"]
+ODE_SOLVERS = {"euler": solvers.euler, "heun": solvers.heun, "mix": solvers.mix}
+BRIDGE_SOLVERS = {"bridge-ode": solvers.bridge_ode, "bridge-sde": solvers.bridge_sde}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +28,19 @@ class DistillationConfig:
     Attributes:
       steps: N of the time grid t_n = linspace(1, t_eps, N).
       snr: of the teacher's corrector.
+      solver: of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and "mix" are
+        its ablations; "bridge-ode" and "bridge-sde" are for a teacher that is a Schrödinger bridge.
+      trajectory: "noise" keeps the noise that the step injects (the randomised trajectory), "mean" does not.
+      weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. PESQ 5e-4 is the paper's balanced
         setting, 1e-3 the one with the highest PESQ. A term of weight 0 is not computed.
     """
 
     steps: int = 30
     snr: float = 0.5
+    solver: Solver = "pc"
+    trajectory: Literal["noise", "mean"] = "noise"
+    weighting: Weighting = "uniform"
     consistency_weight: float = 1.0
     pesq_weight: float = 5e-4
     si_sdr_weight: float = 5e-5
@@ -39,7 +52,8 @@ class DistillationDraws(NamedTuple):
     Attributes:
       n: where on the time grid each item is, int32 [B] in 0 … steps − 2.
       z: the noise of x_{t_n}, complex64 [B, F, T].
-      corrector, predictor: the noise of the teacher's two half steps, complex64 [B, F, T].
+      corrector, predictor: the noise of the teacher's two half steps, complex64 [B, F, T]; solvers without a
+        corrector use `predictor`.
     """
 
     n: jax.Array
@@ -65,11 +79,11 @@ def distillation_loss(
     teacher: ScoreModel,
     teacher_params: Params,
     config: DistillationConfig = DistillationConfig(),
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
+) -> tuple[jax.Array, Terms]:
+    """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
-    The frozen teacher takes one predictor-corrector step t_n → t_{n+1} from x_{t_n} = μ + σ z and keeps the
-    noise that it injects: the randomised trajectory.
+    The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z and, as configured, keeps the noise
+    that it injects: the randomised trajectory.
 
     Args:
       params: θ.
@@ -82,38 +96,85 @@ def distillation_loss(
     Returns:
       The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
     """
-    sde = model.sde
-    times = sde.timesteps(config.steps)
+    times = model.sde.timesteps(config.steps)
     t, t_next = times[draws.n], times[draws.n + 1]
-    mean = sde.mean(batch.x0, batch.y, t)
-    x_t = mean + per_item(sde.std(t), mean) * draws.z
-
-    def score(x, y, t):
-        return teacher.score(teacher_params, x, y, t)
-
-    x_corrected, _ = annealed_langevin(score, sde, x_t, batch.y, t, config.snr, draws.corrector)
-    x_next, _ = reverse_diffusion(score, sde, x_corrected, batch.y, t, t_next - t, draws.predictor)
-    target = jax.lax.stop_gradient(model.denoise(target_params, x_next, batch.y, t_next))
-
+    x_t = perturb(model, batch, t, draws.z).x_t
     denoised = model.denoise(params, x_t, batch.y, t)
-    error = denoised - target
-    terms = {
-        "consistency": config.consistency_weight * jnp.mean(jnp.square(error.real) + jnp.square(error.imag))
-    }
-    terms |= time_domain_terms(denoised, batch.x0, model, config)
+    terms: Terms = {}
+    if config.consistency_weight:
+        x_next = teacher_step(teacher, teacher_params, x_t, batch.y, t, t_next, draws, config)
+        target = model.denoise(target_params, x_next, batch.y, t_next)
+        error = consistency_error(denoised, target, t, model, config.weighting)
+        terms["consistency"] = config.consistency_weight * error
+    terms |= time_domain_terms(denoised, batch.x0, model, config.pesq_weight, config.si_sdr_weight)
     loss = sum(terms.values(), start=jnp.float32(0))
     return loss, {"loss": loss, **terms}
 
 
+def teacher_step(
+    teacher: ScoreModel,
+    params: Params,
+    x: jax.Array,
+    y: jax.Array,
+    t: jax.Array,
+    t_next: jax.Array,
+    draws: DistillationDraws,
+    config: DistillationConfig,
+) -> jax.Array:
+    """x̂_{t_next}, complex64 [B, F, T], by one step of the teacher from x at t; t and t_next are [B].
+
+    Euler, Heun and mix step by t_next − t; the authors' step by −1/N whatever the grid. The authors' step of
+    a bridge leads from the grid's time before t to t; ours leads from t to t_next, as the others do.
+    """
+
+    def score(*state):
+        return teacher.score(params, *state)
+
+    def denoise(*state):
+        return teacher.denoise(params, *state)
+
+    sde = teacher.sde
+    if isinstance(sde, SBVE):
+        step = BRIDGE_SOLVERS[config.solver](denoise, sde, x, y, t, t_next, draws.predictor)
+    elif config.solver == "pc":
+        x, _ = solvers.annealed_langevin(score, sde, x, y, t, config.snr, draws.corrector)
+        step = solvers.reverse_diffusion(score, sde, x, y, t, t_next - t, draws.predictor)
+    else:
+        step = ODE_SOLVERS[config.solver](score, sde, x, y, t, t_next - t, draws.predictor)
+    noisy, mean = step
+    return noisy if config.trajectory == "noise" else mean
+
+
+def consistency_error(
+    denoised: jax.Array, target: jax.Array, t: jax.Array, model: ScoreModel, weighting: Weighting
+) -> jax.Array:
+    """mean over the batch of w(t) mean |denoised − target|², float32 scalar; no gradient to the target."""
+    errors = jnp.mean(squared(denoised - jax.lax.stop_gradient(target)), axis=(-2, -1))
+    return jnp.mean(consistency_weight(weighting, t, model.config.preconditioning.sigma_data) * errors)
+
+
+def consistency_weight(weighting: Weighting, t: jax.Array, sigma_data: float) -> jax.Array:
+    """w(t), float32 of t's shape: 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻²."""
+    snr = t**-2.0
+    weights = {
+        "uniform": jnp.ones_like(snr),
+        "snr": snr,
+        "snr+1": snr + 1,
+        "karras": snr + sigma_data**-2,
+        "truncated-snr": jnp.maximum(snr, 1),
+    }
+    return weights[weighting]
+
+
 def time_domain_terms(
-    denoised: jax.Array, x0: jax.Array, model: ScoreModel, config: DistillationConfig
-) -> dict[str, jax.Array]:
+    denoised: jax.Array, x0: jax.Array, model: ScoreModel, pesq_weight: float, si_sdr_weight: float
+) -> Terms:
     """The weighted PESQ and −SI-SDR terms between the waves of two spectrograms, complex64 [B, F, T]."""
     samples = model.front_end.samples(x0.shape[-1])
     estimate, clean = (model.front_end.synthesise(x, samples) for x in (denoised, x0))
     terms = {}
-    if config.pesq_weight:
-        terms["pesq"] = config.pesq_weight * jnp.mean(pesq_loss(clean, estimate))
-    if config.si_sdr_weight:
-        terms["si_sdr"] = config.si_sdr_weight * jnp.mean(neg_si_sdr(estimate, clean))
+    if pesq_weight:
+        terms["pesq"] = pesq_weight * jnp.mean(pesq_loss(clean, estimate))
+    if si_sdr_weight:
+        terms["si_sdr"] = si_sdr_weight * jnp.mean(neg_si_sdr(estimate, clean))
     return terms

@@ -1,6 +1,7 @@
-"""The teacher's objective: a denoiser trained towards the mean of the forward process."""
+"""The teacher's objectives: towards the mean of the forward process, its score, or the clean speech."""
 
-from typing import NamedTuple
+import dataclasses
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,11 @@ import jax.numpy as jnp
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import per_item
 from rosecd_jax.losses.batch import Batch
+from rosecd_jax.losses.pesq import pesq_loss
 from rosecd_jax.models.score_model import Params, ScoreModel
+
+Weighting = Literal["edm", "1", "sigma^2"]
+Terms = dict[str, jax.Array]
 
 
 class ScoreDraws(NamedTuple):
@@ -25,14 +30,50 @@ def draw(key: jax.Array, shape: tuple[int, ...], model: ScoreModel) -> ScoreDraw
     return ScoreDraws(t, complex_normal(key_z, shape))
 
 
+class Perturbed(NamedTuple):
+    """x_t = μ_t + σ_t z and what it is made of; sigma has the axes that broadcast."""
+
+    x_t: jax.Array
+    mean: jax.Array
+    sigma: jax.Array
+
+
+def perturb(model: ScoreModel, batch: Batch, t: jax.Array, z: jax.Array) -> Perturbed:
+    """The forward process at t float32 [B] with noise z complex64 [B, F, T]."""
+    mean = model.sde.mean(batch.x0, batch.y, t)
+    sigma = per_item(model.sde.std(t), mean)
+    return Perturbed(mean + sigma * z, mean, sigma)
+
+
+def squared(error: jax.Array) -> jax.Array:
+    """|error|² of complex numbers, with a gradient at zero."""
+    return jnp.square(error.real) + jnp.square(error.imag)
+
+
 def edm_weight(sigma: jax.Array, sigma_data: float) -> jax.Array:
     """λ(σ) = (σ² + σ_d²) / (σ σ_d)² (Karras et al. 2022, table 1)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
+@dataclasses.dataclass(frozen=True)
+class DenoiserConfig:
+    """Constants of the denoiser's objective.
+
+    Attributes:
+      weighting: λ of an item: "edm", "1" or "sigma^2".
+    """
+
+    weighting: Weighting = "edm"
+
+
 def score_loss(
-    params: Params, batch: Batch, draws: ScoreDraws, *, model: ScoreModel
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    params: Params,
+    batch: Batch,
+    draws: ScoreDraws,
+    *,
+    model: ScoreModel,
+    config: DenoiserConfig = DenoiserConfig(),
+) -> tuple[jax.Array, Terms]:
     """½ Σ_{f,t} λ(σ_t) |D(x_t, y, t) − μ_t|², mean over the batch (arXiv 2409.10753, eq. 8).
 
     The target is μ_t, not x0. Each item has its own weight; the authors' code broadcasts λ over a wrong axis,
@@ -41,12 +82,65 @@ def score_loss(
     Returns:
       The loss, float32 scalar, and {"loss": the same} for the log.
     """
-    t, z = draws
-    mean = model.sde.mean(batch.x0, batch.y, t)
-    sigma = model.sde.std(t)
-    x_t = mean + per_item(sigma, mean) * z
-    denoised = model.denoise(params, x_t, batch.y, t)
-    error = denoised - mean
-    per_example = 0.5 * jnp.sum(jnp.square(error.real) + jnp.square(error.imag), axis=(-2, -1))
-    loss = jnp.mean(edm_weight(sigma, model.config.preconditioning.sigma_data) * per_example)
+    x_t, mean, sigma = perturb(model, batch, *draws)
+    errors = squared(model.denoise(params, x_t, batch.y, draws.t) - mean)
+    if config.weighting == "edm":
+        errors *= edm_weight(sigma, model.config.preconditioning.sigma_data)
+    elif config.weighting == "sigma^2":
+        errors *= sigma**2
+    loss = 0.5 * jnp.mean(jnp.sum(errors, axis=(-2, -1)))
     return loss, {"loss": loss}
+
+
+def score_matching_loss(
+    params: Params, batch: Batch, draws: ScoreDraws, *, model: ScoreModel
+) -> tuple[jax.Array, Terms]:
+    """½ Σ_{f,t} |σ_t s(x_t, y, t) + z|², mean over the batch (arXiv 2208.05830, eq. 18).
+
+    Returns:
+      The loss, float32 scalar, and {"loss": the same} for the log.
+    """
+    x_t, _, sigma = perturb(model, batch, *draws)
+    error = sigma * model.score(params, x_t, batch.y, draws.t) + draws.z
+    loss = 0.5 * jnp.mean(jnp.sum(squared(error), axis=(-2, -1)))
+    return loss, {"loss": loss}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataPredictionConfig:
+    """Constants of the bridge's objective.
+
+    Attributes:
+      l1_weight, pesq_weight: of the two terms in the time domain. A term of weight 0 is not computed.
+    """
+
+    l1_weight: float = 1e-3
+    pesq_weight: float = 5e-4
+
+
+def data_prediction_loss(
+    params: Params,
+    batch: Batch,
+    draws: ScoreDraws,
+    *,
+    model: ScoreModel,
+    config: DataPredictionConfig = DataPredictionConfig(),
+) -> tuple[jax.Array, Terms]:
+    """½ mean |D − x0|² + w_l1 ½ mean |d − w0| + w_pesq PESQ(w0, d) (arXiv 2409.10753, eq. 14 and 15).
+
+    d and w0 are the waves of D(x_t, y, t) and of the clean crop; every mean is over all of a batch.
+
+    Returns:
+      The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
+    """
+    x_t, _, _ = perturb(model, batch, *draws)
+    denoised = model.denoise(params, x_t, batch.y, draws.t)
+    samples = model.front_end.samples(batch.x0.shape[-1])
+    estimate, clean = (model.front_end.synthesise(x, samples) for x in (denoised, batch.x0))
+    terms = {"spectrum": 0.5 * jnp.mean(squared(denoised - batch.x0))}
+    if config.l1_weight:
+        terms["l1"] = config.l1_weight * 0.5 * jnp.mean(jnp.abs(estimate - clean))
+    if config.pesq_weight:
+        terms["pesq"] = config.pesq_weight * jnp.mean(pesq_loss(clean, estimate))
+    loss = sum(terms.values(), start=jnp.float32(0))
+    return loss, {"loss": loss, **terms}

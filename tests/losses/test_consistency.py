@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.diffusion.solvers import annealed_langevin, reverse_diffusion
+from rosecd_jax.diffusion import SBVE, solvers
 from rosecd_jax.losses import Batch, DistillationConfig, distillation_loss, neg_si_sdr, pesq_loss
-from rosecd_jax.losses.consistency import DistillationDraws, draw
+from rosecd_jax.losses.consistency import DistillationDraws, consistency_weight, draw, teacher_step
+from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
     STUDENT,
     TEACHER,
@@ -75,19 +76,62 @@ def test_every_gradient_agrees_with_the_authors(step, golden):
     assert_gradients_agree(step[1], theirs(golden.arrays, "pc2_noise/grad/"))
 
 
-def test_the_teachers_step_agrees_with_the_authors(golden, networks, teacher_program):
-    """x_{t_n} → x̂_{t_{n+1}} as the loss makes it."""
+class Compiled(ScoreModel):
+    """The golden teacher, its network compiled once for all tests; params is (program, parameters)."""
 
-    def score(*state):
-        return teacher_program(networks["teacher"], *state)["score"]
+    def score(self, params, x_t, y, t):
+        program, weights = params
+        return program(weights, x_t, y, t)["score"]
 
-    sde, (x0, y), (n, z, corrector, predictor) = TEACHER.sde, golden.batch, golden.draws
+
+def states(golden):
+    sde, (n, z, *_) = TEACHER.sde, golden.draws
     t, t_next = sde.timesteps()[n], sde.timesteps()[n + 1]
-    x_t = sde.mean(x0, y, t) + sde.std(t)[:, None, None] * z
-    x, _ = annealed_langevin(score, sde, x_t, y, t, 0.5, corrector)
-    x_next, _ = reverse_diffusion(score, sde, x, y, t, t_next - t, predictor)
+    return sde.mean(*golden.batch, t) + sde.std(t)[:, None, None] * z, t, t_next
+
+
+@pytest.mark.parametrize("trajectory", ["noise", "mean"])
+def test_the_teachers_step_agrees_with_the_authors(golden, networks, teacher_program, trajectory):
+    """x_{t_n} → x̂_{t_{n+1}} as the loss makes it."""
+    x_t, t, t_next = states(golden)
+    params = (teacher_program, networks["teacher"])
+    config = DistillationConfig(trajectory=trajectory)
+    x = teacher_step(Compiled(TEACHER.config), params, x_t, golden.batch.y, t, t_next, golden.draws, config)
     assert relative_error(t_next, golden.arrays["t2"]) < 1e-5
-    assert relative_error(x_next, golden["x_t2"]) < 1e-4
+    assert relative_error(x, golden.arrays[f"pc2_{trajectory}/x_t2"][:, 0]) < 1e-4
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "mix"])
+def test_the_ablations_steps_agree_with_the_authors(golden, networks, teacher_program, solver):
+    """Theirs step by −1/30 instead of t_{n+1} − t_n, and use the first two noises."""
+    (x_t, t, _), dt = states(golden), jnp.float32(-1 / 30)
+    score = lambda x, y, t: teacher_program(networks["teacher"], x, y, t)["score"]  # noqa: E731
+    z = golden.arrays["solver_noise"][:2, 0, 0]
+    step = getattr(solvers, solver)(score, TEACHER.sde, x_t, golden.batch.y, t, dt, z)
+    for name, x in zip(("noise", "mean"), step, strict=True):
+        if f"{solver}_{name}/x_t2" in golden.arrays:
+            assert relative_error(x, golden.arrays[f"{solver}_{name}/x_t2"][:, 0]) < 1e-4
+
+
+VARIANTS = [f"{solver}_{kind}" for solver in ("pc2", "euler", "heun") for kind in ("noise", "mean")]
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "mix_noise"])
+def test_the_consistency_term_of_every_variant_agrees_with_the_authors(
+    golden, networks, student_program, variant
+):
+    """From their x̂_{t_{n+1}} on; in the time domain the variants do not differ."""
+    x_t, t, t_next = states(golden)
+    x_next = golden.arrays[f"{variant}/x_t2"][:, 0]
+    denoised, target = (
+        student_program(networks[name], *state)["denoise"]
+        for name, state in (
+            ("student", (x_t, golden.batch.y, t)),
+            ("target", (x_next, golden.batch.y, t_next)),
+        )
+    )
+    term = np.mean(np.abs(denoised - target) ** 2)
+    assert relative_error(term, golden.arrays[f"{variant}/consistency"]) < 1e-4
 
 
 def test_the_target_agrees_with_the_authors(golden, networks, student_program):
@@ -171,6 +215,107 @@ def test_the_time_domain_terms_compare_waves_with_the_clean_crop(tiny):
     pesq = jax.jit(pesq_loss)(clean, estimate)
     assert relative_error(tiny["terms"]["pesq"], 5e-4 * jnp.mean(pesq)) < 1e-4
     assert relative_error(tiny["terms"]["si_sdr"], 5e-5 * jnp.mean(neg_si_sdr(estimate, clean))) < 1e-4
+
+
+class Linear(ScoreModel):
+    """A teacher that needs no network."""
+
+    def denoise(self, params, x_t, y, t):
+        return params * x_t + 0.25j * y
+
+    def score(self, params, x_t, y, t):
+        return -params * x_t + 0.25j * y
+
+
+SMALL = random_spectrogram(4, 2, 8, 5, seed=3)
+OUVE_SOLVERS = {"euler": solvers.euler, "heun": solvers.heun, "mix": solvers.mix}
+BRIDGE_SOLVERS = {"bridge-ode": solvers.bridge_ode, "bridge-sde": solvers.bridge_sde}
+
+
+@pytest.mark.parametrize("name", OUVE_SOLVERS | BRIDGE_SOLVERS)
+@pytest.mark.parametrize("trajectory", ["noise", "mean"])
+def test_the_teacher_steps_from_each_items_time_to_the_next(name, trajectory):
+    x, y, corrector, predictor = SMALL
+    t, t_next = jnp.array([0.9, 0.3]), jnp.array([0.7, 0.25])
+    bridge = name in BRIDGE_SOLVERS
+    teacher = Linear(ModelConfig(sde=SBVE())) if bridge else Linear()
+    draws = DistillationDraws(jnp.arange(2), x, corrector, predictor)
+    config = DistillationConfig(solver=name, trajectory=trajectory)
+    function = teacher.denoise if bridge else teacher.score
+    step = (OUVE_SOLVERS | BRIDGE_SOLVERS)[name](
+        lambda *state: function(0.5, *state),
+        teacher.sde,
+        x,
+        y,
+        t,
+        t_next if bridge else t_next - t,
+        predictor,
+    )
+    result = teacher_step(teacher, 0.5, x, y, t, t_next, draws, config)
+    np.testing.assert_array_equal(result, step[0 if trajectory == "noise" else 1])
+
+
+@pytest.mark.parametrize(
+    ("weighting", "expected"),
+    [
+        ("uniform", [1, 1]),
+        ("snr", [4, 100]),
+        ("snr+1", [5, 101]),
+        ("karras", [104, 200]),
+        ("truncated-snr", [4, 100]),
+    ],
+)
+def test_weights_of_the_consistency_term(weighting, expected):
+    np.testing.assert_allclose(consistency_weight(weighting, jnp.array([0.5, 0.1]), 0.1), expected, rtol=1e-5)
+
+
+def test_the_truncated_weight_is_one_at_least():
+    np.testing.assert_array_equal(consistency_weight("truncated-snr", jnp.array([1.0, 2.0]), 0.1), 1)
+
+
+def test_items_are_weighted_by_their_own_time(tiny):
+    """The term under "snr", from the two items' terms under "uniform"."""
+    run = quick_jit(
+        lambda params, batch, draws, weighting: tiny_loss(
+            params,
+            batch,
+            draws,
+            config=DistillationConfig(pesq_weight=0.0, si_sdr_weight=0.0, weighting=weighting),
+        )[0],
+        static_argnums=3,
+    )
+    items = [
+        run(
+            PARAMS,
+            Batch(*(a[i : i + 1] for a in BATCH)),
+            DistillationDraws(*(a[i : i + 1] for a in DRAWS)),
+            "uniform",
+        )
+        for i in range(2)
+    ]
+    weights = np.asarray(TINY.sde.timesteps(30)[DRAWS.n]) ** -2.0
+    expected = np.mean(weights * np.asarray(items))
+    assert relative_error(run(PARAMS, BATCH, DRAWS, "snr"), expected) < 1e-4
+
+
+def test_without_the_consistency_term_neither_teacher_nor_target_runs():
+    class Absent(ScoreModel):
+        def score(self, params, x_t, y, t):
+            raise AssertionError("the teacher ran")
+
+    config = DistillationConfig(consistency_weight=0.0, pesq_weight=0.0)
+    loss = lambda params: distillation_loss(  # noqa: E731
+        params,
+        BATCH,
+        DRAWS,
+        model=TINY,
+        target_params=None,
+        teacher=Absent(TINY.config),
+        teacher_params=None,
+        config=config,
+    )
+    _, terms = jax.eval_shape(loss, PARAMS["student"])
+    assert set(terms) == {"si_sdr", "loss"}
 
 
 def test_draws_have_their_distributions():

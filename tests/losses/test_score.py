@@ -5,9 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.losses import Batch, score_loss
+from rosecd_jax.diffusion import SBVE, Preconditioning
+from rosecd_jax.losses import (
+    Batch,
+    DataPredictionConfig,
+    DenoiserConfig,
+    data_prediction_loss,
+    pesq_loss,
+    score_loss,
+    score_matching_loss,
+)
 from rosecd_jax.losses.score import ScoreDraws, draw, edm_weight
+from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
+    BRIDGE,
+    NETWORK,
     TEACHER,
     TINY,
     assert_gradients_agree,
@@ -60,6 +72,45 @@ def test_loss_and_gradients_agree_with_the_authors_up_to_their_slip(goldens, net
     assert_gradients_agree(gradients, theirs(golden, "precond_edm/grad/"))
 
 
+def golden_step(golden, name):
+    """(batch, draws) of one of the authors' steps."""
+    t = golden[f"{name}/u"] * np.float32(1 - 0.03) + np.float32(0.03)
+    batch = Batch(golden["x"][:, 0], golden["y"][:, 0])
+    return batch, ScoreDraws(t, golden[f"{name}/z"][:, 0])
+
+
+def unscaled(**scalings):
+    return ScoreModel(
+        ModelConfig(network=NETWORK, preconditioning=Preconditioning(c_out="1", c_skip="0", **scalings))
+    )
+
+
+def test_score_matching_agrees_with_the_authors(goldens, networks):
+    golden = goldens("teacher_objectives")
+    model = unscaled(c_in="1", network_scaling="1/sigma", output="score")
+    run = quick_jit(lambda *arguments: score_matching_loss(*arguments, model=model)[0])
+    loss = run(networks["teacher"], *golden_step(golden, "score_matching"))
+    assert relative_error(loss, golden["score_matching/loss"]) < 1e-4
+
+
+def test_the_plain_denoiser_agrees_with_the_authors(goldens, networks):
+    golden = goldens("teacher_objectives")
+    config = DenoiserConfig(weighting="1")
+    run = quick_jit(lambda *arguments: score_loss(*arguments, model=unscaled(), config=config)[0])
+    loss = run(networks["teacher"], *golden_step(golden, "denoiser_unit"))
+    assert relative_error(loss, golden["denoiser_unit/loss"]) < 1e-4
+
+
+def test_data_prediction_and_its_gradients_agree_with_the_authors(goldens, networks):
+    golden = goldens("teacher_objectives")
+    loss = lambda *arguments: data_prediction_loss(*arguments, model=BRIDGE)  # noqa: E731
+    gradients, terms = quick_jit(jax.grad(loss, has_aux=True))(
+        networks["teacher"], *golden_step(golden, "data_prediction")
+    )
+    assert relative_error(terms["loss"], golden["data_prediction/loss"]) < 1e-4
+    assert_gradients_agree(gradients, theirs(golden, "data_prediction/grad/"))
+
+
 def test_each_item_has_its_own_weight(tiny):
     loss, weights, errors, _ = tiny(jnp.array([0.9, 0.3, 0.05]))
     assert weights.max() > 5 * weights.min()
@@ -80,6 +131,67 @@ def test_the_weight_is_karras_weight():
     sigma = np.float32([0.02, 0.1, 0.5])
     expected = (sigma**2 + 0.1**2) / (sigma * 0.1) ** 2
     np.testing.assert_allclose(edm_weight(sigma, SIGMA_DATA), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["edm", "1", "sigma^2"])
+def test_an_item_is_weighted_as_configured(weighting):
+    t = jnp.array([0.9, 0.3, 0.05])
+    sigma = np.asarray(TINY.sde.std(t))
+    weights = {"edm": edm_weight(sigma, SIGMA_DATA), "1": np.ones(3), "sigma^2": sigma**2}[weighting]
+    config = DenoiserConfig(weighting=weighting)
+
+    @quick_jit
+    def run(params, batch, draws):
+        return score_loss(params, batch, draws, model=TINY, config=config)[0], squared_errors(
+            TINY, params, batch, draws
+        )
+
+    loss, (_, errors) = run(random_params(TINY), TINY_BATCH, ScoreDraws(t, Z))
+    assert relative_error(loss, np.mean(0.5 * weights * errors)) < 1e-5
+
+
+class Known(ScoreModel):
+    """A model whose network is known: params is what it gives."""
+
+    def raw(self, params, x_t, y, t):
+        return params
+
+
+KNOWN_SCORE = Known(ModelConfig(preconditioning=Preconditioning("1", "1", "0", output="score")))
+KNOWN_BRIDGE = Known(ModelConfig(sde=SBVE(), preconditioning=Preconditioning("1", "1", "0")))
+
+
+def test_score_matching_is_zero_at_the_true_score():
+    t = jnp.array([0.9, 0.3, 0.05])
+    true = -Z / TINY.sde.std(t)[:, None, None]
+    loss, _ = score_matching_loss(true, TINY_BATCH, ScoreDraws(t, Z), model=KNOWN_SCORE)
+    assert loss < 1e-6
+    loss, _ = score_matching_loss(0 * true, TINY_BATCH, ScoreDraws(t, Z), model=KNOWN_SCORE)
+    assert relative_error(loss, np.sum(np.abs(Z) ** 2) / 6) < 1e-5
+
+
+def test_data_prediction_is_its_three_terms():
+    batch = Batch(random_spectrogram(2, 256, 44), random_spectrogram(2, 256, 44, seed=1))
+    draws = ScoreDraws(jnp.array([0.9, 0.3]), random_spectrogram(2, 256, 44, seed=2))
+    estimate = random_spectrogram(2, 256, 44, seed=3)
+    _, terms = data_prediction_loss(estimate, batch, draws, model=KNOWN_BRIDGE)
+    samples = TINY.front_end.samples(44)
+    waves = [TINY.front_end.synthesise(x, samples) for x in (batch.x0, estimate)]
+    assert relative_error(terms["spectrum"], np.mean(np.abs(estimate - batch.x0) ** 2) / 2) < 1e-5
+    assert relative_error(terms["l1"], 1e-3 * np.mean(np.abs(waves[1] - waves[0])) / 2) < 1e-5
+    assert relative_error(terms["pesq"], 5e-4 * np.mean(pesq_loss(*waves))) < 1e-5
+    assert relative_error(terms["loss"], terms["spectrum"] + terms["l1"] + terms["pesq"]) < 1e-6
+    config = DataPredictionConfig(l1_weight=0.0, pesq_weight=0.0)
+    _, alone = data_prediction_loss(estimate, batch, draws, model=KNOWN_BRIDGE, config=config)
+    assert set(alone) == {"spectrum", "loss"}
+    assert alone["loss"] == terms["spectrum"]
+
+
+def test_data_prediction_is_zero_at_the_clean_speech():
+    batch = Batch(random_spectrogram(1, 256, 44), random_spectrogram(1, 256, 44, seed=1))
+    draws = ScoreDraws(jnp.array([0.5]), random_spectrogram(1, 256, 44, seed=2))
+    _, terms = data_prediction_loss(jnp.asarray(batch.x0), batch, draws, model=KNOWN_BRIDGE)
+    assert terms["loss"] < 1e-6
 
 
 def test_draws_have_their_distributions():

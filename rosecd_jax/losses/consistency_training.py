@@ -1,0 +1,90 @@
+"""Consistency training: ROSE-CD without a teacher, the authors' later recipe.
+
+In place of the teacher's step x_{t_n} → x̂_{t_{n+1}} the forward process is drawn afresh at t_{n+1}, with
+noise of its own: nothing ties the two states but the recording.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rosecd_jax.diffusion.noise import complex_normal
+from rosecd_jax.losses.batch import Batch
+from rosecd_jax.losses.consistency import Weighting, consistency_error, time_domain_terms
+from rosecd_jax.losses.score import Terms, perturb
+from rosecd_jax.models.score_model import Params, ScoreModel
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyTrainingConfig:
+    """Constants of the teacher-free objective.
+
+    Attributes:
+      steps: N of the time grid t_n = linspace(1, t_eps, N).
+      weighting: w(t_n) of the consistency term, see `consistency_weight`.
+      consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
+    """
+
+    steps: int = 30
+    weighting: Weighting = "uniform"
+    consistency_weight: float = 1.0
+    pesq_weight: float = 5e-4
+    si_sdr_weight: float = 5e-5
+
+
+class ConsistencyTrainingDraws(NamedTuple):
+    """Every random number of one step.
+
+    Attributes:
+      n: where on the time grid each item is, int32 [B] in 0 … steps − 2.
+      z, z_next: the noise of x_{t_n} and of x_{t_{n+1}}, complex64 [B, F, T].
+    """
+
+    n: jax.Array
+    z: jax.Array
+    z_next: jax.Array
+
+
+def draw(
+    key: jax.Array, shape: tuple[int, ...], config: ConsistencyTrainingConfig
+) -> ConsistencyTrainingDraws:
+    """The random numbers of one step for a batch of `shape` [B, F, T]."""
+    key_n, *keys = jax.random.split(key, 3)
+    n = jax.random.randint(key_n, shape[:1], 0, config.steps - 1)
+    return ConsistencyTrainingDraws(n, *(complex_normal(k, shape) for k in keys))
+
+
+def consistency_training_loss(
+    params: Params,
+    batch: Batch,
+    draws: ConsistencyTrainingDraws,
+    *,
+    model: ScoreModel,
+    target_params: Params,
+    config: ConsistencyTrainingConfig = ConsistencyTrainingConfig(),
+) -> tuple[jax.Array, Terms]:
+    """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
+
+    Args:
+      params: θ.
+      batch: complex64 [B, F, T].
+      draws: see `draw`.
+      target_params: θ⁻, the moving average of θ; no gradient flows into it.
+
+    Returns:
+      The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
+    """
+    times = model.sde.timesteps(config.steps)
+    t, t_next = times[draws.n], times[draws.n + 1]
+    denoised = model.denoise(params, perturb(model, batch, t, draws.z).x_t, batch.y, t)
+    terms: Terms = {}
+    if config.consistency_weight:
+        x_next = perturb(model, batch, t_next, draws.z_next).x_t
+        target = model.denoise(target_params, x_next, batch.y, t_next)
+        error = consistency_error(denoised, target, t, model, config.weighting)
+        terms["consistency"] = config.consistency_weight * error
+    terms |= time_domain_terms(denoised, batch.x0, model, config.pesq_weight, config.si_sdr_weight)
+    loss = sum(terms.values(), start=jnp.float32(0))
+    return loss, {"loss": loss, **terms}
