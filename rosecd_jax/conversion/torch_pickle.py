@@ -76,7 +76,7 @@ def load_pickle(
     except UnicodeDecodeError as error:
         raise PickleError("a text in it is not UTF-8") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise PickleError(str(error)[:300]) from error
+        raise PickleError("it calls a constructor with what doesn't fit") from error
 
 
 _MARK = object()
