@@ -26,7 +26,14 @@ CheckpointOption = Annotated[
     ),
 ]
 SamplerOption = Annotated[
-    str, typer.Option(help="auto (by the model's role), consistency, or pc (predictor-corrector).")
+    str,
+    typer.Option(
+        help="auto (by the model), consistency, pc (predictor-corrector), predictor, ode, bridge, bridge-sde."
+    ),
+]
+CorrectorOption = Annotated[str, typer.Option(help="Of pc: annealed-langevin or langevin.")]
+SnrOption = Annotated[
+    float, typer.Option(help="Of the corrector, and of the noise between consistency steps.")
 ]
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
@@ -67,6 +74,8 @@ def enhance(
     checkpoint: CheckpointOption,
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
+    snr: SnrOption = 0.5,
+    corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
 ) -> None:
     """Remove noise from a file, or from every file of a folder.
@@ -84,7 +93,7 @@ def enhance(
             raise ValueError(f"{target} is a file; a folder's output needs a folder")
         if source.resolve() == target.resolve():
             raise ValueError(f"{target} is the input itself; choose another output")
-        enhancer = load_enhancer(checkpoint, sampler, steps)
+        enhancer = load_enhancer(checkpoint, sampler=sampler, steps=steps, snr=snr, corrector=corrector)
         failed = []
         with progress_bar(len(files), "enhancing") as advance:
             if source.is_file():
@@ -100,11 +109,11 @@ def enhance(
         raise typer.Exit(1)
 
 
-def load_enhancer(checkpoint: Path, sampler: str, steps: int) -> "Enhancer":
-    """A checkpoint, ready to enhance."""
+def load_enhancer(checkpoint: Path, **sampling: Any) -> "Enhancer":
+    """A checkpoint, ready to enhance as the fields of SamplerConfig say."""
     from rosecd_jax.inference.enhancer import Enhancer
 
-    return Enhancer.from_checkpoint(checkpoint, sampler=sampler, steps=steps)  # type: ignore[arg-type]
+    return Enhancer.from_checkpoint(checkpoint, **sampling)
 
 
 @app.command()
@@ -119,11 +128,14 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="For enhanced files and per-file CSV.")] = None,
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
+    snr: SnrOption = 0.5,
+    corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
 ) -> None:
     """Measure models, or folders of enhanced files, on paired recordings."""
     with plain_errors():
-        run_evaluation(data, checkpoint or [], enhanced or [], output, sampler, steps, seed)
+        sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        run_evaluation(data, checkpoint or [], enhanced or [], output, seed, **sampling)
 
 
 def run_evaluation(
@@ -131,15 +143,17 @@ def run_evaluation(
     checkpoints: Sequence[Path],
     enhanced: Sequence[Path],
     output: Path | None,
-    sampler: str = "auto",
-    steps: int = 0,
     seed: int = 0,
+    **sampling: Any,
 ) -> "list[Evaluation]":
-    """Evaluate the noisy input, every checkpoint and every folder; print the summary."""
+    """Evaluate the noisy input, every checkpoint and every folder; print the summary.
+
+    `sampling` holds fields of SamplerConfig.
+    """
     from rosecd_jax.evaluation.evaluate import evaluate
 
     named = [(unique_name(path, checkpoints), path) for path in checkpoints]
-    models = [(name, load_enhancer(path, sampler, steps)) for name, path in named]
+    models = [(name, load_enhancer(path, **sampling)) for name, path in named]
     folders = [(unique_name(path, enhanced), path) for path in enhanced]
     methods: list[Any] = [("noisy", None), *models, *folders]
     names = [name for name, _ in methods]

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,12 @@ from rosecd_jax.audio import io
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.diffusion import samplers
 from rosecd_jax.diffusion.noise import noise_source
+from rosecd_jax.diffusion.sde import SBVE
+from rosecd_jax.diffusion.solvers import annealed_langevin, langevin
 from rosecd_jax.models.score_model import Params, ScoreModel
 
-Sampler = Literal["auto", "consistency", "pc"]
+Sampler = Literal["auto", "consistency", "pc", "predictor", "ode", "bridge", "bridge-sde"]
+CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin}
 FRAMES = 64
 """Spectrograms are padded to a multiple of this, as in the family's inference."""
 
@@ -27,27 +30,42 @@ class SamplerConfig:
     """How a model is run.
 
     Attributes:
-      sampler: "consistency", "pc" (predictor-corrector), or "auto": the one that the model's role asks for.
-      steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30) for "pc".
+      sampler: "consistency" (a student's); "pc" (predictor-corrector), "predictor" (without corrector) or
+        "ode" (probability flow); "bridge" or "bridge-sde" (a Schrödinger bridge's ODE or SDE); or "auto": the
+        first of these that goes with the model's role and process.
+      steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30, a bridge's 50) else.
       snr: of the corrector, and of the noise between consistency steps.
+      corrector: of "pc", "annealed-langevin" or "langevin".
     """
 
     sampler: Sampler = "auto"
     steps: int = 0
     snr: float = 0.5
+    corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin"
 
     def __post_init__(self) -> None:
-        if self.sampler not in ("auto", "consistency", "pc"):
-            raise ValueError(f"sampler {self.sampler!r}: expected auto, consistency or pc")
+        for name, choices in (("sampler", get_args(Sampler)), ("corrector", tuple(CORRECTORS))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
         if self.steps < 0:
             raise ValueError(f"steps is {self.steps}, it can't be negative")
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
-        """The same with "auto" and 0 replaced by what they stand for."""
-        by_role = "consistency" if model.config.role == "student" else "pc"
+        """The same with "auto" and 0 replaced by what they stand for.
+
+        Raises:
+          ValueError: if the sampler doesn't go with the model's process.
+        """
+        bridge = isinstance(model.sde, SBVE)
+        many_steps = "bridge" if bridge else "pc"
+        by_role = "consistency" if model.config.role == "student" else many_steps
         sampler = by_role if self.sampler == "auto" else self.sampler
-        default = 1 if sampler == "consistency" else model.sde.steps
-        return dataclasses.replace(self, sampler=sampler, steps=self.steps or default)
+        if sampler != "consistency" and sampler.startswith("bridge") != bridge:
+            raise ValueError(f"sampler {sampler!r} doesn't go with this model's process; try {many_steps!r}")
+        steps = self.steps or (1 if sampler == "consistency" else model.sde.steps)
+        if sampler == "consistency" and bridge and steps > 1:
+            raise ValueError(f"{steps} consistency steps: a bridge's student runs one")
+        return dataclasses.replace(self, sampler=sampler, steps=steps)
 
 
 def enhance_spectrogram(
@@ -62,12 +80,21 @@ def enhance_spectrogram(
     Returns:
       Enhanced compressed spectrograms, complex64 [B, F, T].
     """
+    sde, steps = model.sde, config.steps
     noise = noise_source(keys, y.shape[1], y.shape[2])
+    denoise, score = (functools.partial(f, params) for f in (model.denoise, model.score))
     if config.sampler == "consistency":
-        denoise = functools.partial(model.denoise, params)
-        return samplers.consistency(denoise, model.sde, y, noise, config.steps, config.snr)
-    score = functools.partial(model.score, params)
-    return samplers.predictor_corrector(score, model.sde, y, noise, config.steps, config.snr)
+        return samplers.consistency(denoise, sde, y, noise, steps, config.snr)
+    if isinstance(sde, SBVE):
+        if config.sampler == "bridge":
+            return samplers.bridge_probability_flow(denoise, sde, y, steps)
+        return samplers.bridge_diffusion(denoise, sde, y, noise, steps)
+    if config.sampler == "predictor":
+        return samplers.predictor_only(score, sde, y, noise, steps)
+    if config.sampler == "ode":
+        return samplers.probability_flow(score, sde, y, noise, steps)
+    corrector = CORRECTORS[config.corrector]
+    return samplers.predictor_corrector(score, sde, y, noise, steps, config.snr, corrector)
 
 
 def enhance_padded(
@@ -148,6 +175,7 @@ class Enhancer:
         sampler: Sampler = "auto",
         steps: int = 0,
         snr: float = 0.5,
+        corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin",
     ) -> "Enhancer":
         """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
 
@@ -158,7 +186,7 @@ class Enhancer:
           CheckpointError, TorchFileError: if there is no such checkpoint.
         """
         model, params = load_any_checkpoint(path, weights)
-        return cls(model, params, SamplerConfig(sampler, steps, snr))
+        return cls(model, params, SamplerConfig(sampler, steps, snr, corrector))
 
     def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:
         """Enhance a wave, each channel by itself.

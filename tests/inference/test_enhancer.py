@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax.audio import io
-from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.diffusion import SBVE, Preconditioning, samplers
 from rosecd_jax.diffusion.noise import noise_source
+from rosecd_jax.diffusion.solvers import langevin
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from rosecd_jax.inference.enhancer import enhance_spectrogram, padded_frames, reflect_tail
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
@@ -158,13 +159,68 @@ def test_roles_choose_their_samplers():
         SamplerConfig("euler")  # type: ignore[arg-type]
 
 
-def test_every_sampler_runs(student):
-    y = student.model.front_end.analyse(jnp.asarray(speech_like(63 * 128)))[None]
-    keys = jax.random.split(jax.random.key(0), 1)
-    for config in (SamplerConfig("consistency", 3), SamplerConfig("pc", 2)):
-        x = enhance_spectrogram(student.model, config, student.params, y, keys)
-        assert x.shape == y.shape
-        assert np.isfinite(np.asarray(x)).all()
+BRIDGE = dataclasses.replace(
+    STUDENT, role="teacher", sde=SBVE(), preconditioning=Preconditioning("1", "1", "0")
+)
+
+
+def test_a_bridge_has_its_own_samplers():
+    bridge = ScoreModel(BRIDGE)
+    assert SamplerConfig().resolve(bridge) == SamplerConfig("bridge", 50)
+    assert SamplerConfig("bridge-sde", 5).resolve(bridge) == SamplerConfig("bridge-sde", 5)
+    distilled = ScoreModel(dataclasses.replace(BRIDGE, role="student"))
+    assert SamplerConfig().resolve(distilled) == SamplerConfig("consistency", 1)
+    with pytest.raises(ValueError, match="3 consistency steps: a bridge's student runs one"):
+        SamplerConfig("consistency", 3).resolve(distilled)
+    with pytest.raises(ValueError, match="'pc' doesn't go with this model's process; try 'bridge'"):
+        SamplerConfig("pc").resolve(bridge)
+    with pytest.raises(ValueError, match="'bridge' doesn't go with this model's process; try 'pc'"):
+        SamplerConfig("bridge").resolve(ScoreModel(STUDENT))
+    with pytest.raises(ValueError, match="corrector 'ald': expected one of annealed-langevin, langevin"):
+        SamplerConfig(corrector="ald")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (SamplerConfig("consistency", 3), lambda m, y, z: samplers.consistency(m.denoise, m.sde, y, z, 3)),
+        (SamplerConfig("pc", 2), lambda m, y, z: samplers.predictor_corrector(m.score, m.sde, y, z, 2)),
+        (
+            SamplerConfig("pc", 2, 0.3, "langevin"),
+            lambda m, y, z: samplers.predictor_corrector(m.score, m.sde, y, z, 2, 0.3, langevin),
+        ),
+        (SamplerConfig("predictor", 2), lambda m, y, z: samplers.predictor_only(m.score, m.sde, y, z, 2)),
+        (SamplerConfig("ode", 2), lambda m, y, z: samplers.probability_flow(m.score, m.sde, y, z, 2)),
+        (
+            SamplerConfig("bridge", 2),
+            lambda m, y, z: samplers.bridge_probability_flow(m.denoise, m.sde, y, 2),
+        ),
+        (
+            SamplerConfig("bridge-sde", 2),
+            lambda m, y, z: samplers.bridge_diffusion(m.denoise, m.sde, y, z, 2),
+        ),
+    ],
+    ids=lambda value: f"{value.sampler}-{value.corrector}" if isinstance(value, SamplerConfig) else "",
+)
+def test_every_sampler_is_the_one_of_its_name(config, expected):
+    class Linear(ScoreModel):
+        def raw(self, params, x_t, y, t):
+            return params * x_t - 0.25j * y * t[:, None, None]
+
+    class Bound(Linear):
+        """The same with its parameters."""
+
+        def denoise(self, x_t, y, t):  # type: ignore[override]
+            return Linear.denoise(self, 0.5, x_t, y, t)
+
+        def score(self, x_t, y, t):  # type: ignore[override]
+            return Linear.score(self, 0.5, x_t, y, t)
+
+    model_config = BRIDGE if config.sampler.startswith("bridge") else STUDENT
+    y = jnp.asarray(speech_like(2 * 8 * 5).reshape(2, 8, 5) + 1j)
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = enhance_spectrogram(Linear(model_config), config, 0.5, y, keys)
+    np.testing.assert_allclose(x, expected(Bound(model_config), y, noise_source(keys, 8, 5)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16")])
