@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rosecd_jax.conversion.hyper_parameters import config_from_hyper_parameters, hyper_parameters_from_config
-from rosecd_jax.conversion.sgmse import parameter_names, params_from_torch, params_to_torch
+from rosecd_jax.conversion.sgmse import check_state, parameter_names, params_from_torch, params_to_torch
 from rosecd_jax.conversion.torch_file import (
     Placeholder,
     TorchFileError,
@@ -50,7 +50,8 @@ def open_torch_checkpoint(path: str | os.PathLike) -> TorchCheckpoint:
     """Read all of a checkpoint but its numbers.
 
     Raises:
-      TorchFileError: if the file can't be read, is no such checkpoint, or its model is not known here.
+      TorchFileError: if the file can't be read or is no such checkpoint, if its model is not known here
+        (naming the hyper-parameter), or a parameter is missing, unknown, or of a wrong shape (naming it).
     """
     path = Path(path)
     contents = _mapping(read_torch_file(path), f"{path}: the file holds")
@@ -74,11 +75,10 @@ def open_torch_checkpoint(path: str | os.PathLike) -> TorchCheckpoint:
     }
     if not raw:
         raise TorchFileError(f"{path}: none of the names in its 'state_dict' begins with {NETWORK!r}")
+    _check(path, "raw", raw, config)
     weights = {"raw": raw} | _average(path, contents.get("ema"), config, raw)
-    for kind, tensors in weights.items():
-        for name, tensor in tensors.items():
-            if not isinstance(tensor, TorchTensor):
-                raise TorchFileError(f"{path}: {kind} parameter {name} is no tensor")
+    if "ema" in weights:
+        _check(path, "ema", weights["ema"], config)
     step = contents.get("global_step")
     return TorchCheckpoint(path, config, step if type(step) is int else None, weights)
 
@@ -90,6 +90,16 @@ def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
     if not isinstance(value, dict):
         raise TorchFileError(f"{what} a {type(value).__name__}, expected a dictionary")
     return value
+
+
+def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig) -> None:
+    for name, tensor in state.items():
+        if not isinstance(tensor, TorchTensor):
+            raise TorchFileError(f"{path}: {kind} parameter {name[:100]} is no tensor")
+    try:
+        check_state(state, config.network)
+    except ValueError as error:
+        raise TorchFileError(f"{path}: {kind} {error}") from error
 
 
 def _average(path: Path, ema: Any, config: ModelConfig, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -120,8 +130,7 @@ def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str
       gives the raw weights twice.
 
     Raises:
-      TorchFileError: if the file can't be read or is hostile, if its model is not known here (naming the
-        hyper-parameter), or a parameter is missing, unknown, or of a wrong shape (naming it).
+      TorchFileError: as `open_torch_checkpoint`, or if the file is damaged.
     """
     checkpoint = open_torch_checkpoint(path)
     params = {kind: torch_params(checkpoint, kind) for kind in checkpoint.weights}
@@ -151,17 +160,12 @@ def torch_params(checkpoint: TorchCheckpoint, weights: str) -> Params:
     """One of an opened checkpoint's sets of weights ("ema" falls back on "raw"), float32 numpy arrays.
 
     Raises:
-      TorchFileError: naming the parameter that doesn't fit or can't be read.
+      TorchFileError: if the file is damaged there, or has changed since it was opened.
     """
     if weights not in WEIGHTS:
         raise TorchFileError(f"weights={weights!r}: expected one of {WEIGHTS}")
     kind = weights if weights in checkpoint.weights else "raw"
-    try:
-        return params_from_torch(checkpoint.weights[kind], checkpoint.config.network)
-    except TorchFileError:
-        raise
-    except ValueError as error:
-        raise TorchFileError(f"{checkpoint.path}: {kind} {error}") from error
+    return params_from_torch(checkpoint.weights[kind], checkpoint.config.network)
 
 
 def save_torch_checkpoint(

@@ -59,7 +59,8 @@ def _modules(config: NCSNppConfig) -> Iterator[tuple[str, dict]]:
             skips.append(width)
         if level != last:
             yield residual(f"down_{level}_resample", width, width, resample=True)
-            yield f"down_{level}_pyramid", {"Conv_0": ("", _LAYER)}
+            if config.pyramids:
+                yield f"down_{level}_pyramid", {"Conv_0": ("", _LAYER)}
             skips.append(width)
     yield residual("middle_block_0", width, width)
     yield "middle_attention", _ATTENTION
@@ -70,8 +71,9 @@ def _modules(config: NCSNppConfig) -> Iterator[tuple[str, dict]]:
             width = widths[level]
         if attends[level]:
             yield f"up_{level}_attention", _ATTENTION
-        yield f"up_{level}_pyramid_norm", {"": ("", _NORM)}
-        yield f"up_{level}_pyramid", {"": ("", _LAYER)}
+        if config.pyramids or level == 0:
+            yield f"up_{level}_pyramid_norm", {"": ("", _NORM)}
+            yield f"up_{level}_pyramid", {"": ("", _LAYER)}
         if level != 0:
             yield residual(f"up_{level}_resample", width, width, resample=True)
 
@@ -107,15 +109,8 @@ def _their_axes(name: str, dimensions: int) -> tuple[int, ...]:
     return {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[dimensions]
 
 
-def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
-    """Their state dict -> our parameter tree.
-
-    Args:
-      state: names without a "dnn." prefix; numpy arrays, or tensors of a file that are read one by one.
-      config: of the network.
-
-    Returns:
-      float32 numpy arrays, nested as Flax nests them.
+def check_state(state: Mapping[str, Any], config: NCSNppConfig) -> None:
+    """Whether a state dict of theirs is that of this network; arguments as `params_from_torch`.
 
     Raises:
       ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape or dtype.
@@ -130,8 +125,24 @@ def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
             raise ValueError(f"parameter {name} is {tuple(found.shape)}, the network asks for {shape}")
         if not jnp.issubdtype(found.dtype, jnp.floating):
             raise ValueError(f"parameter {name} holds {found.dtype}, expected floating-point numbers")
+
+
+def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
+    """Their state dict -> our parameter tree.
+
+    Args:
+      state: names without a "dnn." prefix; numpy arrays, or tensors of a file that are read one by one.
+      config: of the network.
+
+    Returns:
+      float32 numpy arrays, nested as Flax nests them.
+
+    Raises:
+      ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape or dtype.
+    """
+    check_state(state, config)
     params: dict = {}
-    for theirs, ours in names.items():
+    for theirs, ours in parameter_names(config).items():
         *path, leaf = ours.split("/")
         node = params
         for part in path:

@@ -19,6 +19,18 @@ SENTINEL = "ran"
 TOUCH = f"open({SENTINEL!r}, 'w')"
 
 
+PEAK_MEMORY = """
+import pathlib, resource
+
+def peak_memory():
+    # In bytes. What getrusage tells on Linux counts the process that started this one.
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
+
+
 class Case(NamedTuple):
     name: str
     data: bytes

@@ -1,0 +1,375 @@
+"""rosecd_jax.conversion.checkpoint: the authors' checkpoints become our models, and ours theirs."""
+
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
+import zlib
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+
+from rosecd_jax.conversion import (
+    TorchFileError,
+    load_any_checkpoint,
+    load_torch_checkpoint,
+    open_torch_checkpoint,
+    parameter_names,
+    params_from_torch,
+    save_torch_checkpoint,
+)
+from rosecd_jax.conversion.hyper_parameters import config_from_hyper_parameters, hyper_parameters_from_config
+from rosecd_jax.conversion.sgmse import parameter_shapes
+from rosecd_jax.conversion.torch_file import read_torch_file, write_torch_file
+from rosecd_jax.diffusion.preconditioning import Preconditioning
+from rosecd_jax.diffusion.sde import OUVE, SBVE
+from rosecd_jax.inference.enhancer import Enhancer
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
+from tests.conversion import hostile
+from tests.helpers import FIXTURES, GOLDENS, STUDENT, TEACHER, fixture, flat, quick_jit, relative_error
+
+TINY = FIXTURES / "tiny_student.ckpt"
+"""Written by Lightning out of the authors' class; see fixtures/make_torch_fixture.py."""
+TINY_CONFIG = ModelConfig(
+    role="student",
+    preconditioning=Preconditioning(c_in="1"),
+    network=NCSNppConfig(channels=4, multipliers=(1,), blocks=1, attention_heights=()),
+)
+
+
+def equal(left, right):
+    left, right = flat(left), flat(right)
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name]) for name in left
+    )
+
+
+def test_a_checkpoint_of_theirs_becomes_a_model():
+    model, params = load_torch_checkpoint(TINY)
+    assert model == ScoreModel(TINY_CONFIG)
+    assert set(params) == {"raw", "ema"}
+    arrays, denoise = fixture("tiny_student"), quick_jit(model.denoise)
+    for kind, tree in params.items():
+        assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(tree))
+        denoised = denoise(tree, arrays["x_t"], arrays["y"], arrays["t"])
+        assert relative_error(denoised, arrays[f"denoised_{kind}"]) < 1e-4
+
+
+def test_opening_reads_no_numbers():
+    opened = open_torch_checkpoint(TINY)
+    assert (opened.config, opened.step) == (TINY_CONFIG, 0)
+    assert {kind: len(tensors) for kind, tensors in opened.weights.items()} == {"raw": 77, "ema": 77}
+    assert list(opened.weights["raw"]) == list(parameter_names(TINY_CONFIG.network))
+
+
+@pytest.mark.parametrize(("name", "model"), [("teacher", TEACHER), ("student", STUDENT)])
+def test_golden_checkpoints(networks, name, model):
+    loaded, params = load_torch_checkpoint(GOLDENS / f"{name}.ckpt")
+    assert loaded == model
+    assert equal(params["raw"], networks[name])
+    assert not equal(params["ema"], params["raw"])
+
+
+def test_golden_output_of_the_averaged_weights(goldens, student_program):
+    arrays = goldens("checkpoint_outputs")
+    _, params = load_torch_checkpoint(GOLDENS / "student.ckpt")
+    assert sum(leaf.size for leaf in jax.tree.leaves(params["ema"])) == arrays["n_params"]
+    denoised = student_program(params["ema"], arrays["x_t"][:, 0], arrays["y"][:, 0], arrays["t"])["denoise"]
+    assert relative_error(denoised, arrays["denoised_student_ema"][:, 0]) < 1e-4
+
+
+def test_ours_to_theirs_to_ours_is_equal_bit_for_bit(tmp_path):
+    model, params = load_torch_checkpoint(TINY)
+    save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
+    again, found = load_torch_checkpoint(tmp_path / "x.ckpt")
+    assert again == model
+    assert equal(found["raw"], params["raw"])
+    assert equal(found["ema"], params["ema"])
+
+
+def test_theirs_to_ours_to_theirs_is_equal_bit_for_bit(tmp_path):
+    save_checkpoint(tmp_path / "ours", *load_torch_checkpoint(TINY))
+    params = {kind: load_checkpoint(tmp_path / "ours", kind)[1] for kind in ("raw", "ema")}
+    save_torch_checkpoint(tmp_path / "x.ckpt", load_checkpoint(tmp_path / "ours")[0], params)
+    before, after = read_torch_file(TINY), read_torch_file(tmp_path / "x.ckpt")
+    assert list(after["state_dict"]) == list(before["state_dict"])
+    for name, tensor in before["state_dict"].items():
+        np.testing.assert_array_equal(after["state_dict"][name].read(), tensor.read())
+    pairs = zip(after["ema"]["shadow_params"], before["ema"]["shadow_params"], strict=True)
+    assert all(np.array_equal(left.read(), right.read()) for left, right in pairs)
+    for name, value in after["hyper_parameters"].items():
+        assert before["hyper_parameters"].get(name, value) == value or name in ("batch_size", "num_frames")
+
+
+def test_pytorch_loads_what_we_write_with_weights_only(tmp_path):
+    torch = pytest.importorskip("torch")
+    save_torch_checkpoint(tmp_path / "x.ckpt", *load_torch_checkpoint(TINY))
+    loaded = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    original = read_torch_file(TINY)["state_dict"]
+    assert list(loaded["state_dict"]) == list(original)
+    for name, tensor in loaded["state_dict"].items():
+        np.testing.assert_array_equal(tensor.numpy(), original[name].read())
+
+
+@pytest.mark.parametrize("given", ["tree", "raw", "ema"])
+def test_one_set_of_weights_stands_for_both(tmp_path, given):
+    model, params = load_torch_checkpoint(TINY)
+    save_torch_checkpoint(
+        tmp_path / "x.ckpt", model, params["ema"] if given == "tree" else {given: params["ema"]}
+    )
+    found = load_torch_checkpoint(tmp_path / "x.ckpt")[1]
+    assert equal(found["raw"], params["ema"])
+    assert equal(found["ema"], params["ema"])
+
+
+def test_the_role_survives_where_hyper_parameters_do_not_tell(tmp_path):
+    model, params = load_torch_checkpoint(TINY)
+    model = ScoreModel(dataclasses.replace(model.config, role="teacher"))
+    save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
+    assert load_torch_checkpoint(tmp_path / "x.ckpt")[0] == model
+
+
+def test_an_existing_file_is_only_replaced_when_told(tmp_path):
+    model, params = load_torch_checkpoint(TINY)
+    save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
+    with pytest.raises(TorchFileError, match=r"x\.ckpt exists"):
+        save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
+    save_torch_checkpoint(tmp_path / "x.ckpt", model, params["raw"], overwrite=True)
+    assert equal(load_torch_checkpoint(tmp_path / "x.ckpt")[1]["ema"], params["raw"])
+
+
+def contents():
+    """The tiny checkpoint with its numbers read, to be changed and written again."""
+    tree = read_torch_file(TINY)
+    del tree["hyper_parameters"]["data_module_cls"]
+    tree["state_dict"] = {name: tensor.read() for name, tensor in tree["state_dict"].items()}
+    tree["ema"]["shadow_params"] = [tensor.read() for tensor in tree["ema"]["shadow_params"]]
+    return tree
+
+
+def change(tree, path, value):
+    *parts, last = path
+    for part in parts:
+        tree = tree[part]
+    if value is None:
+        del tree[last]
+    else:
+        tree[last] = value
+
+
+STATE, HYPER = "state_dict", "hyper_parameters"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ((STATE, "dnn.all_modules.3.weight"), None, r"raw parameters missing: \['all_modules.3.weight'\]"),
+        ((STATE, "dnn.all_modules.99.bias"), np.ones(3), r"unknown: \['all_modules.99.bias'\]"),
+        (
+            (STATE, "dnn.output_layer.bias"),
+            np.ones(3),
+            r"raw parameter output_layer.bias is \(3,\), the .* \(2,\)",
+        ),
+        ((STATE, "dnn.output_layer.bias"), np.ones(2, int), "output_layer.bias holds int64"),
+        ((STATE, "dnn.output_layer.bias"), "text", "output_layer.bias is no tensor"),
+        (("ema", "shadow_params", 0), np.ones(3), r"ema parameter output_layer.weight is \(3,\)"),
+        (("ema", "shadow_params", 5), None, "'ema' has 76 parameters|ema parameter"),
+        (("ema", "shadow_params"), None, "no list 'shadow_params'"),
+        ((STATE,), {"weight": np.ones(3)}, "begins with 'dnn.'"),
+        ((STATE,), None, "no 'state_dict'"),
+        ((STATE,), 5, "'state_dict' is a int"),
+        ((HYPER,), None, "no 'hyper_parameters'"),
+        ((HYPER, "backbone"), None, "'backbone' is missing"),
+        ((HYPER, "backbone"), "dcunet", "'backbone' is 'dcunet', supported is one of ncsnpp_v2"),
+        ((HYPER, "backbone"), [1], "'backbone' is a list"),
+        ((HYPER, "sde"), "vp", "'sde' is 'vp', supported is one of ouve, sbve"),
+        ((HYPER, "sde"), "sbve", "'precond_denoiser'|'loss_type'|parameter"),
+        ((HYPER, "loss_type"), "data_prediction", "doesn't go with sde 'ouve'"),
+        ((HYPER, "nf"), 8, r"is \(.*\), the network asks for"),
+        ((HYPER, "nf"), 4.5, "'nf' is 4.5"),
+        ((HYPER, "nf"), 10**9, "'nf' is 1000000000"),
+        ((HYPER, "ch_mult"), [1, 1], "missing"),
+        ((HYPER, "ch_mult"), [1] * 99, "at most 12"),
+        ((HYPER, "ch_mult"), ["1"], "'ch_mult' is '1'"),
+        ((HYPER, "n_fft"), 512, "image_size|bins|missing|unknown|shape|multiple"),
+        ((HYPER, "sigma_min"), 0.0, "'sigma_min' is 0.0, supported is a positive number"),
+        ((HYPER, "sigma_min"), 0.7, "no range"),
+        ((HYPER, "theta"), "1.5", "'theta' is '1.5', supported is a number"),
+        ((HYPER, "theta"), float("nan"), "'theta' is nan"),
+        ((HYPER, "c_in"), "magic", "'c_in' is 'magic'"),
+        ((HYPER, "network_scaling"), "t", "'network_scaling' is 't'"),
+        ((HYPER, "window"), "sqrthann", "'window' is 'sqrthann', supported is 'hann'"),
+        ((HYPER, "transform_type"), "log", "'transform_type'"),
+        ((HYPER, "resblock_type"), "ddpm", "'resblock_type'"),
+        ((HYPER, "progressive"), "none", "'progressive'"),
+        ((HYPER, "fir_kernel"), (1, 2, 1), "'fir_kernel'"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, path, value, words):
+    tree = contents()
+    change(tree, path, value)
+    file = write_torch_file(tmp_path / "x.ckpt", tree)
+    if path == (HYPER, "sde") and value == "sbve":  # not wrong: a student of a bridge
+        assert isinstance(load_torch_checkpoint(file)[0].sde, SBVE)
+        return
+    if path == (HYPER, "n_fft"):  # a network is free in its number of bins where nothing attends
+        assert load_torch_checkpoint(file)[0].front_end.bins == 257
+        return
+    with pytest.raises(TorchFileError, match=words) as error:
+        load_torch_checkpoint(file)
+    assert str(file) in str(error.value)
+
+
+def test_without_an_average_the_raw_weights_stand_for_it(tmp_path):
+    tree = contents()
+    del tree["ema"]
+    model, params = load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))
+    assert equal(params["raw"], params["ema"])
+    assert open_torch_checkpoint(tmp_path / "x.ckpt").weights.keys() == {"raw"}
+    assert equal(load_any_checkpoint(tmp_path / "x.ckpt", "ema")[1], params["raw"])
+    assert model == ScoreModel(TINY_CONFIG)
+
+
+def test_an_average_of_the_trained_parameters_only(tmp_path):
+    tree, expected = contents(), load_torch_checkpoint(TINY)[1]
+    frequencies = list(parameter_names(TINY_CONFIG.network)).index("all_modules.0.W")
+    del tree["ema"]["shadow_params"][frequencies]
+    found = load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))[1]
+    expected["ema"]["time"]["frequencies"] = expected["raw"]["time"]["frequencies"]
+    assert equal(found["ema"], expected["ema"])
+
+
+def test_constants_of_losses_are_passed_over(tmp_path):
+    tree = contents()
+    tree[STATE] |= {"pesq_loss.power_filter": np.ones((2, 11)), "pesq_loss.fbank.width_hz": np.ones(49)}
+    assert equal(
+        load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))[1], load_torch_checkpoint(TINY)[1]
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_other_precisions_become_float32(tmp_path, dtype):
+    tree = contents()
+    tree[STATE] = {name: array.astype(dtype) for name, array in tree[STATE].items()}
+    found = flat(load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))[1]["raw"])
+    for name, array in flat(load_torch_checkpoint(TINY)[1]["raw"]).items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_array_equal(found[name], array.astype(dtype).astype(np.float32))
+
+
+class AttributeDict(dict):
+    """As Lightning keeps hyper-parameters in."""
+
+
+def test_hyper_parameters_in_a_class_of_lightning(tmp_path, monkeypatch):
+    monkeypatch.setattr(AttributeDict, "__module__", __name__)
+    tree = {STATE: {}, HYPER: AttributeDict(read_torch_file(TINY)[HYPER], data_module_cls=None)}
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    (tmp_path / "x.ckpt").write_bytes(hostile.archive(pickle.dumps(tree, 2)))
+    with pytest.raises(TorchFileError, match=r"begins with 'dnn\.'"):  # the hyper-parameters were read
+        load_torch_checkpoint(tmp_path / "x.ckpt")
+
+
+CONFIGS = {
+    "published": ModelConfig(),
+    "student": TINY_CONFIG,
+    "sizes": ModelConfig(network=NCSNppConfig(64, (1, 2), 3, 256, (128, 32), 8.0)),
+    "process": ModelConfig(sde=OUVE(gamma=2.0, sigma_min=0.1, sigma_max=1.0, t_eps=0.01, steps=7)),
+    "bridge": ModelConfig(sde=SBVE(k=2.0), preconditioning=Preconditioning("1", "1", "0")),
+    "student of a bridge": ModelConfig("student", sde=SBVE(), preconditioning=Preconditioning("1")),
+    "score": ModelConfig(
+        preconditioning=Preconditioning("1", "1", "0", network_scaling="1/sigma", output="score")
+    ),
+    "data": ModelConfig(preconditioning=Preconditioning("1", "sigma", "1", 0.3, network_scaling="1/t")),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_hyper_parameters_there_and_back(name):
+    values = hyper_parameters_from_config(CONFIGS[name])
+    assert config_from_hyper_parameters(values, CONFIGS[name].role) == CONFIGS[name]
+    assert values["pesq_weight"] == 0  # else their class has constants that the file lacks
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"loss_type": "denoiser", "c_out": "edm", "c_skip": "edm"}, Preconditioning("1", "1", "0")),
+        ({"loss_type": "denoiser", "network_scaling": "1"}, Preconditioning("1", "1", "0")),
+        ({}, Preconditioning("1", "1", "0", output="score")),
+        ({"loss_type": "score_matching", "c_skip": "1"}, Preconditioning("1", "1", "1", output="score")),
+        (
+            {"loss_type": "precond_denoiser", "c_in": "edm", "c_out": "edm", "c_skip": "edm"},
+            Preconditioning(),
+        ),
+    ],
+)
+def test_training_objectives(values, expected):
+    config = config_from_hyper_parameters({"backbone": "ncsnpp_v2", "sde": "ouve"} | values)
+    assert config.preconditioning == expected
+    assert config.role == "teacher"
+
+
+def test_a_model_that_their_code_has_not_is_refused_and_leaves_nothing(tmp_path):
+    odd = ModelConfig(sde=SBVE(), preconditioning=Preconditioning("1", "1", "0", output="score"))
+    with pytest.raises(TorchFileError, match="no bridge whose network gives the score"):
+        save_torch_checkpoint(tmp_path / "x.ckpt", ScoreModel(odd), {})
+    model, params = load_torch_checkpoint(TINY)
+    del params["raw"]["output"]
+    with pytest.raises(TorchFileError, match=r"missing: \['output/bias', 'output/kernel'\]"):
+        save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
+    params["ema"]["output"]["bias"] = np.ones(3)
+    with pytest.raises(TorchFileError, match=r"output/bias is \(3,\), the network asks for \(2,\)"):
+        save_torch_checkpoint(tmp_path / "x.ckpt", model, params["ema"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_enhancing_with_their_file_equals_enhancing_with_the_converted_one(tmp_path):
+    save_checkpoint(tmp_path / "ours", *load_torch_checkpoint(TINY))
+    wave = np.random.default_rng(0).normal(scale=0.1, size=4000).astype(np.float32)
+    direct = Enhancer.from_checkpoint(TINY)
+    assert (direct.sampler.sampler, direct.sampler.steps) == ("consistency", 1)
+    expected = Enhancer.from_checkpoint(tmp_path / "ours")(wave, 16_000)
+    np.testing.assert_array_equal(direct(wave, 16_000), expected)
+    assert equal(Enhancer.from_checkpoint(TINY, weights="raw").params, load_torch_checkpoint(TINY)[1]["raw"])
+
+
+CONVERT = f"""
+import json, sys, time, zlib
+import jax
+from rosecd_jax.conversion import load_torch_checkpoint
+{hostile.PEAK_MEMORY}
+start = time.process_time()
+model, params = load_torch_checkpoint(sys.argv[1])
+sums = {{kind: [zlib.crc32(leaf.data) for leaf in jax.tree.leaves(tree)] for kind, tree in params.items()}}
+print(json.dumps([sums, time.process_time() - start, peak_memory()]))
+"""
+
+
+def test_the_published_size_converts_quickly_and_in_little_memory(tmp_path):
+    config = NCSNppConfig()
+    generator = np.random.default_rng(0)
+    raw, ema = (
+        {name: generator.random(shape, np.float32) for name, shape in parameter_shapes(config).items()}
+        for _ in range(2)
+    )
+    assert sum(array.size for array in raw.values()) == 65_590_822
+    contents = {
+        STATE: {f"dnn.{name}": array for name, array in raw.items()},
+        HYPER: hyper_parameters_from_config(ModelConfig(network=config)),
+        "ema": {"shadow_params": list(ema.values())},
+    }
+    path = write_torch_file(tmp_path / "full.ckpt", contents)
+    command = [sys.executable, "-c", CONVERT, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    path.unlink()
+    sums, seconds, memory = json.loads(done.stdout)
+    assert memory < 1.2e9  # 0.53 GB are the result
+    assert seconds < 60
+    for kind, state in (("raw", raw), ("ema", ema)):
+        leaves = jax.tree.leaves(params_from_torch(state, config))
+        assert sums[kind] == [zlib.crc32(leaf.data) for leaf in leaves]
