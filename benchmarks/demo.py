@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from rosecd_jax.cli import print_summary, read_config
+from rosecd_jax.cli import keep_freed_memory, print_summary, read_config
 from rosecd_jax.data.synthetic import SyntheticCorpus, write_corpus
 from rosecd_jax.evaluation import Evaluation, evaluate
 from rosecd_jax.inference import Enhancer
@@ -21,6 +21,7 @@ CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12)
 
 def main(directory: Path) -> None:
     """Run every stage that has not been run yet, then print the table and the next command."""
+    keep_freed_memory()
     start = time.perf_counter()
 
     def say(words: str) -> None:

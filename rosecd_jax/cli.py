@@ -1,5 +1,6 @@
 """The `rosecd` command. Nothing heavy is imported before a command runs."""
 
+import ctypes
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.enhancer import Enhancer
     from rosecd_jax.training.config import TrainConfig
 
-app = typer.Typer(help="One-step speech enhancement by consistency distillation.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 prepare_app = typer.Typer(help="Make training data.", no_args_is_help=True)
 app.add_typer(prepare_app, name="prepare")
 
@@ -37,6 +38,18 @@ SnrOption = Annotated[
 ]
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
+
+
+@app.callback()
+def keep_freed_memory() -> None:
+    """One-step speech enhancement by consistency distillation."""
+    # XLA's CPU programs allocate their buffers anew at every run, and glibc gives the system back what they
+    # free: faulting the pages in again costs a sixth of a small network's training step. So let it keep them.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
+        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_max, 0), (arena_max, 1)):
+            mallopt(option, value)
 
 
 @contextmanager

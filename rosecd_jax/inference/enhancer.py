@@ -213,19 +213,18 @@ class Enhancer:
         channels = np.atleast_2d(wave)
         rate = self.model.front_end.sample_rate
         resampled = io.resample(channels, sample_rate, rate)
-        keys = [jax.random.fold_in(jax.random.key(seed), channel) for channel in range(len(channels))]
         # One channel at a time: a program's shape then depends on the length alone.
-        enhanced = np.stack([self._enhance(c, key) for c, key in zip(resampled, keys, strict=True)])
+        enhanced = np.stack([self._enhance(channel, seed, i) for i, channel in enumerate(resampled)])
         enhanced = np.where(channels.any(-1, keepdims=True), enhanced, 0)
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
 
-    def _enhance(self, wave: np.ndarray, key: jax.Array) -> np.ndarray:
+    def _enhance(self, wave: np.ndarray, seed: int, channel: int) -> np.ndarray:
         """float32 [samples] at the model's rate -> float32 [samples]."""
         front = self.model.front_end
         frames = padded_frames(front.frames(wave.size), self.model.config.network.stride)
         padded = np.pad(wave, (0, frames * front.hop - wave.size))[None]
-        enhanced = self._program(frames)(self.params, padded, np.int32(wave.size), key[None])
-        return np.asarray(enhanced[0, : wave.size])
+        numbers = np.int32(wave.size), np.uint32(seed % 2**32), np.int32(channel)
+        return np.asarray(self._program(frames)(self.params, padded, *numbers))[0, : wave.size]
 
     def prepare(self, samples: int, sample_rate: int) -> None:
         """Compile what a wave of this length needs, so that the call itself is fast."""
@@ -234,13 +233,16 @@ class Enhancer:
         self._program(padded_frames(front.frames(resampled), self.model.config.network.stride))
 
     def _program(self, frames: int) -> jax.stages.Compiled:
-        """The compiled `enhance_padded` for a buffer of `frames` frames."""
+        """`enhance_padded` compiled for a buffer of `frames` frames; seed and channel make its key."""
         if frames not in self._programs:
+
+            def run(params, wave, samples, seed, channel):
+                key = jax.random.fold_in(jax.random.key(seed), channel)
+                return enhance_padded(self.model, self.sampler, params, wave, samples, key[None])
+
             wave = jax.ShapeDtypeStruct((1, frames * self.model.front_end.hop), jnp.float32)
-            samples = jax.ShapeDtypeStruct((), jnp.int32)
-            keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-            run = jax.jit(functools.partial(enhance_padded, self.model, self.sampler))
-            self._programs[frames] = run.lower(self.params, wave, samples, keys).compile()
+            samples, seed, channel = (jax.ShapeDtypeStruct((), d) for d in (jnp.int32, jnp.uint32, jnp.int32))
+            self._programs[frames] = jax.jit(run).lower(self.params, wave, samples, seed, channel).compile()
         return self._programs[frames]
 
     def enhance_file(self, source: str | os.PathLike, target: str | os.PathLike, *, seed: int = 0) -> float:

@@ -29,9 +29,13 @@ class TrainState(NamedTuple):
 
 
 def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
-    """Adam with the config's warm-up and clipping."""
+    """Adam with the config's learning rate over time and clipping."""
     rate: optax.ScalarOrSchedule = config.learning_rate
-    if config.warmup_steps:
+    if config.decay_steps:
+        rate = optax.warmup_cosine_decay_schedule(
+            0.0, config.learning_rate, config.warmup_steps, config.decay_steps
+        )
+    elif config.warmup_steps:
         rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     return optax.chain(*clip, optax.adam(rate))

@@ -73,3 +73,11 @@ def test_clipping_bounds_the_gradient_before_adam_sees_it():
     clipped = run(OptimiserConfig(gradient_clip=0.5), jnp.zeros(2), gradients)
     expected = run(OptimiserConfig(), jnp.zeros(2), [gradients[0] / 10, gradients[1]])
     np.testing.assert_allclose(clipped[-1].params, expected[-1].params, rtol=1e-5)
+
+
+def test_decay_lowers_the_learning_rate_to_zero_along_a_cosine():
+    config = OptimiserConfig(learning_rate=1e-2, warmup_steps=2, decay_steps=6)
+    states = run(config, jnp.zeros(1), [jnp.ones(1)] * 8)
+    sizes = -np.diff([0.0, *(float(state.params[0]) for state in states)])
+    cosine = 0.005 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    np.testing.assert_allclose(sizes, [0, 0.005, *cosine, 0, 0], rtol=1e-4, atol=1e-8)
