@@ -108,8 +108,17 @@ class Backbone:
     wrapped: bool = True
 
 
+_PYRAMIDS = {"progressive": "output_skip", "progressive_input": "input_skip"}
 BACKBONES = {
-    "ncsnpp_v2": Backbone(fixed={"progressive": "output_skip", "progressive_input": "input_skip"}),
+    "ncsnpp_v2": Backbone(fixed=_PYRAMIDS, fields={"pyramids": True, "time_division": "none"}),
+    "ncsnpp": Backbone(fixed=_PYRAMIDS, fields={"pyramids": True, "time_division": "before"}, wrapped=False),
+    "ncsnpp_48k": Backbone(
+        sample_rate=48_000,
+        attention=(),
+        fixed={"progressive": "none", "progressive_input": "none"},
+        fields={"pyramids": False, "time_division": "after"},
+        wrapped=False,
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """NCSN++ as the SGMSE+ family uses it (Song et al. 2021; arXiv 2208.05830, 2409.10753), in Flax linen."""
 
 import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -19,7 +20,9 @@ from rosecd_jax.models.layers import (
 
 @dataclasses.dataclass(frozen=True)
 class NCSNppConfig:
-    """The size of an NCSN++; the defaults are the published `ncsnpp_v2` of 65.6 M parameters.
+    """An NCSN++; the defaults are the published `ncsnpp_v2` of 65.6 M parameters.
+
+    `NCSNPP` and `NCSNPP_48K` are the family's other two networks.
 
     Attributes:
       channels: of the first level.
@@ -27,6 +30,9 @@ class NCSNppConfig:
       blocks: residual blocks a level on the way down (one more on the way up).
       bins: height of the input's frequency axis.
       attention_heights: a level whose frequency axis is this high has attention; so has the bottleneck.
+      pyramids: whether the input, ever smaller, is added at each level, and the output is a sum over levels;
+        without them the decoder's last level alone gives the output.
+      time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
     """
@@ -36,6 +42,8 @@ class NCSNppConfig:
     blocks: int = 2
     bins: int = 256
     attention_heights: tuple[int, ...] = (16,)
+    pyramids: bool = True
+    time_division: Literal["none", "before", "after"] = "none"
     fourier_scale: float = 16.0
     dtype: str = "float32"
 
@@ -58,8 +66,14 @@ class NCSNppConfig:
         return tuple(self.bins >> level for level in range(len(self.multipliers)))
 
 
+NCSNPP = NCSNppConfig(time_division="before")
+"""SGMSE+ (arXiv 2208.05830): `ncsnpp`."""
+NCSNPP_48K = NCSNppConfig(bins=768, attention_heights=(), pyramids=False, time_division="after")
+"""SGMSE+ at 48 kHz (arXiv 2406.06185): `ncsnpp_48k`."""
+
+
 class NCSNpp(nn.Module):
-    """A U-Net with an input pyramid, an output pyramid and attention.
+    """A U-Net with attention, and with an input and an output pyramid.
 
     Call: x [B, F, T, 4] (real and imaginary parts of x_t and y), t float32 [B] -> [B, F, T, 2].
     F must be `config.bins`, T a multiple of `config.stride`.
@@ -93,8 +107,9 @@ class NCSNpp(nn.Module):
                 h = ResidualBlock(widths[level], downsample, dtype, name=f"down_{level}_resample")(
                     h, embedding
                 )
-                x = downsample(x)
-                h = h + conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
+                if cfg.pyramids:
+                    x = downsample(x)
+                    h = h + conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
                 skips.append(h)
 
         h = ResidualBlock(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
@@ -108,11 +123,17 @@ class NCSNpp(nn.Module):
                 h = ResidualBlock(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")(h, embedding)
             if attends[level]:
                 h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
-            layer = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
-            layer = conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(layer)
-            output = layer if output is None else upsample(output) + layer
+            if cfg.pyramids or level == 0:
+                layer = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
+                layer = conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(layer)
+                output = layer if output is None else upsample(output) + layer
             if level != 0:
                 h = ResidualBlock(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
 
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        return nn.Conv(2, (1, 1), kernel_init=uniform, dtype=jnp.float32, name="output")(output)
+        last = nn.Conv(2, (1, 1), kernel_init=uniform, dtype=jnp.float32, name="output")
+        if cfg.time_division == "before":
+            return last(output / t[:, None, None, None])
+        if cfg.time_division == "after":
+            return last(output) / t[:, None, None, None]
+        return last(output)

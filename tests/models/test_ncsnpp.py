@@ -1,18 +1,72 @@
 """rosecd_jax.models.ncsnpp: the authors' network, wire by wire, and the size of the published one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rosecd_jax.audio import FrontEnd
+from rosecd_jax.conversion import params_from_torch
+from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNpp, NCSNppConfig, ScoreModel
-from tests.helpers import TINY, random_params, random_spectrogram, relative_error
+from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
+from tests.helpers import TINY, quick_jit, random_params, random_spectrogram, relative_error
+
+FRONT_END_48K = FrontEnd(sample_rate=48_000, n_fft=1534, hop=384, exponent=0.667, factor=0.065)
 
 
 def test_the_network_agrees_with_the_authors(goldens, networks, student_program):
     golden = goldens("network")
     raw = student_program(networks["teacher"], golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])["raw"]
     assert relative_error(raw, golden["raw_teacher"][:, 0]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("ncsnpp", NCSNPP), ("ncsnpp_48k", NCSNPP_48K)], ids=["16 kHz", "48 kHz"]
+)
+def test_the_networks_of_sgmse_plus_agree_with_the_authors(goldens, name, published):
+    golden = goldens(f"network_{name}")
+    state = {key.removeprefix("state/"): a for key, a in golden.items() if key.startswith("state/")}
+    size = dataclasses.replace(published, channels=8, blocks=1)
+    config = ModelConfig(
+        front_end=FRONT_END_48K if size.bins == 768 else FrontEnd(),
+        preconditioning=Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score"),
+        network=size,
+    )
+    params = params_from_torch(state, size)
+    score = quick_jit(ScoreModel(config).score)(params, golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])
+    assert relative_error(score, golden["score"][:, 0]) < 1e-4
+
+
+def test_the_front_end_at_48_khz_agrees_with_the_authors(goldens):
+    golden = goldens("network_ncsnpp_48k")
+    spectrogram = FRONT_END_48K.analyse(golden["wave"])
+    assert relative_error(spectrogram, golden["spec"]) < 1e-4
+    wave = FRONT_END_48K.synthesise(golden["spec"], golden["wave"].shape[-1])
+    assert relative_error(wave, golden["back"]) < 1e-4
+
+
+@pytest.mark.parametrize("division", ["none", "before", "after"])
+def test_where_the_output_is_divided_by_time(division):
+    """Before the last convolution its bias is spared, after it the bias is divided too."""
+    sizes = {"channels": 4, "multipliers": (1, 1), "blocks": 1, "pyramids": False}
+    model, plain = (
+        ScoreModel(ModelConfig(network=NCSNppConfig(**sizes, time_division=d))) for d in (division, "none")
+    )
+    params, t = random_params(model), np.float32([0.5, 0.25])
+    x, y = random_spectrogram(2, 256, 4), random_spectrogram(2, 256, 4, seed=1)
+    divided, whole = (quick_jit(m.raw)(params, x, y, t) for m in (model, plain))
+    bias = jax.lax.complex(*params["output"]["bias"]) if division == "before" else 0
+    by = 1 if division == "none" else t[:, None, None]
+    assert relative_error(divided, (whole - bias) / by + bias) < 1e-5
+
+
+def test_without_pyramids_the_last_level_alone_gives_the_output():
+    size = NCSNppConfig(channels=4, multipliers=(1, 1, 1), blocks=1, pyramids=False)
+    params = jax.eval_shape(ScoreModel(ModelConfig(network=size)).init, jax.random.key(0))
+    assert {name for name in params if "pyramid" in name} == {"up_0_pyramid", "up_0_pyramid_norm"}
 
 
 def test_the_published_network_has_65_6_million_parameters_and_533_8_gflop():
