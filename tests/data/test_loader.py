@@ -1,0 +1,132 @@
+"""rosecd_jax.data.loader: pairs, crops, and an order that can be gone on with."""
+
+import numpy as np
+import pytest
+
+from rosecd_jax.audio import io
+from rosecd_jax.data.loader import DataError, LoaderConfig, PairedFiles, random_crop, training_batches
+
+RATE, SAMPLES = 16_000, 1_000
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Seven pairs; every sample of file k is k / 10 clean, and a fifth more noisy."""
+    for k in range(1, 8):
+        wave = np.full(1_500 + 10 * k, k / 10, np.float32)
+        for side, gain in (("clean", 1.0), ("noisy", 1.2)):
+            io.write(tmp_path / "train" / side / f"{k}.wav", gain * wave, RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def batches(corpus, seed=0, **config):
+    return training_batches(LoaderConfig(path=str(corpus), batch_size=2, **config), SAMPLES, RATE, seed)
+
+
+def test_a_batch_has_its_shape_and_its_pairs(corpus):
+    batch = next(batches(corpus))
+    assert batch["clean"].shape == batch["noisy"].shape == (2, SAMPLES)
+    assert batch["clean"].dtype == batch["noisy"].dtype == np.float32
+    np.testing.assert_allclose(batch["noisy"], 1.0, rtol=1e-6)  # divided by its own maximum
+    np.testing.assert_allclose(batch["clean"], 1 / 1.2, rtol=1e-6)
+
+
+def test_every_file_is_read_once_in_an_epoch_and_in_another_order_in_the_next(corpus):
+    for k in range(1, 8):  # the ratio of clean and noisy says which file it is
+        wave = np.full(1_600, 0.1 * k, np.float32)
+        io.write(corpus / "train" / "clean" / f"{k}.wav", wave, RATE, subtype="FLOAT")
+        io.write(corpus / "train" / "noisy" / f"{k}.wav", np.ones_like(wave), RATE, subtype="FLOAT")
+    stream = batches(corpus)
+    order = [round(10 * float(v)) for _ in range(7) for v in next(stream)["clean"][:, 0]]
+    assert sorted(order[:7]) == sorted(order[7:]) == list(range(1, 8))
+    assert order[:7] != order[7:]
+
+
+@pytest.fixture
+def noises(corpus):
+    """The corpus with noise instead of constants, so that every crop differs."""
+    generator = np.random.default_rng(0)
+    for k in range(1, 8):
+        noise = generator.normal(size=3_000).astype(np.float32) / 10
+        for side in ("clean", "noisy"):
+            io.write(corpus / "train" / side / f"{k}.wav", noise, RATE, subtype="FLOAT")
+    return corpus
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_the_seed_alone_decides(noises, threads):
+    ours, same, other = (batches(noises, seed, threads=n) for seed, n in ((3, 2), (3, threads), (4, 2)))
+    for _ in range(5):
+        wave = next(ours)["noisy"]
+        np.testing.assert_array_equal(wave, next(same)["noisy"])
+        assert not np.array_equal(wave, next(other)["noisy"])
+
+
+def test_a_restored_iterator_goes_on_where_it_was(noises):
+    stream = batches(noises)
+    for _ in range(3):
+        next(stream)
+    state = stream.get_state()
+    expected = [next(stream)["noisy"] for _ in range(6)]
+    again = batches(noises)
+    again.set_state(state)
+    for wave in expected:
+        np.testing.assert_array_equal(next(again)["noisy"], wave)
+
+
+def test_a_short_pair_is_padded_on_both_sides():
+    pair = {"clean": np.ones(3, np.float32), "noisy": np.full(3, 2, np.float32)}
+    crop = random_crop(pair, 8, np.random.default_rng(0))
+    np.testing.assert_array_equal(crop["noisy"], [0, 0, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(crop["clean"], [0, 0, 0.5, 0.5, 0.5, 0, 0, 0])
+
+
+def test_both_sides_are_cropped_alike_and_everywhere():
+    wave = np.arange(1, 11, dtype=np.float32)
+    generator, firsts = np.random.default_rng(0), set()
+    for _ in range(200):
+        crop = random_crop({"clean": wave, "noisy": 2 * wave}, 8, generator)
+        np.testing.assert_allclose(crop["clean"] * 2, crop["noisy"])
+        firsts.add(round(float(crop["noisy"][0]), 4))
+    assert firsts == {
+        round(start / (start + 7), 4) for start in (1, 2, 3)
+    }  # 10 samples hold three crops of 8
+
+
+def test_a_silent_crop_stays_silent():
+    silence = np.zeros(20, np.float32)
+    crop = random_crop({"clean": silence, "noisy": silence}, 8, np.random.default_rng(0))
+    assert not crop["clean"].any()
+    assert np.isfinite(crop["noisy"]).all()
+
+
+def test_no_path_is_an_error_that_says_how_to_give_one():
+    with pytest.raises(DataError, match=r"--config\.data\.path"):
+        training_batches(LoaderConfig(), SAMPLES, RATE, 0)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match="clean: no such folder"):
+        PairedFiles(tmp_path / "train", RATE)
+
+
+def test_a_file_without_partner_is_named(corpus):
+    (corpus / "train" / "noisy" / "3.wav").unlink()
+    with pytest.raises(DataError, match=r"1 files without a partner, the first: 3\.wav"):
+        PairedFiles(corpus / "train", RATE)
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "words"),
+    [
+        (np.zeros((2, 1_520)), RATE, "2 channels"),
+        (np.zeros(1_520), 8_000, "8000 Hz"),
+        (np.zeros(99), RATE, "99"),
+    ],
+)
+def test_a_pair_that_does_not_fit_is_named(corpus, wave, rate, words):
+    io.write(corpus / "train" / "noisy" / "2.wav", wave, rate)
+    pairs = PairedFiles(corpus / "train", RATE)
+    with pytest.raises(DataError, match=words) as error:
+        pairs[pairs.names.index("2.wav")]
+    assert "2.wav" in str(error.value)

@@ -1,0 +1,170 @@
+"""rosecd_jax.training: runs on real files learn, resume, and refuse what does not fit."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rosecd_jax import load_checkpoint
+from rosecd_jax.audio import io
+from rosecd_jax.data.loader import DataError, LoaderConfig
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.losses import DistillationConfig
+from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.models.checkpoint import CheckpointError
+from rosecd_jax.training import OptimiserConfig, TrainConfig, train
+from rosecd_jax.training.checkpoints import RunCheckpoints
+
+NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    generator = np.random.default_rng(0)
+    for k in range(4):
+        clean = 0.2 * np.sin(np.arange(9_000) / (5 + k)) * (generator.random(9_000) > 0.2)
+        for side, noise in (("clean", 0.0), ("noisy", 0.05)):
+            wave = clean + noise * generator.normal(size=clean.size)
+            io.write(folder / "train" / side / f"{k}.wav", wave, RATE, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(corpus):
+    return TrainConfig(
+        model=ModelConfig(network=NETWORK),
+        data=LoaderConfig(path=str(corpus), frames=16, batch_size=2),
+        optimiser=OptimiserConfig(learning_rate=3e-3),
+        steps=6,
+        log_every=2,
+        checkpoint_every=2,
+        keep=2,
+    )
+
+
+def quiet(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    workdir, lines = tmp_path_factory.mktemp("run"), []
+    return train(config, workdir, lines.append), workdir, lines
+
+
+def assert_same(left, right):
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    for a, b in pairs:
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_leaves_weights_curves_and_lines(finished):
+    state, workdir, lines = finished
+    assert state.step == 6
+    assert [line.split()[1] for line in lines] == ["2/6", "4/6", "6/6"]
+    assert all("loss" in line and "steps/s" in line for line in lines)
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    assert sorted(p.name for p in (workdir / "checkpoints").iterdir()) == ["4", "6"]
+    for weights, expected in (("raw", state.params), ("ema", state.ema)):
+        _, params = load_checkpoint(workdir, weights)
+        assert_same(params, expected)
+
+
+def test_a_run_cut_in_two_ends_with_the_very_same_state(finished, config, tmp_path):
+    train(dataclasses.replace(config, steps=3), tmp_path, quiet)
+    lines = []
+    state = train(config, tmp_path, lines.append)
+    assert lines[0].startswith("resumed at step 3")
+    assert_same(state, finished[0])
+
+
+def test_a_finished_run_is_left_as_it_is(finished, config):
+    state, workdir, _ = finished
+    assert_same(train(config, workdir, quiet), state)
+
+
+def test_accumulated_batches_make_one_update(config, tmp_path):
+    """Two batches of two are a batch of four: the same examples, other draws, gradients of like size."""
+    optimiser = OptimiserConfig(learning_rate=3e-3, accumulate=2)
+    state = train(dataclasses.replace(config, optimiser=optimiser, steps=2), tmp_path, quiet)
+    assert state.step == 2
+    counts = [
+        leaf for leaf in jax.tree.leaves(state.optimiser) if leaf.shape == () and leaf.dtype == jnp.int32
+    ]
+    assert counts
+    assert all(int(count) == 2 for count in counts)
+
+
+def test_a_resumed_run_of_another_config_is_refused_with_the_difference(finished, config):
+    other = dataclasses.replace(config, optimiser=OptimiserConfig(learning_rate=1e-3))
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.003 -> 0\.001"):
+        train(other, finished[1], quiet)
+
+
+@pytest.fixture(scope="module")
+def student_config(config, finished):
+    return dataclasses.replace(
+        config,
+        objective="distillation",
+        teacher=str(finished[1]),
+        model=ModelConfig(role="student", network=NETWORK, preconditioning=Preconditioning(c_in="1")),
+        distillation=DistillationConfig(pesq_weight=0.0, si_sdr_weight=1e-3),
+        steps=2,
+    )
+
+
+def test_a_student_starts_from_its_teachers_raw_weights(student_config, finished, tmp_path):
+    frozen = dataclasses.replace(student_config, optimiser=OptimiserConfig(learning_rate=0.0))
+    state = train(frozen, tmp_path, quiet)
+    assert_same(state.params, finished[0].params)
+
+
+def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
+    lines = []
+    state = train(student_config, tmp_path, lines.append)
+    moved = [
+        not np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(finished[0].params), strict=True)
+    ]
+    assert sum(moved) > len(moved) / 2
+    assert "consistency" in lines[-1]
+    assert "si_sdr" in lines[-1]
+    assert "pesq" not in lines[-1]
+    model, _ = load_checkpoint(tmp_path)
+    assert model.config.role == "student"
+
+
+def test_a_teacher_of_another_size_is_refused_before_training(student_config, tmp_path):
+    network = dataclasses.replace(NETWORK, channels=8)
+    other = dataclasses.replace(
+        student_config, model=dataclasses.replace(student_config.model, network=network)
+    )
+    with pytest.raises(ValueError, match=r"network\.channels: 4 -> 8"):
+        train(other, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_teacher_is_refused_before_training(student_config, tmp_path):
+    other = dataclasses.replace(student_config, teacher=str(tmp_path / "nowhere"))
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(other, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_is_refused_before_training(config, tmp_path):
+    other = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(tmp_path)))
+    with pytest.raises(DataError, match="no such folder"):
+        train(other, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_stored_config_is_the_runs(finished, config):
+    with RunCheckpoints(finished[1], config) as checkpoints:
+        assert checkpoints.latest == 6
+        assert checkpoints.stored_config()["optimiser"]["learning_rate"] == 3e-3
