@@ -21,6 +21,7 @@ _FIXED: dict[str, Any] = {
     "progressive_combine": "sum",
     "embedding_type": "fourier",
     "centered": True,
+    "scale_by_sigma": True,
     "window": "hann",
     "transform_type": "exponent",
 }
