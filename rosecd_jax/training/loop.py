@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from rosecd_jax.data.loader import training_batches
-from rosecd_jax.losses import consistency, score
+from rosecd_jax.losses import consistency, consistency_training, score
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.config import difference, from_dict, to_dict
@@ -29,16 +29,11 @@ Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Met
 
 def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None) -> Loss:
     """The objective that a config names, as one function; it draws and then calls the pure loss."""
-    if teacher is None:
 
-        def teacher_loss(params, ema, frozen, batch, key):
-            del ema, frozen
-            return score.score_loss(params, batch, score.draw(key, batch.y.shape, model), model=model)
-
-        return teacher_loss
-
-    def student_loss(params, ema, frozen, batch, key):
-        draws = consistency.draw(key, batch.y.shape, config.distillation)
+    def distillation(params, ema, frozen, batch, key):
+        constants = config.distillation
+        draws = consistency.draw(key, batch.y.shape, constants)
+        assert teacher is not None
         return consistency.distillation_loss(
             params,
             batch,
@@ -47,10 +42,32 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
             target_params=ema,
             teacher=teacher,
             teacher_params=frozen,
-            config=config.distillation,
+            config=constants,
         )
 
-    return student_loss
+    def training(params, ema, frozen, batch, key):
+        del frozen
+        constants = config.consistency_training
+        draws = consistency_training.draw(key, batch.y.shape, constants)
+        return consistency_training.consistency_training_loss(
+            params, batch, draws, model=model, target_params=ema, config=constants
+        )
+
+    def of_a_teacher(loss: Callable[..., tuple[jax.Array, Metrics]], **constants: Any) -> Loss:
+        def objective(params, ema, frozen, batch, key):
+            del ema, frozen
+            return loss(params, batch, score.draw(key, batch.y.shape, model), model=model, **constants)
+
+        return objective
+
+    objectives: dict[str, Loss] = {
+        "score": of_a_teacher(score.score_loss, config=config.denoiser),
+        "score-matching": of_a_teacher(score.score_matching_loss),
+        "data-prediction": of_a_teacher(score.data_prediction_loss, config=config.data_prediction),
+        "distillation": distillation,
+        "consistency-training": training,
+    }
+    return objectives[config.objective]
 
 
 def make_step(
@@ -90,7 +107,7 @@ def make_step(
 
 
 def load_teacher(config: TrainConfig) -> tuple[ScoreModel, dict[str, Params]]:
-    """The teacher of a distillation run with its raw and its averaged weights.
+    """The teacher of a student's run with its raw and its averaged weights.
 
     Raises:
       ValueError: if the student's front end, process or network differ from the teacher's.
@@ -137,9 +154,11 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
     key_init, key_run = jax.random.split(jax.random.key(config.seed))
     teacher, frozen, params = None, {}, None
-    if config.objective == "distillation":
+    if config.teacher and config.objective in ("distillation", "consistency-training"):
         teacher, weights = load_teacher(config)
-        params, frozen = weights["raw"], jax.device_put(weights["ema"], replicated)
+        params = weights["raw"]
+        if config.objective == "distillation":
+            frozen = jax.device_put(weights["ema"], replicated)
     params = model.init(key_init) if params is None else params
     state = jax.device_put(init_state(params, optimiser, key_run), replicated)
     step = make_step(config, model, make_loss(config, model, teacher), optimiser)
