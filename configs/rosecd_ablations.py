@@ -1,0 +1,51 @@
+"""ROSE-CD's ablations on VoiceBank-DEMAND: the student of rosecd_voicebank_student.py with one thing changed.
+
+    python train.py --config=configs/rosecd_ablations.py:euler-mean --workdir=runs/euler-mean \
+        --config.data.path=VOICEBANK --config.teacher=runs/teacher
+
+| variant | the teacher's step | its noise | time-domain losses | consistency term |
+|---|---|---|---|---|
+| no-consistency | | | PESQ 5e-4, SI-SDR 5e-5 | no |
+| no-pesq | predictor-corrector | kept | SI-SDR 5e-5 | yes |
+| pc-noise, pc-mean | predictor-corrector | kept, left out | none | yes |
+| euler-noise, euler-mean | Euler | kept, left out | none | yes |
+| heun-noise, heun-mean | Heun | kept, left out | none | yes |
+| mix | mean of Euler and Euler-Maruyama | kept | none | yes |
+"""
+
+from ml_collections import ConfigDict
+
+from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.losses import DistillationConfig
+from rosecd_jax.models import ModelConfig
+from rosecd_jax.models.config import to_dict
+from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+
+ALONE = {"pesq_weight": 0.0, "si_sdr_weight": 0.0}
+VARIANTS = {
+    "no-consistency": DistillationConfig(consistency_weight=0.0),
+    "no-pesq": DistillationConfig(pesq_weight=0.0),
+    "pc-noise": DistillationConfig(solver="pc", trajectory="noise", **ALONE),
+    "pc-mean": DistillationConfig(solver="pc", trajectory="mean", **ALONE),
+    "euler-noise": DistillationConfig(solver="euler", trajectory="noise", **ALONE),
+    "euler-mean": DistillationConfig(solver="euler", trajectory="mean", **ALONE),
+    "heun-noise": DistillationConfig(solver="heun", trajectory="noise", **ALONE),
+    "heun-mean": DistillationConfig(solver="heun", trajectory="mean", **ALONE),
+    "mix": DistillationConfig(solver="mix", trajectory="noise", **ALONE),
+}
+
+
+def get_config(variant: str = "pc-mean") -> ConfigDict:
+    """The run of a variant, see the table."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")
+    config = TrainConfig(
+        objective="distillation",
+        teacher="runs/teacher",
+        model=ModelConfig(role="student", preconditioning=Preconditioning(c_in="1")),
+        distillation=VARIANTS[variant],
+        data=LoaderConfig(frames=256, batch_size=14, threads=8),
+        optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        steps=100_000,
+    )
+    return ConfigDict(to_dict(config))

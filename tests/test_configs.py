@@ -1,0 +1,93 @@
+"""configs/: every file, with every argument, makes a run whose loss can be evaluated."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax.cli import read_config
+from rosecd_jax.losses import Batch
+from rosecd_jax.models import ScoreModel
+from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.loop import make_loss
+
+FOLDER = Path(__file__).parents[1] / "configs"
+
+
+def arguments(file):
+    """FILE.py, or FILE.py:VARIANT for each variant that it knows."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    variants = getattr(module, "VARIANTS", getattr(module, "PESQ_WEIGHTS", None))
+    if file.stem == "demo":
+        variants = ("teacher", "student")
+    return [f"{file.name}:{variant}" for variant in variants] if variants else [file.name]
+
+
+EVERY = [name for file in sorted(FOLDER.glob("*.py")) for name in arguments(file)]
+
+
+def small(config):
+    """The same run with a network that is traced quickly."""
+    network = dataclasses.replace(config.model.network, channels=4, multipliers=(1, 1), blocks=1)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, network=network))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_config_makes_a_run_whose_loss_can_be_evaluated(name):
+    config = small(read_config(str(FOLDER / name), []))
+    model = ScoreModel(config.model)
+    teacher = ScoreModel(config.model) if config.objective == "distillation" else None
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    spectrogram = jax.ShapeDtypeStruct((2, config.model.network.bins, 64), np.complex64)
+    loss, terms = jax.eval_shape(
+        make_loss(config, model, teacher),
+        params,
+        params,
+        params if teacher else {},
+        Batch(spectrogram, spectrogram),
+        jax.random.key(0),
+    )
+    assert loss.shape == ()
+    assert "loss" in terms
+
+
+@pytest.mark.parametrize(
+    "file", ["rosecd_ablations.py", "training_objectives.py", "rosecd_voicebank_student.py"]
+)
+def test_an_unknown_variant_is_refused_with_those_there_are(file):
+    with pytest.raises(ValueError, match="'nobody': expected one of"):
+        read_config(f"{FOLDER / file}:nobody", [])
+
+
+def test_the_processes_fields_can_be_set_on_the_command_line():
+    file = str(FOLDER / "training_objectives.py")
+    assert read_config(f"{file}:bridge", ["--config.model.sde.k=3.0"]).model.sde.k == 3.0
+    assert read_config(f"{file}:denoiser", ["--config.model.sde.gamma=2.0"]).model.sde.gamma == 2.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"objective": "data-prediction"}, "'data-prediction' doesn't go with the process 'ouve'"),
+        ({"objective": "distillation"}, "distillation needs a teacher"),
+    ],
+)
+def test_runs_that_contradict_themselves_are_refused(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**overrides)
+
+
+def test_a_bridge_is_distilled_by_a_bridges_solver():
+    overrides = ["--config.objective=distillation", "--config.teacher=runs/bridge"]
+    file = str(FOLDER / "training_objectives.py:bridge")
+    with pytest.raises(ValueError, match="'pc' doesn't go with the process 'sbve'"):
+        read_config(file, overrides)
+    config = read_config(file, [*overrides, "--config.distillation.solver=bridge-ode"])
+    assert config.distillation.solver == "bridge-ode"
+    with pytest.raises(ValueError, match="'score' doesn't go with the process 'sbve'"):
+        read_config(file, ["--config.objective=score"])
