@@ -28,7 +28,7 @@ FILES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py"})
 ONLY_IN = {
     "soundfile": {"audio/io.py"},
     "orbax": {"models/checkpoint.py", "training/checkpoints.py"},
-    "pickle": {"conversion/torch_file.py"},
+    "pickle": set(),
     "argparse": set(),
     "typer": {"cli.py"},
     "absl": {"cli.py"},
