@@ -13,6 +13,8 @@
 | mix | mean of Euler and Euler-Maruyama | kept | none | yes |
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 from rosecd_jax.diffusion import Preconditioning
@@ -21,17 +23,17 @@ from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
 
-ALONE = {"pesq_weight": 0.0, "si_sdr_weight": 0.0}
+ALONE = DistillationConfig(pesq_weight=0.0, si_sdr_weight=0.0)
 VARIANTS = {
     "no-consistency": DistillationConfig(consistency_weight=0.0),
     "no-pesq": DistillationConfig(pesq_weight=0.0),
-    "pc-noise": DistillationConfig(solver="pc", trajectory="noise", **ALONE),
-    "pc-mean": DistillationConfig(solver="pc", trajectory="mean", **ALONE),
-    "euler-noise": DistillationConfig(solver="euler", trajectory="noise", **ALONE),
-    "euler-mean": DistillationConfig(solver="euler", trajectory="mean", **ALONE),
-    "heun-noise": DistillationConfig(solver="heun", trajectory="noise", **ALONE),
-    "heun-mean": DistillationConfig(solver="heun", trajectory="mean", **ALONE),
-    "mix": DistillationConfig(solver="mix", trajectory="noise", **ALONE),
+    "pc-noise": dataclasses.replace(ALONE, solver="pc", trajectory="noise"),
+    "pc-mean": dataclasses.replace(ALONE, solver="pc", trajectory="mean"),
+    "euler-noise": dataclasses.replace(ALONE, solver="euler", trajectory="noise"),
+    "euler-mean": dataclasses.replace(ALONE, solver="euler", trajectory="mean"),
+    "heun-noise": dataclasses.replace(ALONE, solver="heun", trajectory="noise"),
+    "heun-mean": dataclasses.replace(ALONE, solver="heun", trajectory="mean"),
+    "mix": dataclasses.replace(ALONE, solver="mix", trajectory="noise"),
 }
 
 

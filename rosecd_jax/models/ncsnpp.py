@@ -130,6 +130,7 @@ class NCSNpp(nn.Module):
             if level != 0:
                 h = ResidualBlock(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
 
+        assert output is not None
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
         last = nn.Conv(2, (1, 1), kernel_init=uniform, dtype=jnp.float32, name="output")
         if cfg.time_division == "before":
