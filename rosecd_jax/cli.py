@@ -303,6 +303,34 @@ def add_shapes(branch: "Tree", shapes: Any) -> None:
             branch.add(f"{name} {value.shape}")
 
 
+@app.command()
+def verify(
+    goldens: Annotated[Path, typer.Argument(metavar="GOLDENS", help="The folder of the authors' numbers.")],
+) -> None:
+    """Compare everything with numbers computed by the authors' code; exit code 1 if one does not agree."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rosecd_jax.evaluation.verify import verify
+
+    table = Table("quantity", "shape", "largest difference", "relative", "allowed", "")
+    rows = []
+    with plain_errors(), progress_bar(None, "comparing") as advance:
+        for row in verify(goldens):
+            rows.append(row)
+            advance(len(rows), None, row.quantity)
+            shape = " × ".join(map(str, row.shape)) or "1"
+            numbers = (f"{row.absolute:.1e}", f"{row.relative:.1e}", f"{row.tolerance:.0e}")
+            table.add_row(row.quantity, shape, *numbers, "agrees" if row.agrees else "DIFFERS")
+    console = Console()
+    console.width = max(console.width, 110)
+    console.print(table)
+    different = sum(not row.agrees for row in rows)
+    typer.echo(f"{len(rows) - different} of {len(rows)} agree")
+    if different:
+        raise typer.Exit(1)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(
     context: typer.Context,
