@@ -319,9 +319,7 @@ def verify(
         for row in verify(goldens):
             rows.append(row)
             advance(len(rows), None, row.quantity)
-            shape = " × ".join(map(str, row.shape)) or "1"
-            numbers = (f"{row.absolute:.1e}", f"{row.relative:.1e}", f"{row.tolerance:.0e}")
-            table.add_row(row.quantity, shape, *numbers, "agrees" if row.agrees else "DIFFERS")
+            table.add_row(*row.cells())
     console = Console()
     console.width = max(console.width, 110)
     console.print(table)

@@ -47,6 +47,12 @@ class Comparison(NamedTuple):
     def agrees(self) -> bool:
         return self.relative < self.tolerance  # False for NaN
 
+    def cells(self) -> tuple[str, ...]:
+        """The row in words: quantity, shape, largest difference, relative, allowed, verdict."""
+        shape = " × ".join(map(str, self.shape)) or "1"
+        numbers = (f"{self.absolute:.1e}", f"{self.relative:.1e}", f"{self.tolerance:.0e}")
+        return self.quantity, shape, *numbers, "agrees" if self.agrees else "DIFFERS"
+
 
 def compare(quantity: str, ours: Any, theirs: Any, tolerance: float) -> Comparison:
     """Two arrays.
