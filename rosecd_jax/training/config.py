@@ -85,6 +85,12 @@ class TrainConfig:
                 f"distillation.solver {self.distillation.solver!r} doesn't go with the process "
                 f"{self.model.sde.kind!r}"
             )
+        rate = self.model.front_end.sample_rate
+        name = self.objective.replace("-", "_")
+        if rate != 16_000 and getattr(getattr(self, name, None), "pesq_weight", 0.0):
+            raise ValueError(
+                f"the PESQ loss is for 16 kHz, the model works at {rate}: set {name}.pesq_weight=0"
+            )
         stride = self.model.network.stride
         if self.data.frames % stride:
             raise ValueError(f"data.frames is {self.data.frames}, the network needs a multiple of {stride}")

@@ -120,6 +120,11 @@ def test_golden_bridge(goldens):
     assert relative_error(estimate, arrays["estimate_sb"][:, 0]) < 1e-4
 
 
+def test_a_bridge_goes_to_the_end_whatever_its_training_times_were():
+    values = {"backbone": "ncsnpp_v2", "sde": "sbve", "loss_type": "data_prediction", "t_eps": 0.03}
+    assert config_from_hyper_parameters(values).sde.t_eps == 1e-4
+
+
 def test_ours_to_theirs_to_ours_is_equal_bit_for_bit(tmp_path):
     model, params = load_torch_checkpoint(TINY)
     save_torch_checkpoint(tmp_path / "x.ckpt", model, params)

@@ -168,3 +168,11 @@ def test_the_stored_config_is_the_runs(finished, config):
     with RunCheckpoints(finished[1], config) as checkpoints:
         assert checkpoints.latest == 6
         assert checkpoints.stored_config()["optimiser"]["learning_rate"] == 3e-3
+
+
+def test_the_pesq_loss_is_refused_at_other_rates_than_its_own(student_config):
+    front_end = dataclasses.replace(student_config.model.front_end, sample_rate=48_000)
+    model = dataclasses.replace(student_config.model, front_end=front_end)
+    assert dataclasses.replace(student_config, model=model)  # its PESQ weight is 0
+    with pytest.raises(ValueError, match=r"distillation\.pesq_weight=0"):
+        dataclasses.replace(student_config, model=model, distillation=DistillationConfig())
