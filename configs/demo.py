@@ -7,10 +7,11 @@ Reproduces no published figure; it shows every part of the method working in min
     python train.py --config=configs/demo.py:student --workdir=demo/student --config.data.path=demo/corpus \
         --config.teacher=demo/teacher
 
-`make demo` does this, and enhances and measures the test split with both: 16 minutes on two slow cores. Against
-the paper's recipe the network is small, the learning rate high and decaying, and the SI-SDR term heavy. A few
-hundred updates can't carry the clean end of the trajectory to its noisy end over the paper's 30 times: the student
-has 6, follows a short moving average, and scales its input as its teacher does, so that it begins as its teacher.
+`make demo` does this, and enhances and measures the test split with both: 16 minutes on two slow cores.
+Against the paper's recipe the network is small, the learning rate high and decaying, and the SI-SDR term
+heavy. A few hundred updates can't carry the clean end of the trajectory to its noisy end over the paper's
+30 times: the student has 6, follows a short moving average, and scales its input as its teacher does, so
+that it begins as its teacher.
 """
 
 from ml_collections import ConfigDict
