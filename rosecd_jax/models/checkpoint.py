@@ -10,6 +10,7 @@ as it is.
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,9 +66,19 @@ def save_checkpoint(
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        for leftover in path.parent.glob(f"{temporary.name}*"):  # orbax adds a suffix while it writes
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove(path.parent, f"{temporary.name}*")  # orbax adds a suffix while it writes
     return path
+
+
+def _remove(folder: Path, pattern: str) -> None:
+    """Delete the directories of that name; after a failure, orbax's threads may be writing there a while yet."""
+    for _ in range(100):
+        leftovers = list(folder.glob(pattern))
+        if not leftovers:
+            return
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def model_item(config: ModelConfig) -> dict[str, Any]:
