@@ -10,7 +10,8 @@ import pytest
 
 from rosecd_jax import save_checkpoint
 from rosecd_jax.audio import io
-from rosecd_jax.cli import read_config, unique_name
+from rosecd_jax.cli.evaluate import unique_name
+from rosecd_jax.cli.train import read_config
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 

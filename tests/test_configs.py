@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from rosecd_jax.cli import read_config
+from rosecd_jax.cli.train import read_config
 from rosecd_jax.losses import Batch
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.training.config import TrainConfig

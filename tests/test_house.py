@@ -30,8 +30,8 @@ ONLY_IN = {
     "orbax": {"models/checkpoint.py", "training/checkpoints.py"},
     "pickle": set(),
     "argparse": set(),
-    "typer": {"cli.py"},
-    "absl": {"cli.py"},
+    "typer": {str(file.relative_to(PACKAGE)) for file in (PACKAGE / "cli").glob("*.py")},
+    "absl": {"cli/train.py"},
     "torch": set(),
     "tensorflow": set(),
 }

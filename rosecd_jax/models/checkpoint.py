@@ -71,7 +71,7 @@ def save_checkpoint(
 
 
 def _remove(folder: Path, pattern: str) -> None:
-    """Delete the directories of that name; after a failure, orbax's threads may be writing there a while yet."""
+    """Delete the directories of that name; after a failure, orbax's threads may write there still."""
     for _ in range(100):
         leftovers = list(folder.glob(pattern))
         if not leftovers:

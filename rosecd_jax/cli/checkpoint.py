@@ -1,0 +1,97 @@
+"""rosecd convert, rosecd info: what a checkpoint is, and from the authors' form to ours and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rosecd_jax.cli.common import plain_errors
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A .ckpt file of the authors, or ours.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="What to make: a directory, or a .ckpt file.")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """The authors' PyTorch checkpoint (a file) into ours (a directory), or ours into theirs."""
+    from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
+    from rosecd_jax.models.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
+
+    with plain_errors():
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target} exists; choose another path or pass --overwrite")
+        if source.resolve() == target.resolve():
+            raise ValueError(f"{target} is the source itself; choose another target")
+        if source.is_file():
+            if target.is_file():
+                raise ValueError(f"{target} is a file; a converted checkpoint is a directory")
+            if target.is_dir() and not (target / "config").is_dir():
+                raise ValueError(f"{target} is a directory, but no checkpoint; choose another path")
+            model, weights = load_torch_checkpoint(source)
+            save_checkpoint(target, model, weights, overwrite=overwrite)
+        else:
+            if target.is_dir():
+                raise ValueError(f"{target} is a directory; a checkpoint for PyTorch is a file")
+            names = open_checkpoint(source).weights
+            loaded = {name: load_checkpoint(source, name) for name in names}  # type: ignore[arg-type]
+            weights = {name: params for name, (_, params) in loaded.items()}
+            model = next(model for model, _ in loaded.values())
+            save_torch_checkpoint(target, model, weights, overwrite=overwrite)
+    typer.echo(f"{source} -> {target} ({' and '.join(weights)} weights)")
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="A checkpoint: ours (a directory), or a .ckpt file.")],
+    parameters: Annotated[bool, typer.Option("--parameters", help="List every parameter's shape.")] = False,
+) -> None:
+    """What a checkpoint is: its model, its size, and which weights it holds. The weights are not read."""
+    import jax
+    from rich.console import Console
+    from rich.tree import Tree
+
+    from rosecd_jax.conversion import open_torch_checkpoint
+    from rosecd_jax.models.checkpoint import open_checkpoint
+    from rosecd_jax.models.score_model import ScoreModel
+
+    with plain_errors():
+        if path.is_file():
+            stored, kind = open_torch_checkpoint(path), "PyTorch checkpoint of the authors' code"
+        else:
+            stored, kind = open_checkpoint(path), "rosecd_jax checkpoint"
+    config = stored.config
+    shapes = jax.eval_shape(ScoreModel(config).init, jax.random.key(0))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    step = "unknown" if stored.step is None else str(stored.step)
+    lines = {
+        "path": stored.path,
+        "kind": kind,
+        "role": config.role,
+        "network": config.network,
+        "parameters": f"{count:,}",
+        "SDE": config.sde,
+        "preconditioning": config.preconditioning,
+        "front end": config.front_end,
+        "sample rate": f"{config.front_end.sample_rate} Hz",
+        "weights": ", ".join(sorted(stored.weights)),
+        "training step": step,
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name + ':':<17}{value}")
+    if parameters:
+        tree = Tree("parameters")
+        add_shapes(tree, shapes)
+        Console().print(tree)
+
+
+def add_shapes(branch: "Tree", shapes: Any) -> None:
+    """Hang a tree of arrays' shapes onto a tree of rich."""
+    for name, value in shapes.items():
+        if isinstance(value, dict):
+            add_shapes(branch.add(name), value)
+        else:
+            branch.add(f"{name} {value.shape}")

@@ -1,0 +1,78 @@
+"""What the commands share: options, the progress bar, and how errors are told."""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rosecd_jax.inference.enhancer import Enhancer
+
+CheckpointOption = Annotated[
+    Path,
+    typer.Option(
+        "--checkpoint", "-c", help="Model directory, training run's directory, or the authors' .ckpt file."
+    ),
+]
+SamplerOption = Annotated[
+    str,
+    typer.Option(
+        help="auto (by the model), consistency, pc (predictor-corrector), predictor, ode, bridge, bridge-sde."
+    ),
+]
+CorrectorOption = Annotated[str, typer.Option(help="Of pc: annealed-langevin or langevin.")]
+SnrOption = Annotated[
+    float, typer.Option(help="Of the corrector, and of the noise between consistency steps.")
+]
+StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
+SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep the memory that it frees, where the C library is glibc.
+
+    XLA's CPU programs allocate their buffers anew at every run, and glibc gives the system back what they
+    free: faulting the pages in again costs a sixth of a small network's training step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
+        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_max, 0), (arena_max, 1)):
+            mallopt(option, value)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Bad input ends in one line and exit code 1; what is not foreseen keeps its traceback."""
+    try:
+        yield
+    except (ValueError, FileExistsError, ImportError) as error:
+        typer.secho(f"rosecd: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def progress_bar(total: int | None, what: str) -> Iterator[Any]:
+    """A rich bar on stderr; yields a function (done, total, words)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(done: int, total: int | None = None, words: str = what) -> None:
+            bar.update(task, completed=done, total=total, description=words)
+
+        yield advance
+
+
+def load_enhancer(checkpoint: Path, **sampling: Any) -> "Enhancer":
+    """A checkpoint, ready to enhance as the fields of SamplerConfig say."""
+    from rosecd_jax.inference.enhancer import Enhancer
+
+    return Enhancer.from_checkpoint(checkpoint, **sampling)

@@ -1,0 +1,106 @@
+"""rosecd evaluate, and evaluate.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rosecd_jax.cli.common import (
+    CorrectorOption,
+    SamplerOption,
+    SeedOption,
+    SnrOption,
+    StepsOption,
+    load_enhancer,
+    plain_errors,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from rosecd_jax.evaluation.evaluate import Evaluation
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="A folder that holds clean/ and noisy/.")],
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option("--checkpoint", "-c", help="A model to measure; may be repeated.")
+    ] = None,
+    enhanced: Annotated[
+        list[Path] | None, typer.Option(help="A folder of files already enhanced; may be repeated.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="For enhanced files and per-file CSV.")] = None,
+    sampler: SamplerOption = "auto",
+    steps: StepsOption = 0,
+    snr: SnrOption = 0.5,
+    corrector: CorrectorOption = "annealed-langevin",
+    seed: SeedOption = 0,
+) -> None:
+    """Measure models, or folders of enhanced files, on paired recordings."""
+    with plain_errors():
+        sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        run_evaluation(data, checkpoint or [], enhanced or [], output, seed, **sampling)
+
+
+def run_evaluation(
+    data: Path,
+    checkpoints: Sequence[Path],
+    enhanced: Sequence[Path],
+    output: Path | None,
+    seed: int = 0,
+    **sampling: Any,
+) -> "list[Evaluation]":
+    """Evaluate the noisy input, every checkpoint and every folder; print the summary.
+
+    `sampling` holds fields of SamplerConfig.
+    """
+    from rosecd_jax.evaluation.evaluate import evaluate
+
+    named = [(unique_name(path, checkpoints), path) for path in checkpoints]
+    models = [(name, load_enhancer(path, **sampling)) for name, path in named]
+    folders = [(unique_name(path, enhanced), path) for path in enhanced]
+    methods: list[Any] = [("noisy", None), *models, *folders]
+    names = [name for name, _ in methods]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"two methods share a name ({', '.join(names)}): give directories of different names"
+        )
+    with progress_bar(None, "evaluating") as advance:
+        report = lambda method, done, total: advance(done, total, method)  # noqa: E731
+        evaluations = evaluate(data, methods, output=output, seed=seed, progress=report)
+    print_summary(evaluations)
+    for evaluation in evaluations:
+        for result in evaluation.errors:
+            typer.secho(f"rosecd: {evaluation.method}: {result.error}", fg="red", err=True)
+    if any(evaluation.errors for evaluation in evaluations):
+        raise typer.Exit(1)
+    return evaluations
+
+
+def unique_name(path: Path, among: Sequence[Path]) -> str:
+    """The last part of a path, with its parent's where two paths end alike."""
+    path = path.resolve()
+    alike = sum(other.resolve().name == path.name for other in among) > 1
+    return f"{path.parent.name}-{path.name}" if alike else path.name
+
+
+def print_summary(evaluations: "Sequence[Evaluation]") -> None:
+    """Mean ± standard deviation of every score, and the real-time factor."""
+    from rich.console import Console
+    from rich.table import Table
+
+    titles = {"pesq": "PESQ", "estoi": "ESTOI", "si_sdr": "SI-SDR", "si_sir": "SI-SIR", "si_sar": "SI-SAR"}
+    table = Table("method", "files", *titles.values(), "s per s of audio")
+    for evaluation in evaluations:
+        summary, files = evaluation.summary(), len(evaluation.files) - len(evaluation.errors)
+        digits = {"pesq": 2, "estoi": 3}
+        scores = [
+            f"{summary[name][0]:.{digits.get(name, 1)}f} ± {summary[name][1]:.{digits.get(name, 1)}f}"
+            for name in titles
+        ]
+        factor = evaluation.real_time_factor
+        speed = "" if factor != factor else f"{factor:.4f}"
+        table.add_row(evaluation.method, str(files), *scores, speed)
+    console = Console()
+    console.width = max(console.width, 110)
+    console.print(table)

@@ -1,0 +1,52 @@
+"""rosecd train, and train.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rosecd_jax.cli.common import plain_errors
+
+if TYPE_CHECKING:
+    from rosecd_jax.training.config import TrainConfig
+
+
+def train(
+    context: typer.Context,
+    config: Annotated[str, typer.Option(help="A file of configs/, as FILE.py or FILE.py:ARGUMENT.")],
+    workdir: Annotated[Path, typer.Option(help="For checkpoints and curves; resumed if it holds any.")],
+) -> None:
+    """Train a model. Any value of the config can be set: --config.data.batch_size=8"""
+    from rosecd_jax.training.loop import train
+
+    with plain_errors():
+        train(read_config(config, context.args), workdir, typer.echo)
+
+
+def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
+    """A config file with `--config.key=value` overrides applied.
+
+    Raises:
+      ValueError: if the file or a value doesn't fit.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    from rosecd_jax.models.config import from_dict
+    from rosecd_jax.training.config import TrainConfig
+
+    path = Path(file.split(":")[0])
+    if not path.is_file():
+        raise ValueError(f"no config file {path}; configs/ holds those of the project")
+    words = ["rosecd", f"--config={file}", *overrides]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
+    try:
+        rest = values(words)
+        if rest[1:]:
+            raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
+        settings = values["config"].value.to_dict()  # pyright: ignore[reportOptionalMemberAccess]
+    except (flags.Error, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    return from_dict(TrainConfig, settings)
