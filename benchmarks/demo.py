@@ -18,7 +18,7 @@ from rosecd_jax.inference import Enhancer
 from rosecd_jax.training import train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.py"
-CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12)
+CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12, utterance_seconds=(2.0, 2.0))
 
 
 def main(directory: Path) -> None:

@@ -99,14 +99,18 @@ def make_example(config: SyntheticCorpus, split: str, index: int) -> Example:
     generator = np.random.default_rng(np.random.SeedSequence([config.seed, SPLITS.index(split), index]))
     voice = str(generator.choice(voices(split)))
     text, speech = _utterance(generator, voice, config)
-    kind = str(generator.choice([*noises.GENERATORS, "babble"]))
+    kinds = [*noises.GENERATORS, "babble"]
+    snrs = config.test_snrs if split == "test" else config.train_snrs
+    if split == "train":
+        kind, snr_db = str(generator.choice(kinds)), float(generator.choice(snrs))
+    else:  # what is measured is balanced: every kind in turn, and each time at another SNR
+        kind, snr_db = kinds[index % len(kinds)], float(snrs[(index - index // len(kinds)) % len(snrs)])
     if kind == "babble":
         others = generator.choice([other for other in voices(split) if other != voice], 6, replace=False)
         talkers = [_speak(generator, other, config)[1] for other in others[: generator.integers(3, 7)]]
         noise = noises.babble(generator, speech.size, talkers)
     else:
         noise = noises.GENERATORS[kind](generator, speech.size, config.sample_rate)
-    snr_db = float(generator.choice(config.test_snrs if split == "test" else config.train_snrs))
     clean, noisy = mix_at_snr(speech, noise, snr_db)
     return Example(clean, noisy, voice, kind, snr_db, text)
 

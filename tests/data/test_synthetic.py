@@ -224,3 +224,9 @@ def test_an_equal_corpus_is_kept_and_another_refused(corpus, tmp_path):
     with pytest.raises(FileExistsError, match=str(tmp_path)):
         write_corpus(tmp_path, SMALL)
     assert foreign.exists()
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_what_is_measured_has_every_noise_at_every_snr_once(split):
+    examples = [make_example(SyntheticCorpus(), split, index) for index in range(24)]
+    assert len({(example.noise, example.snr_db) for example in examples}) == 24
