@@ -8,14 +8,29 @@ import contextlib
 import math
 import os
 import uuid
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Audio", "AudioError", "find", "read", "resample", "write"]
+if TYPE_CHECKING:
+    import soundfile
+
+__all__ = [
+    "Audio",
+    "AudioError",
+    "AudioInfo",
+    "decode",
+    "find",
+    "info",
+    "is_audio",
+    "read",
+    "resample",
+    "write",
+]
 
 # Suffix -> libsndfile's format. Headerless and MATLAB files are left out: there a suffix says too little.
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".caf": "CAF", ".w64": "W64", ".rf64": "RF64"}
@@ -23,6 +38,7 @@ FORMATS |= {".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".aif": "AIFF", ".aiff
 FORMATS |= {".au": "AU", ".snd": "AU", ".sph": "NIST", ".nist": "NIST"}
 # libsndfile rounds down in some formats and to the nearest in others, so `write` does the rounding.
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
+UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
 BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes at once
 
 
@@ -39,30 +55,79 @@ class Audio(NamedTuple):
     format: str  # container: WAV, FLAC, OGG, ...
 
 
+class AudioInfo(NamedTuple):
+    """What a file's header says."""
+
+    sample_rate: int  # Hz
+    channels: int
+    samples: int  # per channel
+
+
 def read(path: str | os.PathLike[str]) -> Audio:
     """Read a whole audio file of any format that libsndfile knows.
 
     Raises AudioError if it is missing, empty, damaged, not audio, or holds NaN or infinite samples.
     """
-    import soundfile
+    return _read(_existing(path), str(path))
 
+
+def decode(data: bytes, name: str) -> Audio:
+    """Decode the bytes of an audio file, as of a member of an archive; `name` is how errors call it.
+
+    Raises AudioError as `read` does.
+    """
+    _refuse_empty(len(data), name)
+    return _read(BytesIO(data), name)
+
+
+def info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read a file's header only: quick, but says nothing about the samples behind it.
+
+    Raises AudioError if the file is missing, empty or not audio, or its header declares no samples.
+    """
+    with _open(_existing(path), str(path)) as file:
+        header = AudioInfo(file.samplerate, file.channels, file.frames)
+    _refuse_empty(header.samples, str(path), "samples")
+    return header
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
         raise AudioError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give an audio file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes); copy or record it again")
+    _refuse_empty(path.stat().st_size, str(path))
+    return path
+
+
+def _read(source: Path | BytesIO, name: str) -> Audio:
+    with _open(source, name) as file:
+        wave = np.ascontiguousarray(file.read(dtype="float32", always_2d=True).T, np.float32)
+        audio = Audio(wave, file.samplerate, file.subtype, file.format)
+    _refuse_empty(wave.size, name, "samples")
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples; export it again from its source")
+    return audio
+
+
+@contextlib.contextmanager
+def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
+    """A file in libsndfile's hands; whatever that can't make sense of becomes an AudioError."""
+    import soundfile
+
     try:
-        with soundfile.SoundFile(path) as file:
-            wave = np.ascontiguousarray(file.read(dtype="float32", always_2d=True).T, np.float32)
-            audio = Audio(wave, file.samplerate, file.subtype, file.format)
+        with soundfile.SoundFile(source) as file:
+            if file.frames == UNDECLARED:
+                raise ValueError("its header declares no length")
+            yield file
     # soundfile's own errors, and what it does about headerless files and streams of undeclared length
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        raise AudioError(f"{path}: cannot be read as audio ({error}); convert it to WAV") from error
-    if wave.size == 0:
-        raise AudioError(f"{path}: holds no samples; copy or record it again")
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; export it again from its source")
-    return audio
+        reason = getattr(error, "error_string", error)
+        raise AudioError(f"{name}: cannot be read as audio ({reason}); convert it to WAV") from error
+
+
+def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
+    if size == 0:
+        raise AudioError(f"{name}: is empty, it holds no {unit}; copy or record it again")
 
 
 def write(
@@ -146,6 +211,11 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     return result.reshape(*leading, samples)
 
 
+def is_audio(path: PurePath) -> bool:
+    """Whether a relative path ends as an audio file's, and no part of it is hidden or temporary (. or ~)."""
+    return path.suffix.lower() in FORMATS and not any(part.startswith((".", "~")) for part in path.parts)
+
+
 def find(path: str | os.PathLike[str]) -> list[Path]:
     """The audio files of a folder and its subfolders, sorted; or the file itself, if `path` is a file.
 
@@ -156,13 +226,7 @@ def find(path: str | os.PathLike[str]) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise AudioError(f"{path}: no such file or folder; check the spelling")
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in FORMATS
-        and not any(part.startswith((".", "~")) for part in file.relative_to(path).parts)
-        and file.is_file()
-    )
+    files = sorted(file for file in path.rglob("*") if is_audio(file.relative_to(path)) and file.is_file())
     if not files:
         raise AudioError(f"{path}: no audio files in this folder; known suffixes: {' '.join(FORMATS)}")
     return files

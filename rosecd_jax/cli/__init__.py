@@ -6,7 +6,7 @@ from rosecd_jax.cli.checkpoint import convert, info
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.enhance import enhance
 from rosecd_jax.cli.evaluate import evaluate
-from rosecd_jax.cli.prepare import synthetic
+from rosecd_jax.cli.prepare import folder, synthetic, voicebank
 from rosecd_jax.cli.train import train
 from rosecd_jax.cli.verify import verify
 
@@ -17,7 +17,8 @@ app.add_typer(prepare_app, name="prepare")
 for command in (enhance, evaluate, convert, info, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
-prepare_app.command()(synthetic)
+for command in (synthetic, voicebank, folder):
+    prepare_app.command()(command)
 
 
 @app.callback()

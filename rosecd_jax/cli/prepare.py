@@ -1,11 +1,20 @@
 """rosecd prepare: make training data."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rosecd_jax.cli.common import SeedOption, plain_errors, progress_bar
+
+if TYPE_CHECKING:
+    from rosecd_jax.data.pairs import SplitSummary
+
+OutArgument = Annotated[
+    Path,
+    typer.Argument(metavar="OUT", help="Where the data set is made: --config.data.path of `rosecd train`."),
+]
 
 
 def synthetic(
@@ -22,7 +31,48 @@ def synthetic(
     with plain_errors():
         corpus = SyntheticCorpus(hours=hours, seed=seed, test_files=test_files)
         with progress_bar(100, "synthesising") as advance:
-            report = lambda split, part: advance(round(100 * part), 100, split)  # noqa: E731
-            summary = write_corpus(directory, corpus, report)
+            summary = write_corpus(directory, corpus, _percent(advance))
+    _tell(directory, summary)
+
+
+def voicebank(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Holds the four published archives, zipped or unpacked.")
+    ],
+    out: OutArgument,
+) -> None:
+    """VoiceBank-DEMAND, at 16 kHz; validation speakers p226 and p287."""
+    from rosecd_jax.data.builders import prepare_voicebank
+
+    with plain_errors(), progress_bar(100, "checking") as advance:
+        summary = prepare_voicebank(source, out, _percent(advance))
+    _tell(out, summary)
+
+
+def folder(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Holds train/clean and train/noisy (or anechoic and reverb), other splits too.",
+        ),
+    ],
+    out: OutArgument,
+    sample_rate: Annotated[int, typer.Option(help="Hz; other rates are resampled.", min=1)] = 16_000,
+) -> None:
+    """Any paired recordings, in folders of the same file names."""
+    from rosecd_jax.data.builders import prepare_folder
+
+    with plain_errors(), progress_bar(100, "checking") as advance:
+        summary = prepare_folder(source, out, sample_rate, _percent(advance))
+    _tell(out, summary)
+
+
+def _percent(advance: Callable[..., None]) -> Callable[[str, float], None]:
+    """A report of (what, part done) as a movement of the bar."""
+    return lambda what, part: advance(round(100 * part), 100, what)
+
+
+def _tell(out: Path, summary: Mapping[str, "SplitSummary"]) -> None:
     for split, made in summary.items():
-        typer.echo(f"{directory / split}: {made.files} pairs, {made.seconds / 60:.1f} minutes")
+        typer.echo(f"{out}, {split}: {made.files} pairs, {made.seconds / 60:.1f} minutes")

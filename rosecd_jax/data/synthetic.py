@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rosecd_jax.audio import io
 from rosecd_jax.audio.mixing import mix_at_snr
 from rosecd_jax.data import espeak, noises
+from rosecd_jax.data.pairs import SplitSummary
 from rosecd_jax.data.words import sentence
 
 __all__ = ["SPLITS", "Example", "SplitSummary", "SyntheticCorpus", "make_example", "voices", "write_corpus"]
@@ -76,14 +77,6 @@ class Example:
     noise: str
     snr_db: float
     text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitSummary:
-    """How much audio a split holds."""
-
-    files: int
-    seconds: float
 
 
 def voices(split: str) -> tuple[str, ...]:

@@ -99,8 +99,22 @@ def test_minutes_of_ogg_do_not_crash(tmp_path):
     assert soundfile.info(tmp_path / "a.ogg").frames == 9**7
 
 
-def test_read_names_file_and_remedy(tmp_path):
-    (tmp_path / "empty.wav").touch()
+UNREADABLE = {
+    "missing.wav": "no such file",
+    "": "is a folder",
+    "zero.wav": "is empty, it holds no bytes",
+    "text.wav": "cannot be read as audio",
+    "headerless.raw": "cannot be read as audio",
+    "stream.flac": "cannot be read as audio",
+    "silent.wav": "is empty, it holds no samples",
+}
+DAMAGED = {"cut.flac": "cannot be read as audio", "nan.wav": "NaN", "infinite.wav": "infinite"}
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """A file for each of UNREADABLE, whose headers tell, and of DAMAGED, whose headers don't."""
+    (tmp_path / "zero.wav").touch()
     (tmp_path / "text.wav").write_text("not audio " * 100)
     (tmp_path / "headerless.raw").write_bytes(bytes(100))
     soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
@@ -110,21 +124,48 @@ def test_read_names_file_and_remedy(tmp_path):
     whole = (tmp_path / "whole.flac").read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[:5000])
     (tmp_path / "stream.flac").write_bytes(whole[:22] + bytes(4) + whole[26:])  # declares no length
-    for name, complaint in {
-        "missing.wav": "no such file",
-        "": "is a folder",
-        "empty.wav": "empty",
-        "text.wav": "cannot be read as audio",
-        "headerless.raw": "cannot be read as audio",
-        "cut.flac": "cannot be read as audio",
-        "stream.flac": "cannot be read as audio",
-        "silent.wav": "no samples",
-        "nan.wav": "NaN",
-        "infinite.wav": "infinite",
-    }.items():
-        with pytest.raises(io.AudioError, match=complaint) as error:
-            io.read(tmp_path / name)
-        assert str(tmp_path / name) in str(error.value)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "complaint"), (UNREADABLE | DAMAGED).items())
+def test_read_names_file_and_remedy(faulty, name, complaint):
+    with pytest.raises(io.AudioError, match=complaint) as error:
+        io.read(faulty / name)
+    assert str(error.value).startswith(f"{faulty / name}: ")
+
+
+@pytest.mark.parametrize(("name", "complaint"), UNREADABLE.items())
+def test_info_names_file_and_remedy(faulty, name, complaint):
+    with pytest.raises(io.AudioError, match=complaint) as error:
+        io.info(faulty / name)
+    assert str(error.value).startswith(f"{faulty / name}: ")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_info_does_not_look_behind_the_header(faulty, name):
+    assert io.info(faulty / name) == (16000, 1, 9000 if name == "cut.flac" else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [both for both in (UNREADABLE | DAMAGED).items() if both[0] not in ("", "missing.wav")],
+)
+def test_decode_refuses_what_read_refuses(faulty, name, complaint):
+    with pytest.raises(io.AudioError, match=complaint) as error:
+        io.decode((faulty / name).read_bytes(), "archive.zip/member")
+    assert str(error.value).startswith("archive.zip/member: ")
+    assert "BytesIO" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", io.FORMATS)
+def test_info_and_decode_agree_with_read(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    io.write(path, noise(2, 4800), 48000)
+    audio = io.read(path)
+    decoded = io.decode(path.read_bytes(), "a")
+    np.testing.assert_array_equal(decoded.wave, audio.wave)
+    assert decoded[1:] == audio[1:]
+    assert io.info(path) == io.AudioInfo(48000, *audio.wave.shape)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,208 @@
+"""TFDS builders: VoiceBank-DEMAND, and any tree of paired folders, as array_record files without TensorFlow.
+
+They are shard-based because TFDS's generator-based builders shuffle, and that takes TensorFlow as soon as a
+split is larger than a gigabyte. So pairs lie in the order of their names, like those of `PairedFiles`.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from rosecd_jax.audio import io
+from rosecd_jax.data.pairs import DataError, SplitSummary, mono
+from rosecd_jax.data.prepared import INCOMPLETE, Origin, find_prepared
+from rosecd_jax.data.sources import Split, folder_splits, voicebank_splits
+
+__all__ = ["PairedFolder", "PairsBuilder", "VoiceBankDemand", "prepare_folder", "prepare_voicebank"]
+
+SHARD_BYTES = 2**27  # of samples; TFDS keeps a shard in memory while it writes it
+
+Progress = Callable[[str, float], None]
+"""Called with what is done, "checking" or a split, and the part of it that is done, 0 to 1."""
+
+
+class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """What the builders share. An example is {"clean", "noisy"}, float32 [samples], and the pair's "name".
+
+    Args:
+      sample_rate: Hz, of the data set; recordings of another rate are resampled.
+      arguments: TFDS's.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, sample_rate: int = 16_000, **arguments: Any) -> None:
+        self.sample_rate = sample_rate
+        self.progress: Progress | None = None
+        self.checked: Mapping[str, Split] = {}  # the splits of the source that is being prepared
+        self.metadata = tfds.core.MetadataDict()  # an Origin, once it is known
+        super().__init__(**{"file_format": "array_record", **arguments})
+
+    def find_splits(self, source: Path, progress: Callable[[float], None] | None) -> Mapping[str, Split]:
+        """The splits of a source, checked."""
+        raise NotImplementedError
+
+    def prepare(self, source: str | os.PathLike[str], progress: Progress | None) -> dict[str, SplitSummary]:
+        """See `prepare_folder`."""
+        source, out = Path(source).resolve(), Path(self._data_dir_root)
+        target, found = Path(self.data_dir), find_prepared(out)
+        existing = Origin.load(found) if found else None
+        wanted = (target, str(source), self.sample_rate)
+        if existing and (found, existing.source, existing.sample_rate) != wanted:
+            what = f"{found}, made from {existing.source} at {existing.sample_rate} Hz"
+            raise FileExistsError(f"{out} already holds {what}; choose another folder")
+        self.progress = progress
+        self.checked = self.find_splits(source, progress and partial(progress, "checking"))
+        origin = self._origin(source)
+        if existing and existing != origin:
+            raise FileExistsError(f"{found} was made of files that {source} no longer holds; delete it")
+        if not existing:
+            self._write(source, target)
+        return origin.summary()
+
+    def _write(self, source: Path, target: Path) -> None:
+        """Let TFDS write the data set; whatever happens, it appears as a whole or not at all."""
+        config = tfds.download.DownloadConfig(manual_dir=source)
+        downloads = target.parent / f"{INCOMPLETE}downloads_{target.name}"  # TFDS makes it, nothing comes in
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(target.parent):
+                _sweep(target)
+                try:
+                    self.download_and_prepare(download_dir=downloads, download_config=config)
+                finally:
+                    _sweep(target)
+        except (OSError, RuntimeError) as error:  # RuntimeError: array_record's, as on a full disk
+            raise DataError(f"{target}: cannot be written ({error}); choose another folder") from error
+
+    def _origin(self, source: Path) -> Origin:
+        files = {
+            split: {name: [header.sample_rate, header.samples] for name, header in part.headers.items()}
+            for split, part in self.checked.items()
+        }
+        return Origin(str(source), self.sample_rate, files)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        wave = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")  # quicker than numbers
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict({"clean": wave, "noisy": wave, "name": tfds.features.Text()}),
+            supervised_keys=("noisy", "clean"),
+            metadata=self.metadata,
+        )
+
+    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Iterator[Any]]]]:
+        source = Path(dl_manager.manual_dir).resolve()
+        self.checked = self.checked or self.find_splits(source, None)
+        self.metadata.update(dataclasses.asdict(self._origin(source)))
+        return {
+            split: [partial(self._examples, split, shard) for shard in _shards(part, self.sample_rate)]
+            for split, part in self.checked.items()
+        }
+
+    def _examples(self, split: str, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        pairs, headers = self.checked[split]
+        order = {name: position for position, name in enumerate(headers, start=1)}
+        for name in names:
+            rate = headers[name].sample_rate
+            clean, noisy = (io.resample(mono(side, name), rate, self.sample_rate) for side in pairs)
+            if clean.shape != noisy.shape:
+                raise DataError(f"{pairs.clean}/{name}: no longer as long as its partner; leave them alone")
+            if self.progress:
+                self.progress(split, order[name] / len(headers))
+            yield name, {"clean": clean, "noisy": noisy, "name": name}
+
+    def _log_download_bytes(self) -> None:
+        """Nothing is downloaded, and the caller of `prepare` reports."""
+
+    _log_download_done = _log_download_bytes
+
+
+class VoiceBankDemand(PairsBuilder):
+    """VoiceBank-DEMAND (Valentini-Botinhao 2017): 26 speakers to train, 2 to validate, 2 to test."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """Put clean_trainset_28spk_wav.zip, noisy_trainset_28spk_wav.zip,
+    clean_testset_wav.zip and noisy_testset_wav.zip of https://doi.org/10.7488/ds/2117 there."""
+
+    def find_splits(self, source: Path, progress: Callable[[float], None] | None) -> Mapping[str, Split]:
+        return voicebank_splits(source, progress)
+
+
+class PairedFolder(PairsBuilder):
+    """Paired recordings of a folder tree, split/clean and split/noisy or split/anechoic and split/reverb."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Put the recordings there, as train/clean and train/noisy."
+
+    def find_splits(self, source: Path, progress: Callable[[float], None] | None) -> Mapping[str, Split]:
+        return folder_splits(source, progress)
+
+
+def prepare_voicebank(
+    source: str | os.PathLike[str], out: str | os.PathLike[str], progress: Progress | None = None
+) -> dict[str, SplitSummary]:
+    """Make VoiceBank-DEMAND's data set at 16 kHz; see `voicebank_splits` and `prepare_folder`."""
+    return VoiceBankDemand(data_dir=os.fspath(out)).prepare(source, progress)
+
+
+def prepare_folder(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    sample_rate: int = 16_000,
+    progress: Progress | None = None,
+) -> dict[str, SplitSummary]:
+    """Make a data set below `out`, for `PreparedPairs`, of a tree of paired folders; see `folder_splits`.
+
+    An interrupted preparation leaves no data set, and begins anew. A finished data set is left as it is.
+
+    Args:
+      sample_rate: Hz; recordings of another rate are resampled.
+      progress: called after each pair that is checked or written.
+
+    Returns:
+      What each split holds.
+
+    Raises:
+      DataError: if the source isn't as it should be, before anything is written; if the data behind a header
+        is damaged; if `out` can't be written, or another process is preparing there.
+      FileExistsError: if `out` holds another data set, or the source's headers have changed since.
+    """
+    return PairedFolder(data_dir=os.fspath(out), sample_rate=sample_rate).prepare(source, progress)
+
+
+def _shards(part: Split, sample_rate: int) -> list[list[str]]:
+    """The names of a split in groups of about SHARD_BYTES."""
+    sizes = (8 * header.samples * sample_rate // header.sample_rate for header in part.headers.values())
+    starts = zip(part.headers, itertools.accumulate(sizes, initial=0), strict=False)
+    groups = itertools.groupby(starts, key=lambda start: start[1] // SHARD_BYTES)
+    return [[name for name, _ in group] for _, group in groups]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from preparing in the folder, until this one leaves or ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process is preparing a data set there; wait") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(target: Path) -> None:
+    """Remove the unfinished folders that an interrupted preparation of `target` left."""
+    for leftover in target.parent.glob(f"{INCOMPLETE}*_{target.name}"):
+        shutil.rmtree(leftover)
