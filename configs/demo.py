@@ -22,7 +22,7 @@ from rosecd_jax.diffusion import OUVE
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig, ValidationConfig
 
 NETWORK = NCSNppConfig(channels=8, multipliers=(1, 2, 2, 4), blocks=1)
 PROCESS = OUVE(gamma=5.0, sigma_min=0.003, sigma_max=0.03)
@@ -37,7 +37,7 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=100, ema_decay=0.99),
         steps=100,
         log_every=20,
-        checkpoint_every=1000,
+        validation=ValidationConfig(every=0),
     )
     if stage == "teacher":
         return ConfigDict(to_dict(teacher))
@@ -52,6 +52,6 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=300, ema_decay=0.95),
         steps=300,
         log_every=50,
-        checkpoint_every=1000,
+        validation=ValidationConfig(every=150, files=8),
     )
     return ConfigDict(to_dict(student))

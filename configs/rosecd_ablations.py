@@ -21,7 +21,7 @@ from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, LoaderConfig, OptimiserConfig, TrainConfig
 
 ALONE = DistillationConfig(pesq_weight=0.0, si_sdr_weight=0.0)
 VARIANTS = {
@@ -48,6 +48,7 @@ def get_config(variant: str = "pc-mean") -> ConfigDict:
         distillation=VARIANTS[variant],
         data=LoaderConfig(frames=256, batch_size=14, threads=8),
         optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )
     return ConfigDict(to_dict(config))

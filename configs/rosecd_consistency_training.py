@@ -15,7 +15,7 @@ from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import ConsistencyTrainingConfig
 from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, LoaderConfig, OptimiserConfig, TrainConfig
 
 
 def get_config() -> ConfigDict:
@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
         consistency_training=ConsistencyTrainingConfig(pesq_weight=5e-4, si_sdr_weight=5e-5),
         data=LoaderConfig(frames=256, batch_size=14, threads=8),
         optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )
     return ConfigDict(to_dict(config))

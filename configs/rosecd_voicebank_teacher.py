@@ -13,7 +13,7 @@ VOICEBANK holds train/clean and train/noisy: 16 kHz mono files, paired by name.
 from ml_collections import ConfigDict
 
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, LoaderConfig, OptimiserConfig, TrainConfig
 
 
 def get_config() -> ConfigDict:
@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
         objective="score",
         data=LoaderConfig(frames=256, batch_size=16, threads=8),
         optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )
     return ConfigDict(to_dict(config))

@@ -14,7 +14,7 @@ from rosecd_jax.diffusion import OUVE, Preconditioning
 from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.ncsnpp import NCSNPP_48K
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, LoaderConfig, OptimiserConfig, TrainConfig
 
 
 def get_config() -> ConfigDict:
@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
         ),
         data=LoaderConfig(frames=256, batch_size=8, threads=8),
         optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999),
+        checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )
     return ConfigDict(to_dict(config))

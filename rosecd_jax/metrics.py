@@ -4,14 +4,30 @@ A score that does not exist for a pair of waves (silence, too short, NaN samples
 does not end the evaluation of a folder. Waves of different lengths, or not 1-D, raise ValueError.
 """
 
+import ctypes
 import math
+import os
+import signal
+import sys
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EnergyRatios", "Scores", "energy_ratios", "estoi", "evaluate_pair", "pesq", "si_sdr", "stoi"]
+__all__ = [
+    "EnergyRatios",
+    "Scores",
+    "energy_ratios",
+    "estoi",
+    "evaluate_pair",
+    "pesq",
+    "scoring_pool",
+    "si_sdr",
+    "stoi",
+]
 
 PESQ_RATE = 16000  # Hz: the one rate of wide-band PESQ
 PESQ_SECONDS = 30  # the package pesq has room for 50 utterances; more of them crash the interpreter
@@ -112,6 +128,21 @@ def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sampl
         estoi(clean, estimate, sample_rate),
         *energy_ratios(clean, estimate, noisy - clean),
     )
+
+
+def scoring_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that compute scores beside other work, give way to it, and end when this process does."""
+    # Spawned, not forked: JAX has threads.
+    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_serve)
+
+
+def _serve() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that will end the pool
+    if hasattr(os, "nice"):
+        os.nice(19)
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # of prctl: else a killed run would leave its workers waiting for good
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _check(*waves: ArrayLike) -> list[NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from rosecd_jax.cli.train import read_config
 from rosecd_jax.losses import Batch
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.loop import make_loss
+from rosecd_jax.training.step import make_loss
 
 FOLDER = Path(__file__).parents[1] / "configs"
 

@@ -31,7 +31,7 @@ ONLY_IN = {
     "pickle": set(),
     "argparse": set(),
     "typer": {str(file.relative_to(PACKAGE)) for file in (PACKAGE / "cli").glob("*.py")},
-    "absl": {"cli/train.py"},
+    "absl": {"cli/train.py", "data/loader.py"},
     "torch": set(),
     "tensorflow": set(),
 }

@@ -46,11 +46,11 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Bad input ends in one line and exit code 1; what is not foreseen keeps its traceback."""
+def plain_errors(*more: type[Exception]) -> Iterator[None]:
+    """Bad input, and `more`, ends in one line and exit code 1; what is not foreseen keeps its traceback."""
     try:
         yield
-    except (ValueError, FileExistsError, ImportError) as error:
+    except (ValueError, FileExistsError, ImportError, *more) as error:
         typer.secho(f"rosecd: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 

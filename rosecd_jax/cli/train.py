@@ -17,11 +17,18 @@ def train(
     config: Annotated[str, typer.Option(help="A file of configs/, as FILE.py or FILE.py:ARGUMENT.")],
     workdir: Annotated[Path, typer.Option(help="For checkpoints and curves; resumed if it holds any.")],
 ) -> None:
-    """Train a model. Any value of the config can be set: --config.data.batch_size=8"""
-    from rosecd_jax.training.loop import train
+    """Train a model. Any value of the config can be set: --config.data.batch_size=8
 
-    with plain_errors():
-        train(read_config(config, context.args), workdir, typer.echo)
+    The same command goes on with a run that was stopped or killed. One process a host, started with
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together.
+    """
+    from rosecd_jax.training.devices import join_processes
+    from rosecd_jax.training.loop import TrainingStopped, train
+
+    with plain_errors(TrainingStopped):
+        settings = read_config(config, context.args)
+        join_processes()
+        train(settings, workdir, typer.echo)
 
 
 def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":

@@ -1,17 +1,13 @@
-"""Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any step."""
+"""Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any batch."""
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from rosecd_jax.audio import io
-
-
-class DataError(ValueError):
-    """Training data that can't be used; the message names the files and the remedy."""
+from rosecd_jax.data.pairs import DataError
+from rosecd_jax.data.prepared import open_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +15,14 @@ class LoaderConfig:
     """How batches are made.
 
     Attributes:
-      path: a folder that holds split/clean and split/noisy, files paired by their relative paths.
+      path: a data set made by `rosecd prepare`, or a folder that holds split/clean and split/noisy (or
+        split/anechoic and split/reverb), files paired by their relative paths.
       split: which of its splits to read.
       frames: length of a crop in spectrogram frames.
-      batch_size: examples in one network call, over all devices.
-      threads: that read ahead.
+      batch_size: examples in one network call, over all devices of all hosts.
+      threads: that read ahead, in each process that reads.
+      workers: processes that read and crop beside the training process; 0: its threads do it. The batches
+        are the same for any number.
     """
 
     path: str = ""
@@ -31,82 +30,111 @@ class LoaderConfig:
     frames: int = 256
     batch_size: int = 14
     threads: int = 2
+    workers: int = 0
 
 
-class PairedFiles:
-    """Random access to a folder's pairs, as grain wants it: index -> {"clean", "noisy"}, float32 [samples].
+class Pairs(Protocol):
+    """Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> dict[str, np.ndarray]: ...
+
+
+def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Pairs:
+    """The recordings that a config names, all that their headers say having been checked.
 
     Raises:
-      DataError: if the folders are missing or empty, or a file has no partner; while reading, if a pair
-        differs in length or is not mono at `sample_rate`.
+      DataError: naming the files that don't fit; `remedy` is said with it.
     """
-
-    def __init__(self, folder: str | Path, sample_rate: int) -> None:
-        self.clean, self.noisy = Path(folder) / "clean", Path(folder) / "noisy"
-        self.sample_rate = sample_rate
-        names = []
-        for side in (self.clean, self.noisy):
-            if not side.is_dir():
-                raise DataError(f"{side}: no such folder; training data is split/clean and split/noisy")
-            names.append({str(file.relative_to(side)) for file in io.find(side)})
-        alone = sorted(names[0] ^ names[1])
-        if alone:
-            raise DataError(f"{folder}: {len(alone)} files without a partner, the first: {alone[0]}")
-        self.names = sorted(names[0])
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: Any) -> dict[str, np.ndarray]:
-        name = self.names[index]
-        pair = {"clean": io.read(self.clean / name), "noisy": io.read(self.noisy / name)}
-        for side, audio in pair.items():
-            if audio.sample_rate != self.sample_rate or len(audio.wave) != 1:
-                raise DataError(
-                    f"{getattr(self, side) / name}: {audio.sample_rate} Hz, {len(audio.wave)} channels; "
-                    f"training needs mono at {self.sample_rate} Hz"
-                )
-        clean, noisy = pair["clean"].wave[0], pair["noisy"].wave[0]
-        if clean.shape != noisy.shape:
-            raise DataError(f"{self.clean / name}: {clean.size} samples, its noisy partner {noisy.size}")
-        return {"clean": clean, "noisy": noisy}
+    if not config.path:
+        raise DataError("no training data: --config.data.path=FOLDER, made by `rosecd prepare`")
+    try:
+        return open_pairs(config.path, config.split, sample_rate)
+    except DataError as error:
+        raise DataError(f"{error}\n{remedy}" if remedy else str(error)) from error
 
 
 def random_crop(
     pair: dict[str, np.ndarray], samples: int, generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """The same random crop of both waves, zero-padded on both sides when shorter, divided by max |noisy|."""
-    length = pair["noisy"].size
-    if length >= samples:
-        start = int(generator.integers(length - samples + 1))
-        crops = {side: wave[start : start + samples] for side, wave in pair.items()}
-    else:
-        left = (samples - length) // 2
-        crops = {side: np.pad(wave, (left, samples - length - left)) for side, wave in pair.items()}
-    peak = np.abs(crops["noisy"]).max()
-    return {side: (wave / (peak or 1.0)).astype(np.float32) for side, wave in crops.items()}
+    slack = pair["noisy"].size - samples
+    return _crop(pair, samples, int(generator.integers(slack + 1)) if slack > 0 else int(slack / 2))
 
 
-def training_batches(config: LoaderConfig, samples: int, sample_rate: int, seed: int) -> Iterator[Any]:
-    """An endless iterator of {"clean", "noisy"}: float32 [batch_size, samples], shuffled anew in each epoch.
+def centre_crop(pair: dict[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
+    """As `random_crop`, from the middle."""
+    return _crop(pair, samples, int((pair["noisy"].size - samples) / 2))
 
-    It is grain's: `get_state()` and `set_state(state)` say and set where it stands.
 
-    Raises:
-      DataError: see `PairedFiles`; also if `config.path` is not set.
+def _crop(pair: dict[str, np.ndarray], samples: int, start: int) -> dict[str, np.ndarray]:
+    """`samples` samples from `start`, zeros outside of the waves; divided by max |noisy|."""
+    left = max(0, -start)
+    kept = {side: wave[max(0, start) :][: samples - left] for side, wave in pair.items()}
+    peak = np.abs(kept["noisy"]).max(initial=0.0) or 1.0
+    crops = {side: np.zeros(samples, np.float32) for side in pair}
+    for side, wave in kept.items():
+        crops[side][left : left + wave.size] = wave / peak
+    return crops
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which part of every batch this process makes: the `process`-th of `processes` equal ones."""
+
+    process: int = 0
+    processes: int = 1
+
+
+def training_batches(
+    source: Pairs, config: LoaderConfig, samples: int, seed: int, start: int = 0, share: Share = Share()
+) -> Iterator[Any]:
+    """An endless iterator of {"clean", "noisy"}, float32 [batch_size / processes, samples].
+
+    The recordings are shuffled anew in each epoch. A batch depends on its number and the seed alone, so that
+    its number is all that a checkpoint has to remember, and any number of hosts, workers and threads makes
+    the same batches.
+
+    Args:
+      source: see `open_source`.
+      samples: length of a crop.
+      start: number of the first batch.
+      share: the part of a batch that is wanted.
     """
     import grain
+    from absl import flags
 
-    if not config.path:
-        raise DataError("no training data: --config.data.path=FOLDER with train/clean and train/noisy")
-    source = PairedFiles(Path(config.path) / config.split, sample_rate)
+    local = config.batch_size // share.processes
     dataset = (
-        grain.MapDataset.source(source)
+        grain.MapDataset.source(_AsSource(source))
         .seed(seed)
         .shuffle()
         .repeat()
         .random_map(lambda pair, generator: random_crop(pair, samples, generator))
-        .batch(config.batch_size)
+        .batch(local)
     )
+    dataset = dataset[start * share.processes + share.process :: share.processes]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=4 * config.threads)
-    return iter(dataset.to_iter_dataset(options))
+    iterable = dataset.to_iter_dataset(options)
+    if config.workers:
+        if not flags.FLAGS.is_parsed():  # grain hands absl's flags to its workers, and there are none
+            flags.FLAGS.mark_as_parsed()
+        iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.workers))
+    return iter(iterable)
+
+
+@dataclasses.dataclass(frozen=True)
+class _AsSource:
+    """Pairs in the words of grain, which asks for numpy's integers and prints its sources."""
+
+    pairs: Pairs | Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.pairs[int(index)]
+
+    def __repr__(self) -> str:
+        return f"{len(self.pairs)} pairs"

@@ -6,15 +6,14 @@ import io as text_io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference.enhancer import Enhancer
-from rosecd_jax.metrics import Scores, evaluate_pair
+from rosecd_jax.metrics import Scores, evaluate_pair, scoring_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,21 +94,25 @@ def evaluate(
     names = [file.relative_to(clean) for file in io.find(clean)]
     io.find(noisy)
     evaluations = []
-    # Scores are computed in other processes while the next file is enhanced. Spawned: JAX has threads.
-    workers = max(1, (os.cpu_count() or 2) // 2)
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_give_way) as pool:
+    # Scores are computed in other processes while the next file is enhanced; on a CPU only afterwards, since
+    # they would slow the enhancement, which is being timed.
+    beside = jax.default_backend() != "cpu"
+    with scoring_pool(max(1, (os.cpu_count() or 2) // 2)) as pool:
         for method, how in methods:
             if isinstance(how, Path):
                 io.find(how)
-            waiting = []
+            estimates, scores = [], []
             for estimate in _estimates(clean, noisy, names, how, seed):
                 if output and isinstance(how, Enhancer) and estimate.wave is not None:
                     target = (Path(output) / method / estimate.name).with_suffix(".wav")
                     io.write(target, estimate.wave, estimate.sample_rate, subtype="FLOAT")
-                waiting.append((estimate, pool.submit(_score, clean, noisy, estimate)))
+                estimates.append(estimate)
+                if beside:
+                    scores.append(pool.submit(_score, clean, noisy, estimate))
                 if progress:
-                    progress(method, len(waiting), len(names))
-            files = tuple(_result(estimate, future.result()) for estimate, future in waiting)
+                    progress(method, len(estimates), len(names))
+            scores = scores or [pool.submit(_score, clean, noisy, estimate) for estimate in estimates]
+            files = tuple(_result(e, score.result()) for e, score in zip(estimates, scores, strict=True))
             evaluations.append(Evaluation(method, files))
             if output:
                 write_table(Path(output) / f"{method}.csv", evaluations[-1])
@@ -142,12 +145,6 @@ def _estimates(
             yield _Estimate(name, wave, audio.sample_rate, computing)
         except ValueError as error:
             yield _Estimate(name, None, 0, float("nan"), str(error))
-
-
-def _give_way() -> None:
-    """Let the enhancement, which is being timed, have the processor first."""
-    if hasattr(os, "nice"):
-        os.nice(19)
 
 
 def _score(clean: Path, noisy: Path, estimate: _Estimate) -> tuple[Scores, float, str]:

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rosecd_jax.models.convolution import convolve, pointwise
+
 SQRT_HALF = float(np.sqrt(0.5))
 
 
@@ -16,21 +18,21 @@ def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
 
 
 def conv(features: int, size: int, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Conv:
-    """A size × size convolution that keeps the resolution."""
+    """A 1 × 1 or 3 × 3 convolution that keeps the resolution."""
+    function = {1: pointwise, 3: convolve}[size]
+
+    def convolution(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+        return function(x, kernel)
+
     return nn.Conv(
         features,
         (size, size),
         padding="SAME",
         kernel_init=scaled_init(scale),
         dtype=dtype,
-        conv_general_dilated=_matrix_product if size == 1 else None,
+        conv_general_dilated=convolution,
         name=name,
     )
-
-
-def _matrix_product(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """A 1 × 1 convolution; on a CPU, two to three times as fast as one that is called a convolution."""
-    return x @ kernel[0, 0]
 
 
 class GroupNorm(nn.Module):

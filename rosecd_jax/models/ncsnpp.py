@@ -35,6 +35,8 @@ class NCSNppConfig:
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
+      remat: compute the inside of residual blocks anew for the gradient instead of keeping it: less memory,
+        a third more time.
     """
 
     channels: int = 128
@@ -45,7 +47,8 @@ class NCSNppConfig:
     pyramids: bool = True
     time_division: Literal["none", "before", "after"] = "none"
     fourier_scale: float = 16.0
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         if self.channels % 4:
@@ -89,6 +92,7 @@ class NCSNpp(nn.Module):
         levels = range(len(widths))
         attends = [height in cfg.attention_heights for height in cfg.heights]
         pyramid_channels = x.shape[-1]
+        block_of = nn.remat(ResidualBlock) if cfg.remat else ResidualBlock
 
         x = x.astype(dtype)
         embedding = TimeEmbedding(cfg.channels, cfg.fourier_scale, dtype, name="time")(t)
@@ -97,30 +101,26 @@ class NCSNpp(nn.Module):
         skips = [h]
         for level in levels:
             for block in range(cfg.blocks):
-                h = ResidualBlock(widths[level], dtype=dtype, name=f"down_{level}_block_{block}")(
-                    h, embedding
-                )
+                h = block_of(widths[level], dtype=dtype, name=f"down_{level}_block_{block}")(h, embedding)
                 if attends[level]:
                     h = AttentionBlock(dtype, name=f"down_{level}_attention_{block}")(h)
                 skips.append(h)
             if level != levels[-1]:
-                h = ResidualBlock(widths[level], downsample, dtype, name=f"down_{level}_resample")(
-                    h, embedding
-                )
+                h = block_of(widths[level], downsample, dtype, name=f"down_{level}_resample")(h, embedding)
                 if cfg.pyramids:
                     x = downsample(x)
                     h = h + conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
                 skips.append(h)
 
-        h = ResidualBlock(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
+        h = block_of(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
         h = AttentionBlock(dtype, name="middle_attention")(h)
-        h = ResidualBlock(widths[-1], dtype=dtype, name="middle_block_1")(h, embedding)
+        h = block_of(widths[-1], dtype=dtype, name="middle_block_1")(h, embedding)
 
         output = None
         for level in reversed(levels):
             for block in range(cfg.blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = ResidualBlock(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")(h, embedding)
+                h = block_of(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")(h, embedding)
             if attends[level]:
                 h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
             if cfg.pyramids or level == 0:
@@ -128,7 +128,7 @@ class NCSNpp(nn.Module):
                 layer = conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(layer)
                 output = layer if output is None else upsample(output) + layer
             if level != 0:
-                h = ResidualBlock(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
+                h = block_of(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
 
         assert output is not None
         uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

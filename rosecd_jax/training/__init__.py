@@ -1,7 +1,15 @@
 """Training: state, loop, checkpoints."""
 
-from rosecd_jax.training.config import OptimiserConfig, TrainConfig
-from rosecd_jax.training.loop import train
+from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training.loop import TrainingStopped, train
 from rosecd_jax.training.state import TrainState
 
-__all__ = ["OptimiserConfig", "TrainConfig", "TrainState", "train"]
+__all__ = [
+    "CheckpointConfig",
+    "OptimiserConfig",
+    "TrainConfig",
+    "TrainState",
+    "TrainingStopped",
+    "ValidationConfig",
+    "train",
+]

@@ -1,32 +1,97 @@
 """The whole training state on disk, by orbax's CheckpointManager.
 
 Each step is a model checkpoint (see `rosecd_jax.models.checkpoint`) with two more items: `optimiser`, and
-`progress` (update count, key, position of the data iterator).
+`progress` (counts of steps, key, position of the data iterator).
 """
 
-import json
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from rosecd_jax.models.checkpoint import STEPS_FOLDER, model_item
-from rosecd_jax.models.config import to_dict
+from rosecd_jax.models.config import difference, from_dict, to_dict
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.state import TrainState
 
 ITEMS = ("raw", "ema", "optimiser", "progress", "config")
+FREE = ("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project")
+"""Fields of a TrainConfig that may change when a run goes on: they don't change what is learnt."""
+FREE_DATA = ("path", "threads", "workers")
+
+
+@dataclasses.dataclass(frozen=True)
+class KeepBest:
+    """A preservation policy of orbax: the `count` best steps by each score that `scores` knows by then.
+
+    Attributes:
+      scores: step -> {score: value}, the higher the better; nan counts as the worst.
+      names: of the scores that count.
+      count: how many steps stay for each.
+    """
+
+    scores: Callable[[], Mapping[int, Mapping[str, float]]]
+    names: tuple[str, ...]
+    count: int
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Which of the checkpoints on disk stay."""
+        del context
+        scores = self.scores()
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best: set[int] = set()
+        for name in self.names:
+            best |= set(best_steps(scores, name, steps)[: self.count])
+        return [step in best for step in steps]
+
+
+def best_steps(
+    scores: Mapping[int, Mapping[str, float]], name: str, among: Sequence[int] | None = None
+) -> list[int]:
+    """The steps that have this score, the best first; of equal ones the later."""
+    scored = [step for step in (scores if among is None else among) if name in scores.get(step, {})]
+
+    def quality(step: int) -> tuple[float, int]:
+        value = scores[step][name]
+        return (-math.inf if math.isnan(value) else value, step)
+
+    return sorted(scored, key=quality, reverse=True)
 
 
 class RunCheckpoints:
-    """Saves and restores the steps of one run; saving goes on in the background. Use as a context."""
+    """Saves and restores the steps of one run; saving goes on in the background. Use as a context.
 
-    def __init__(self, workdir: Path, config: TrainConfig) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=config.keep)
+    Args:
+      workdir: of the run.
+      config: stored in every step.
+      scores: of the validations so far, asked when a step is saved; they decide which ones stay.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        config: TrainConfig,
+        scores: Callable[[], Mapping[int, Mapping[str, float]]] = dict,
+    ) -> None:
+        manager = ocp.checkpoint_managers
+        keep = config.checkpoints
+        policies: list[Any] = [
+            manager.LatestN(keep.keep_last),
+            KeepBest(scores, ("pesq", "si_sdr"), keep.keep_best),
+        ]
+        policies += [manager.EveryNSteps(keep.keep_every)] if keep.keep_every else []
         self.config = config
+        self.folder = (workdir / STEPS_FOLDER).absolute()
         self.manager = ocp.CheckpointManager(
-            (workdir / STEPS_FOLDER).absolute(), item_names=ITEMS, options=options
+            self.folder,
+            item_names=ITEMS,
+            options=ocp.CheckpointManagerOptions(preservation_policy=manager.AnyPreservationPolicy(policies)),
         )
 
     def __enter__(self) -> "RunCheckpoints":
@@ -40,13 +105,23 @@ class RunCheckpoints:
         """The last step on disk."""
         return self.manager.latest_step()
 
+    @property
+    def steps(self) -> list[int]:
+        """All steps on disk."""
+        return sorted(self.manager.all_steps())
+
     def save(self, state: TrainState, data_state: Any) -> None:
-        """Write a step, unless it is there already."""
+        """Write a step, unless it is there already; `data_state` is anything that JSON knows."""
         step = int(state.step)
         if step == self.latest:
             return
-        key = jax.random.key_data(state.key).tolist()
-        progress = {"step": step, "key": key, "data": json.dumps(data_state)}
+        progress = {
+            "step": step,
+            "skipped": int(state.skipped),
+            "skipped_in_a_row": int(state.skipped_in_a_row),
+            "key": jax.random.key_data(state.key).tolist(),
+            "data": data_state,
+        }
         self.manager.save(
             step,
             args=ocp.args.Composite(
@@ -74,18 +149,37 @@ class RunCheckpoints:
             ),
         )
         progress = restored["progress"]
-        state = TrainState(
-            jax.device_put(jax.numpy.int32(progress["step"]), like.step.sharding),
-            restored["raw"],
-            restored["ema"],
-            restored["optimiser"],
-            jax.device_put(
-                jax.random.wrap_key_data(jax.numpy.array(progress["key"], "uint32")), like.key.sharding
-            ),
-        )
-        return state, json.loads(progress["data"])
 
-    def stored_config(self) -> dict[str, Any]:
-        """The TrainConfig of the last step, as nested dicts."""
+        def scalars(step: jax.Array, skipped: jax.Array, in_a_row: jax.Array, key: jax.Array) -> Any:
+            return step, skipped, in_a_row, jax.random.wrap_key_data(key)
+
+        counts = [np.int32(progress[name]) for name in ("step", "skipped", "skipped_in_a_row")]
+        place = jax.jit(scalars, out_shardings=like.step.sharding)
+        step, skipped, in_a_row, key = place(*counts, np.array(progress["key"], np.uint32))
+        weights = restored["raw"], restored["ema"], restored["optimiser"]
+        return TrainState(step, skipped, in_a_row, *weights, key), progress["data"]
+
+    def check_resumable(self) -> None:
+        """Raise ValueError, with the difference, if the last step on disk is of another config.
+
+        What doesn't change what is learnt may differ: how long the run is, how often it reports, where the
+        data lies. With `resume_override` anything may that still fits the weights on disk.
+        """
         item = ocp.args.Composite(config=ocp.args.JsonRestore())
-        return self.manager.restore(self.latest, args=item)["config"]["train"]
+        stored = self.manager.restore(self.latest, args=item)["config"]["train"]
+        with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
+            stored = to_dict(from_dict(TrainConfig, stored))
+        old, new = _learnt(stored), _learnt(to_dict(self.config))
+        if old != new and not self.config.resume_override:
+            lines = "\n  ".join(difference(old, new))
+            raise ValueError(
+                f"the run in {self.folder.parent} began with another config; use a new --workdir, or "
+                f"--config.resume_override=True to go on all the same:\n  {lines}"
+            )
+
+
+def _learnt(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored TrainConfig without the fields that are free to change."""
+    kept = {name: value for name, value in config.items() if name not in FREE}
+    data = {name: value for name, value in config.get("data", {}).items() if name not in FREE_DATA}
+    return kept | {"data": data}

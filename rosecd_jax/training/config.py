@@ -24,6 +24,8 @@ class OptimiserConfig:
       gradient_clip: largest global norm of a gradient; 0 for no clipping.
       ema_decay: of the moving average, reached by the ramp min(ema_decay, (1 + k) / (10 + k)) at update k.
       accumulate: batches whose gradients are averaged into one update.
+      skips_in_a_row: steps whose loss or gradient is not finite change nothing; after so many in a row the
+        run stops.
     """
 
     learning_rate: float = 1e-4
@@ -32,6 +34,45 @@ class OptimiserConfig:
     gradient_clip: float = 0.0
     ema_decay: float = 0.999
     accumulate: int = 1
+    skips_in_a_row: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """How a run is judged while it goes on.
+
+    Attributes:
+      every: updates from one validation to the next; 0: none at all.
+      split: of the data.
+      files: how many of the split's files are enhanced and scored, evenly spread over it.
+      examples: how many of these go to the curves as sound and picture.
+      workers: processes that compute scores while training goes on.
+    """
+
+    every: int = 1_000
+    split: str = "valid"
+    files: int = 20
+    examples: int = 3
+    workers: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """Which steps are written, and which of them stay on disk.
+
+    A step is written every `every` updates, at each validation, at the end, and when the run is told to stop.
+
+    Attributes:
+      every: updates from one checkpoint to the next.
+      keep_last: how many of the last ones stay.
+      keep_best: how many of the best stay, by validation PESQ and as many by SI-SDR.
+      keep_every: steps that are a multiple of this stay for good; 0: none.
+    """
+
+    every: int = 1_000
+    keep_last: int = 1
+    keep_best: int = 2
+    keep_every: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +83,22 @@ class TrainConfig:
       objective: a teacher is trained as a denoiser towards the process' mean ("score"), by "score-matching",
         or, a bridge, by "data-prediction"; a student by "distillation" from `teacher`, or without one by
         "consistency-training".
-      model: what is trained.
+      model: what is trained; `network.dtype` and `network.remat` say in which precision, and with how much
+        memory.
       teacher: path of the teacher's checkpoint. The student starts from its raw weights, and so does
         consistency training where a teacher is given.
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name
         (denoiser: of "score"); the others are not used.
       data: crops and batches.
       optimiser: Adam and moving average.
+      sharding: of weights, moving average and optimiser state over the devices: every device holds all of
+        them ("replicated"), or its share ("fsdp"), for models larger than a device.
+      validation, checkpoints: when, and what of it.
       steps: updates in all.
-      log_every, checkpoint_every: in updates; there is always a checkpoint at the end.
-      keep: how many of the last checkpoints stay on disk.
+      log_every: in updates.
       seed: of weights, data order, crops and draws.
+      resume_override: go on although the run in the working directory began with another config.
+      wandb_project: also send the curves to this project of Weights & Biases (needs the package wandb).
     """
 
     objective: Objective = "score"
@@ -64,13 +110,30 @@ class TrainConfig:
     consistency_training: ConsistencyTrainingConfig = ConsistencyTrainingConfig()
     data: LoaderConfig = LoaderConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    sharding: Literal["replicated", "fsdp"] = "replicated"
+    validation: ValidationConfig = ValidationConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
     steps: int = 100_000
     log_every: int = 100
-    checkpoint_every: int = 5_000
-    keep: int = 2
     seed: int = 0
+    resume_override: bool = False
+    wandb_project: str = ""
 
     def __post_init__(self) -> None:
+        positive = {
+            "steps": self.steps,
+            "log_every": self.log_every,
+            "data.batch_size": self.data.batch_size,
+            "optimiser.accumulate": self.optimiser.accumulate,
+            "optimiser.skips_in_a_row": self.optimiser.skips_in_a_row,
+            "validation.files": self.validation.files,
+            "validation.workers": self.validation.workers,
+            "checkpoints.every": self.checkpoints.every,
+            "checkpoints.keep_last": self.checkpoints.keep_last,
+        }
+        for name, value in positive.items():
+            if value < 1:
+                raise ValueError(f"{name} is {value}, it has to be at least 1")
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")
         bridge = isinstance(self.model.sde, SBVE)

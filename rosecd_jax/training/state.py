@@ -14,7 +14,9 @@ class TrainState(NamedTuple):
     """A pytree.
 
     Attributes:
-      step: updates made so far, int32.
+      step: steps made so far, int32.
+      skipped: how many of them changed nothing, since loss or gradient was not finite, int32.
+      skipped_in_a_row: how many such the last steps were, int32.
       params: weights of the network.
       ema: their moving average.
       optimiser: optax's state.
@@ -22,44 +24,59 @@ class TrainState(NamedTuple):
     """
 
     step: jax.Array
+    skipped: jax.Array
+    skipped_in_a_row: jax.Array
     params: Params
     ema: Params
     optimiser: optax.OptState
     key: jax.Array
 
 
-def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
-    """Adam with the config's learning rate over time and clipping."""
-    rate: optax.ScalarOrSchedule = config.learning_rate
+def learning_rate(config: OptimiserConfig) -> optax.Schedule:
+    """Updates made so far -> the learning rate of the next: warm-up, then constant or along a cosine."""
     if config.decay_steps:
-        rate = optax.warmup_cosine_decay_schedule(
+        return optax.warmup_cosine_decay_schedule(
             0.0, config.learning_rate, config.warmup_steps, config.decay_steps
         )
-    elif config.warmup_steps:
-        rate = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    if config.warmup_steps:
+        return optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    return optax.constant_schedule(config.learning_rate)
+
+
+def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
+    """Adam with the config's learning rate over time and clipping."""
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
-    return optax.chain(*clip, optax.adam(rate))
+    return optax.chain(*clip, optax.adam(learning_rate(config)))
 
 
 def init_state(params: Params, optimiser: optax.GradientTransformation, key: jax.Array) -> TrainState:
     """A run at its beginning; the moving average starts at the weights."""
     copy = jax.tree.map(jnp.copy, params)  # the state is donated, so no buffer may stand in it twice
-    return TrainState(jnp.int32(0), params, copy, optimiser.init(params), key)
+    zero = jnp.int32(0)
+    return TrainState(zero, zero, zero, params, copy, optimiser.init(params), key)
 
 
-def ema_decay(step: jax.Array, largest: float) -> jax.Array:
+def ema_decay(update: jax.Array, largest: float) -> jax.Array:
     """min(largest, (1 + k) / (10 + k)) at update k = 1, 2, …, so that an early average is not its start."""
-    k = step.astype(jnp.float32)
+    k = update.astype(jnp.float32)
     return jnp.minimum(largest, (1 + k) / (10 + k))
 
 
 def update(
-    state: TrainState, gradients: Params, optimiser: optax.GradientTransformation, largest_decay: float
+    state: TrainState,
+    gradients: Params,
+    optimiser: optax.GradientTransformation,
+    largest_decay: float,
+    finite: jax.Array | bool = True,
 ) -> TrainState:
-    """One update of weights and moving average."""
+    """One step: an update of weights and moving average, or, unless `finite`, none but of the counts."""
     changes, optimiser_state = optimiser.update(gradients, state.optimiser, state.params)
     params = optax.apply_updates(state.params, changes)
     step = state.step + 1
-    decay = ema_decay(step, largest_decay)
+    decay = ema_decay(step - state.skipped, largest_decay)
     ema = jax.tree.map(lambda average, new: average - (1 - decay) * (average - new), state.ema, params)
-    return TrainState(step, params, ema, optimiser_state, state.key)
+    skip = 1 - jnp.asarray(finite).astype(jnp.int32)
+    learnt, before = (params, ema, optimiser_state), (state.params, state.ema, state.optimiser)
+    params, ema, optimiser_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learnt, before)
+    in_a_row = skip * (state.skipped_in_a_row + skip)
+    return TrainState(step, state.skipped + skip, in_a_row, params, ema, optimiser_state, state.key)

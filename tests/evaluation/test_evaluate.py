@@ -45,7 +45,7 @@ def evaluations(data, tmp_path_factory):
 
 
 def steps_of_one():
-    from rosecd_jax.inference.enhancer import SamplerConfig
+    from rosecd_jax.inference import SamplerConfig
 
     return SamplerConfig("consistency", 1)
 

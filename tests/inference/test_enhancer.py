@@ -14,8 +14,8 @@ from rosecd_jax.diffusion import SBVE, Preconditioning, samplers
 from rosecd_jax.diffusion.noise import noise_source
 from rosecd_jax.diffusion.solvers import langevin
 from rosecd_jax.inference import Enhancer, SamplerConfig
-from rosecd_jax.inference.enhancer import enhance_spectrogram, padded_frames, reflect_tail
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models.sampling import enhance_spectrogram, padded_frames, reflect_tail
 
 STUDENT = ModelConfig(
     role="student",

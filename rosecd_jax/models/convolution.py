@@ -1,0 +1,74 @@
+"""Convolutions that keep the resolution, faster on a CPU than XLA's; [batch, frequency, frame, channel]."""
+
+import functools
+import operator
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 64
+"""From these sizes on Winograd's algorithm pays."""
+
+# F(2 × 2, 3 × 3) of Lavin and Gray 2015, arXiv 1509.09308, eq. 8: of input tiles, kernels and products.
+INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
+
+
+def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 1 × 1 convolution as a matrix product: on a CPU two to three times as fast.
+
+    x [B, F, T, C], kernel [1, 1, C, D] -> [B, F, T, D].
+    """
+    return x @ kernel[0, 0]
+
+
+@jax.custom_jvp
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 3 × 3 convolution, zeros outside: x [B, F, T, C], kernel [3, 3, C, D] -> [B, F, T, D].
+
+    On a CPU, large float32 ones go by Winograd's algorithm, which makes do with 16 products where the sum has
+    36; its rounding errors are a few units in the last place larger. Derivatives take the plain way.
+    """
+    _, height, width, channels = x.shape
+    large = height * width >= LEAST_POSITIONS and min(channels, kernel.shape[-1]) >= LEAST_CHANNELS
+    if not large or height % 2 or width % 2 or x.dtype != jnp.float32:
+        return _plain(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=winograd, default=_plain)
+
+
+@convolve.defjvp
+def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    (x, kernel), (x_dot, kernel_dot) = primals, tangents
+    return convolve(x, kernel), _plain(x_dot, kernel) + _plain(x, kernel_dot)
+
+
+def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """As `convolve`, for even heights and widths: a 4 × 4 tile of x gives 2 × 2 positions of the result."""
+    batch, height, width, channels = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    corners = [[x[:, i : i + height : 2, j : j + width : 2] for j in range(4)] for i in range(4)]
+    tiles = jnp.stack([tile.reshape(-1, channels) for row in _transform(INPUT, corners) for tile in row])
+    kernels = jnp.einsum("ia,jb,abcd->ijcd", KERNEL, KERNEL, kernel)
+    products = tiles @ kernels.reshape(16, channels, -1)
+    products = products.reshape(4, 4, batch, height // 2, width // 2, -1)
+    outputs = _transform(OUTPUT, [list(row) for row in products])
+    rows = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
+    return rows.reshape(batch, height, width, -1)
+
+
+def _transform(matrix: Sequence[Sequence[int]], grid: list[list[jax.Array]]) -> list[list[jax.Array]]:
+    """matrix · grid · matrixᵀ, for a square grid of arrays and a matrix of 1, 0 and −1: additions alone."""
+
+    def combine(parts: Sequence[jax.Array]) -> list[jax.Array]:
+        signed = ([p if c > 0 else -p for c, p in zip(row, parts, strict=True) if c] for row in matrix)
+        return [functools.reduce(operator.add, terms) for terms in signed]
+
+    columns = [combine(column) for column in zip(*grid, strict=True)]
+    return [combine(row) for row in zip(*columns, strict=True)]

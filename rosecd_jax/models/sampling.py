@@ -1,0 +1,154 @@
+"""From noisy to enhanced waves: which sampler, and pure functions for buffers of a fixed shape."""
+
+import dataclasses
+import functools
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from rosecd_jax.diffusion import samplers
+from rosecd_jax.diffusion.noise import noise_source
+from rosecd_jax.diffusion.sde import SBVE
+from rosecd_jax.diffusion.solvers import annealed_langevin, langevin
+from rosecd_jax.models.score_model import Params, ScoreModel
+
+Sampler = Literal["auto", "consistency", "pc", "predictor", "ode", "bridge", "bridge-sde"]
+CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin}
+FRAMES = 64
+"""Spectrograms are padded to a multiple of this, as in the family's inference."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerConfig:
+    """How a model is run.
+
+    Attributes:
+      sampler: "consistency" (a student's); "pc" (predictor-corrector), "predictor" (without corrector) or
+        "ode" (probability flow); "bridge" or "bridge-sde" (a Schrödinger bridge's ODE or SDE); or "auto": the
+        first of these that goes with the model's role and process.
+      steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30, a bridge's 50) else.
+      snr: of the corrector, and of the noise between consistency steps.
+      corrector: of "pc", "annealed-langevin" or "langevin".
+    """
+
+    sampler: Sampler = "auto"
+    steps: int = 0
+    snr: float = 0.5
+    corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("sampler", get_args(Sampler)), ("corrector", tuple(CORRECTORS))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}, it can't be negative")
+
+    def resolve(self, model: ScoreModel) -> "SamplerConfig":
+        """The same with "auto" and 0 replaced by what they stand for.
+
+        Raises:
+          ValueError: if the sampler doesn't go with the model's process.
+        """
+        bridge = isinstance(model.sde, SBVE)
+        many_steps = "bridge" if bridge else "pc"
+        by_role = "consistency" if model.config.role == "student" else many_steps
+        sampler = by_role if self.sampler == "auto" else self.sampler
+        if sampler != "consistency" and sampler.startswith("bridge") != bridge:
+            raise ValueError(f"sampler {sampler!r} doesn't go with this model's process; try {many_steps!r}")
+        steps = self.steps or (1 if sampler == "consistency" else model.sde.steps)
+        if sampler == "consistency" and bridge and steps > 1:
+            raise ValueError(f"{steps} consistency steps: a bridge's student runs one")
+        return dataclasses.replace(self, sampler=sampler, steps=steps)
+
+
+def enhance_spectrogram(
+    model: ScoreModel, config: SamplerConfig, params: Params, y: jax.Array, keys: jax.Array
+) -> jax.Array:
+    """Run a resolved sampler; pure.
+
+    Args:
+      y: noisy compressed spectrograms, complex64 [B, F, T], T a multiple of the network's stride.
+      keys: one PRNG key per item [B]; a frame's noise depends on its item's key and its number alone.
+
+    Returns:
+      Enhanced compressed spectrograms, complex64 [B, F, T].
+    """
+    sde, steps = model.sde, config.steps
+    noise = noise_source(keys, y.shape[1], y.shape[2])
+    denoise, score = (functools.partial(f, params) for f in (model.denoise, model.score))
+    if config.sampler == "consistency":
+        return samplers.consistency(denoise, sde, y, noise, steps, config.snr)
+    if isinstance(sde, SBVE):
+        if config.sampler == "bridge":
+            return samplers.bridge_probability_flow(denoise, sde, y, steps)
+        return samplers.bridge_diffusion(denoise, sde, y, noise, steps)
+    if config.sampler == "predictor":
+        return samplers.predictor_only(score, sde, y, noise, steps)
+    if config.sampler == "ode":
+        return samplers.probability_flow(score, sde, y, noise, steps)
+    corrector = CORRECTORS[config.corrector]
+    return samplers.predictor_corrector(score, sde, y, noise, steps, config.snr, corrector)
+
+
+def enhance_padded(
+    model: ScoreModel,
+    config: SamplerConfig,
+    params: Params,
+    wave: jax.Array,
+    samples: jax.Array,
+    keys: jax.Array,
+) -> jax.Array:
+    """Enhance waves that stand at the left of a buffer; pure, and of one shape for all lengths that fit in.
+
+    Args:
+      config: resolved.
+      wave: float32 [B, buffer], the buffer a multiple of the network's stride in frames; what lies behind
+        `samples` is ignored.
+      samples: the true lengths, int32 [B].
+      keys: [B].
+
+    Returns:
+      float32 [B, buffer]; what lies behind `samples` has no meaning.
+    """
+    front = model.front_end
+    buffer = wave.shape[-1]
+    frames, valid_frames = front.frames(buffer), 1 + samples // front.hop
+
+    def analyse(wave: jax.Array, samples: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        y = front.analyse(reflect_tail(wave, samples, front.n_fft // 2))
+        return reflect_tail(y, valid_frames, frames)[..., : frames - 1]
+
+    def synthesise(x: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        return front.synthesise(x, buffer, valid_frames)
+
+    valid = jnp.arange(buffer) < samples[:, None]
+    peak = jnp.max(jnp.abs(wave), axis=-1, keepdims=True, where=valid, initial=0.0)
+    peak = jnp.where(peak > 0, peak, 1.0)
+    y = jax.vmap(analyse)(wave / peak, samples, valid_frames)
+    x = enhance_spectrogram(model, config, params, y, keys)
+    return jax.vmap(synthesise)(x, valid_frames) * peak
+
+
+def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
+    """Fill [..., length:] of an array by reflection about its last valid element, at most `most` elements.
+
+    What reflection doesn't reach (the array is too short, or `most` is passed) becomes zero.
+    """
+    position = jnp.arange(x.shape[-1])
+    mirrored = 2 * (length - 1) - position
+    filled = jnp.where(mirrored >= 0, jnp.take(x, jnp.clip(mirrored, 0), axis=-1), 0)
+    filled = jnp.where(position < length + most, filled, 0)
+    return jnp.where(position < length, x, filled)
+
+
+def padded_frames(frames: int, stride: int) -> int:
+    """The least count of frames that holds `frames`, out of 1, 2, 3, 4, 6, 8, 12, 16, … times 64.
+
+    So a folder of files of all lengths compiles two programs per octave, and wastes a third at most.
+    """
+    unit = max(FRAMES, stride)
+    size = 1
+    while size * unit < frames:
+        size = size + 1 if size < 4 else size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size * unit

@@ -1,0 +1,145 @@
+"""Where the curves of a run go: TensorBoard files, Weights & Biases, or nowhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Curves(Protocol):
+    """Takes scalars, sounds and pictures at a step."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers by name."""
+        ...
+
+    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
+        """float32 [samples]."""
+        ...
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """uint8 [height, width, 3]."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        ...
+
+
+class NoCurves:
+    """For the processes of a run that leave the writing to the first."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        pass
+
+    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
+        pass
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoardCurves:
+    """Event files in a folder, by tensorboardX."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder))
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
+        self.writer.add_audio(name, wave.clip(-1, 1), step, sample_rate)
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        self.writer.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandbCurves:
+    """A run of Weights & Biases; goes on with the same run when the directory's run is resumed.
+
+    Raises:
+      ImportError: if the package wandb is not installed.
+    """
+
+    def __init__(self, folder: Path, project: str, config: Mapping[str, object]) -> None:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(
+                "wandb_project is set, but wandb is not installed: pip install wandb"
+            ) from error
+        self.wandb = wandb
+        folder.mkdir(parents=True, exist_ok=True)
+        remembered = folder / "wandb-run-id"
+        if not remembered.exists():
+            remembered.write_text(wandb.util.generate_id())
+        self.run = wandb.init(
+            project=project,
+            name=folder.name,
+            id=remembered.read_text().strip(),
+            resume="allow",
+            dir=str(folder),
+            config=dict(config),
+        )
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        # A validation's scores come some steps late, and W&B's own step can't go back: ours is a value.
+        self.run.log({"step": step, **values})
+
+    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
+        self.run.log({"step": step, name: self.wandb.Audio(wave.clip(-1, 1), sample_rate)})
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        self.run.log({"step": step, name: self.wandb.Image(pixels)})
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class BothCurves:
+    """Two writers as one."""
+
+    def __init__(self, *writers: Curves) -> None:
+        self.writers = writers
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        for writer in self.writers:
+            writer.scalars(values, step)
+
+    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
+        for writer in self.writers:
+            writer.sound(name, wave, sample_rate, step)
+
+    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        for writer in self.writers:
+            writer.picture(name, pixels, step)
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+def spectrogram_picture(spectrogram: NDArray[np.complex64]) -> NDArray[np.uint8]:
+    """A compressed spectrogram, complex64 [bins, frames], in colours, low frequencies below.
+
+    Returns:
+      uint8 [bins, frames, 3]; from black (60 dB of compressed amplitude below the loudest) to white.
+    """
+    amplitude = np.abs(spectrogram) + 1e-12
+    decibels = 20 * np.log10(amplitude / amplitude.max())
+    level = np.clip(1 + decibels[::-1] / 60, 0, 1)
+    stops = np.linspace(0, 1, 5)
+    colours = np.array([(0, 0, 0), (60, 15, 110), (190, 50, 90), (250, 150, 40), (255, 255, 240)])
+    return np.stack([np.interp(level, stops, channel) for channel in colours.T], axis=-1).astype(np.uint8)

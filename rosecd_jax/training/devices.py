@@ -1,0 +1,97 @@
+"""Many devices, many hosts: one program over a mesh with one axis, `data`."""
+
+import math
+import os
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+AXIS = "data"
+
+
+def join_processes() -> None:
+    """Make this process one of many, where the environment says that it is; call it before anything of JAX.
+
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say so for any machines; under Slurm's srun
+    and Open MPI's mpirun, and on a TPU slice of several hosts, JAX finds out by itself.
+
+    Raises:
+      ValueError: if the three variables are not set together.
+    """
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    given = [os.environ.get(name, "") for name in names]
+    launched = (int(os.environ.get(name, "1")) for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    slice_hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1
+    if any(given):
+        if not (all(given) and given[1].isdigit() and given[2].isdigit()):
+            described = ", ".join(f"{name}={value!r}" for name, value in zip(names, given, strict=True))
+            raise ValueError(
+                f"many processes need all of an address, a count and a number; found {described}"
+            )
+        jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
+    elif max(*launched, slice_hosts) > 1:
+        jax.distributed.initialize()
+
+
+def make_mesh() -> jax.sharding.Mesh:
+    """All devices of all processes along the axis `data`."""
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+    """The whole array on every device."""
+    return jax.NamedSharding(mesh, jax.P())
+
+
+def over_batch(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+    """The first axis, that of the batch, divided among the devices."""
+    return jax.NamedSharding(mesh, jax.P(AXIS))
+
+
+def state_shardings(mesh: jax.sharding.Mesh, shapes: Any, how: Literal["replicated", "fsdp"]) -> Any:
+    """A sharding for each array of a tree: all of it everywhere, or ("fsdp") its longest axis divided.
+
+    An array of which no axis can be divided by the number of devices stays whole; those are small.
+    """
+
+    def sharding(leaf: Any) -> jax.NamedSharding:
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % mesh.size == 0]
+        if how == "replicated" or mesh.size == 1 or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda axis: leaf.shape[axis])
+        return jax.NamedSharding(mesh, jax.P(*[None] * longest, AXIS))
+
+    return jax.tree.map(sharding, shapes)
+
+
+def place(tree: Any, shardings: Any) -> Any:
+    """Host arrays that every process has alike -> arrays on the devices."""
+    return jax.jit(lambda same: same, out_shardings=shardings)(jax.tree.map(np.asarray, tree))
+
+
+def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
+    """This process' share of a batch, arrays [B / processes, ...] -> arrays [B, ...] on the devices."""
+    sharding = over_batch(mesh)
+
+    def to_devices(local: np.ndarray) -> jax.Array:
+        shape = (local.shape[0] * jax.process_count(), *local.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, local, shape)
+
+    return jax.tree.map(to_devices, batch)
+
+
+def check_batch(batch_size: int, mesh: jax.sharding.Mesh) -> None:
+    """Raise ValueError if a batch can't be divided among the devices."""
+    if batch_size % mesh.size:
+        below = batch_size - batch_size % mesh.size
+        fitting = " or ".join(str(size) for size in (below, below + mesh.size) if size)
+        raise ValueError(
+            f"data.batch_size is {batch_size}, that of all devices together: no multiple of the "
+            f"{mesh.size} devices; set it to {fitting}"
+        )
+
+
+def padded_to(count: int, mesh: jax.sharding.Mesh) -> int:
+    """The least multiple of the number of devices that holds `count`."""
+    return math.ceil(count / mesh.size) * mesh.size

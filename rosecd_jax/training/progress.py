@@ -1,0 +1,112 @@
+"""What a run says of itself: a bar with rate and time to go, log lines, curves."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.curves import Curves
+from rosecd_jax.training.step import Metrics
+
+
+class Progress:
+    """Fetches numbers from the device only when it logs, every `log_every` steps. Use as a context.
+
+    The rate is that of the steps alone: the first one, which compiles, and validations are not counted.
+
+    Args:
+      start: step that the run is at.
+      audio_seconds: length of a crop.
+      echo: takes the lines.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        start: int,
+        audio_seconds: float,
+        curves: Curves,
+        echo: Callable[[str], None],
+    ) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        self.config, self.curves, self.echo = config, curves, echo
+        self.audio_seconds, self.start = audio_seconds, start
+        self.waiting: list[Metrics] = []
+        self.counted, self.seconds, self.since = 0, 0.0, time.perf_counter()
+        self.bar = Bar(*columns, transient=True)
+        self.task = self.bar.add_task(config.objective, total=config.steps, completed=start, rate="compiling")
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def add(self, step: int, metrics: Metrics) -> dict[str, float]:
+        """Note the metrics of a step; returns their means since the last line, if a line is due."""
+        self.waiting.append(metrics)
+        if step == self.start + 1:
+            jax.block_until_ready(metrics)
+            self.since = time.perf_counter()
+        else:
+            self.counted += 1
+        self.bar.update(self.task, completed=step)
+        if step % self.config.log_every and step != self.config.steps:
+            return {}
+        return self._log(step)
+
+    def pause(self) -> None:
+        """Stop the clock of the rate, until `go_on`."""
+        jax.block_until_ready(self.waiting[-1:])
+        self.seconds += time.perf_counter() - self.since
+
+    def go_on(self) -> None:
+        """Start the clock of the rate again."""
+        self.since = time.perf_counter()
+
+    def _log(self, step: int) -> dict[str, float]:
+        fetched = jax.device_get(self.waiting)
+        self.seconds += time.perf_counter() - self.since
+        means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        means |= {name: float(fetched[-1][name]) for name in ("learning_rate", "skipped")}
+        means["skipped_in_a_row"] = float(max(metrics["skipped_in_a_row"] for metrics in fetched))
+        data, optimiser = self.config.data, self.config.optimiser
+        examples = self.counted * data.batch_size * optimiser.accumulate
+        rate = examples / self.seconds if self.counted else float("nan")
+        curves = {f"train/{name}": value for name, value in means.items() if name != "skipped_in_a_row"}
+        if self.counted:
+            curves |= {
+                "train/examples_per_second": rate,
+                "train/audio_seconds_per_second": rate * self.audio_seconds,
+            }
+            steps = self.counted / self.seconds
+            self.bar.update(self.task, rate=f"{steps:.2f} steps/s")
+        self.curves.scalars(curves, step)
+        self.echo(self._line(step, means, rate))
+        self.waiting, self.counted, self.seconds, self.since = [], 0, 0.0, time.perf_counter()
+        return means
+
+    def _line(self, step: int, means: dict[str, float], rate: float) -> str:
+        terms = {name: value for name, value in means.items() if not name.startswith("skipped")}
+        norm, learning_rate = terms.pop("gradient_norm"), terms.pop("learning_rate")
+        loss = terms.pop("loss")
+        words = [f"step {step}/{self.config.steps}", f"loss {loss:.4g}"]
+        words += [f"{name} {value:.4g}" for name, value in terms.items()]
+        words += [f"learning rate {learning_rate:.3g}", f"gradient norm {norm:.4g}"]
+        if rate == rate:
+            words += [f"{rate:.1f} examples/s", f"{rate * self.audio_seconds:.1f} s of audio/s"]
+        if means["skipped"]:
+            words.append(f"{means['skipped']:.0f} steps skipped so far")
+        return "  ".join(words)

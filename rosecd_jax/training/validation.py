@@ -1,0 +1,204 @@
+"""How good the moving average is, on a fixed part of the validation split, while training goes on."""
+
+import functools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.data.loader import LoaderConfig, centre_crop
+from rosecd_jax.metrics import Scores, evaluate_pair, scoring_pool
+from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
+from rosecd_jax.models.score_model import Params, ScoreModel
+from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.curves import Curves, spectrogram_picture
+from rosecd_jax.training.devices import over_batch, place_batch, replicated
+from rosecd_jax.training.state import TrainState
+from rosecd_jax.training.step import Step, Waves
+
+SCORES = ("pesq", "estoi", "si_sdr")
+Pair = dict[str, np.ndarray]
+
+
+class Pending(NamedTuple):
+    """A validation whose scores are being computed."""
+
+    step: int
+    terms: dict[str, float]
+    scores: "list[Future[Scores]]"
+
+
+class Validation:
+    """Enhances and scores the same files at every call; the scores come later. Use as a context.
+
+    A student enhances with one step, a teacher with its sampler of many. Every process of a run computes all
+    scores, so that all know which checkpoints are the best.
+
+    Attributes:
+      scores: step -> {"loss", "pesq", "estoi", "si_sdr"}, of the validations that are complete; kept in
+        `validation.json` of the working directory.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ScoreModel,
+        pairs: Sequence[Pair],
+        step: Step,
+        mesh: jax.sharding.Mesh,
+        workdir: Path,
+        curves: Curves,
+    ) -> None:
+        self.config, self.model, self.pairs, self.mesh = config, model, list(pairs), mesh
+        self.step, self.curves = step, curves
+        self.file = workdir / "validation.json"
+        stored = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.scores: dict[int, dict[str, float]] = {int(number): values for number, values in stored.items()}
+        self.pending: list[Pending] = []
+        self.pool = scoring_pool(config.validation.workers)
+        sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
+
+        def enhance(params: Params, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
+            params = jax.lax.with_sharding_constraint(params, everywhere)
+            keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(config.seed)))(numbers)
+            return enhance_padded(model, sampler, params, wave, samples, keys)
+
+        self.enhance = jax.jit(enhance, out_shardings=everywhere)
+
+    def __enter__(self) -> "Validation":
+        return self
+
+    def __exit__(self, kind: Any, *error: object) -> None:
+        if kind is None:
+            self.collect(wait=True)
+        self.pool.shutdown(cancel_futures=True)
+
+    def due(self, step: int) -> bool:
+        """Whether a validation belongs to this step and has not been made."""
+        every = self.config.validation.every
+        started = step in self.scores or any(pending.step == step for pending in self.pending)
+        return bool(self.pairs) and bool(every) and step > 0 and step % every == 0 and not started
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was found at later steps: a resumed run will come there again."""
+        self.scores = {number: values for number, values in self.scores.items() if number <= step}
+
+    def start(self, state: TrainState, frozen: Params) -> None:
+        """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
+        number = int(state.step)
+        terms = self._loss(state, frozen)
+        futures, rate = {}, self.model.front_end.sample_rate
+        for index, wave in self._enhanced(state.ema):
+            pair = self.pairs[index]
+            futures[index] = self.pool.submit(evaluate_pair, pair["clean"], pair["noisy"], wave, rate)
+            if index < self.config.validation.examples:
+                self._show(index, wave, number)
+        self.pending.append(Pending(number, terms, [futures[i] for i in sorted(futures)]))
+
+    def collect(self, wait: bool = False) -> list[int]:
+        """Note the validations whose scores are complete, or all, once they are; returns their steps."""
+        done = []
+        while self.pending and (wait or all(future.done() for future in self.pending[0].scores)):
+            number, terms, futures = self.pending.pop(0)
+            table = np.array([[getattr(self._result(f), name) for name in SCORES] for f in futures])
+            means = {
+                name: float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else float("nan")
+                for name, column in zip(SCORES, table.T, strict=True)
+            }
+            self.scores[number] = terms | means
+            self.curves.scalars({f"valid/{name}": v for name, v in self.scores[number].items()}, number)
+            done.append(number)
+        if done and jax.process_index() == 0:
+            temporary = self.file.with_suffix(".part")
+            temporary.write_text(json.dumps(self.scores, indent=1) + "\n")
+            os.replace(temporary, self.file)
+        return done
+
+    def line(self, step: int) -> str:
+        """The scores of a step in words."""
+        units = {"si_sdr": " dB"}
+        words = (f"{name} {value:.4g}{units.get(name, '')}" for name, value in self.scores[step].items())
+        return f"validation at step {step}  " + "  ".join(words)
+
+    def _result(self, future: "Future[Scores]") -> Scores:
+        """The scores of a file; nan if its worker was killed, which must not end the training."""
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self.pool = scoring_pool(self.config.validation.workers)
+            return Scores(*[float("nan")] * len(Scores._fields))
+
+    def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
+        """Terms of the objective on centred crops, with the same noise each time; a file may count twice."""
+        size = self.config.data.batch_size
+        share, first = size // jax.process_count(), size // jax.process_count() * jax.process_index()
+        samples = self.model.front_end.samples(self.config.data.frames)
+        crops = [centre_crop(pair, samples) for pair in self.pairs]
+        batches = []
+        for i in range(-(-len(crops) // size)):
+            mine = [crops[(i * size + first + j) % len(crops)] for j in range(share)]
+            local = Waves(*(np.stack([crop[side] for crop in mine]) for side in ("clean", "noisy")))
+            key = np.asarray(jax.random.key_data(jax.random.key(i)))
+            batches.append(self.step.loss(state, frozen, place_batch(local, self.mesh), key))
+        values = jax.device_get(batches)
+        return {name: float(np.mean([terms[name] for terms in values])) for name in values[0]}
+
+    def _enhanced(self, params: Params) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the pair, its enhanced wave), one file a device at a time, shortest first."""
+        front, devices = self.model.front_end, self.mesh.size
+        order = sorted(range(len(self.pairs)), key=lambda i: self.pairs[i]["noisy"].size)
+        for start in range(0, len(order), devices):
+            group = order[start : start + devices]
+            filled = group + group[-1:] * (devices - len(group))
+            longest = self.pairs[group[-1]]["noisy"].size
+            buffer = front.hop * padded_frames(front.frames(longest), self.model.config.network.stride)
+            waves = np.zeros((devices, buffer), np.float32)
+            for row, index in zip(waves, filled, strict=True):
+                row[: self.pairs[index]["noisy"].size] = self.pairs[index]["noisy"]
+            lengths = np.array([self.pairs[index]["noisy"].size for index in filled], np.int32)
+            arguments = [self._divide(array) for array in (waves, lengths, np.array(filled, np.uint32))]
+            enhanced = np.asarray(self.enhance(params, *arguments))
+            for row, index in zip(enhanced, group, strict=False):
+                yield index, row[: self.pairs[index]["noisy"].size]
+
+    def _divide(self, array: np.ndarray) -> jax.Array:
+        """An array that every process has whole -> divided among the devices along its first axis."""
+        return jax.make_array_from_callback(array.shape, over_batch(self.mesh), lambda part: array[part])
+
+    def _show(self, index: int, enhanced: np.ndarray, number: int) -> None:
+        """Sound and spectrograms (above noisy, then enhanced, below clean) of one file."""
+        front, pair = self.model.front_end, self.pairs[index]
+        waves = {"noisy": pair["noisy"], "enhanced": enhanced, "clean": pair["clean"]}
+        for name, wave in waves.items():
+            if name == "enhanced" or not self.scores:  # the others stay what they are
+                self.curves.sound(f"example_{index}/{name}", wave, front.sample_rate, number)
+        pictures = [spectrogram_picture(np.asarray(front.analyse(jnp.asarray(w)))) for w in waves.values()]
+        line = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
+        stacked = [pictures[0], line, pictures[1], line, pictures[2]]
+        self.curves.picture(f"example_{index}/spectrograms", np.concatenate(stacked), number)
+
+
+def read_validation_pairs(config: TrainConfig, model: ScoreModel) -> list[Pair]:
+    """The fixed files of a run's validations, float32 [samples] each; none if it has no validations.
+
+    Raises:
+      DataError: if the data has no such split, or its files don't fit.
+    """
+    from rosecd_jax.data.loader import open_source
+
+    settings = config.validation
+    if not settings.every:
+        return []
+    data = LoaderConfig(path=config.data.path, split=settings.split)
+    source = open_source(
+        data, model.front_end.sample_rate, "--config.validation.every=0 trains without validation"
+    )
+    count = min(settings.files, len(source))
+    return [source[int(i)] for i in np.linspace(0, len(source) - 1, count).round()]

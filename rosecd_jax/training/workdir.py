@@ -1,0 +1,86 @@
+"""A run's directory belongs to one process, which stops when it is told to, with nothing lost."""
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+
+
+class WorkdirLock:
+    """Keeps other processes out of a run's directory; ends with the process, even a killed one.
+
+    Raises:
+      ValueError: naming the process that holds it.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self.path = workdir / "lock"
+        workdir.mkdir(parents=True, exist_ok=True)
+        self.file = open(self.path, "a+")  # noqa: SIM115 (open as long as the run)
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            return
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.seek(0)
+            holder = self.file.read().strip() or "another process"
+            self.file.close()
+            raise ValueError(
+                f"{workdir} is in use by {holder}; wait for it, stop it, or choose another --workdir"
+            ) from error
+        self.file.truncate(0)
+        self.file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self.file.flush()
+
+    def __enter__(self) -> "WorkdirLock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+
+class StopRequest:
+    """Notes SIGTERM and Ctrl-C, so that a run can end after the step that it is in. Use as a context.
+
+    A second Ctrl-C interrupts at once. With many processes, a SIGTERM to any one of them stops all after the
+    same step: JAX's preemption service agrees on it.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
+            # JAX's service has its own handler of SIGTERM, in every process.
+            numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
+            self.before = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def after(self, step: int) -> str:
+        """Why the run has to end after this step; empty if it goes on. Ask after every step."""
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else self._name()
+        return self._name()
+
+    def _name(self) -> str:
+        return "" if self.signal is None else signal.Signals(self.signal).name
