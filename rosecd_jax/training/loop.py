@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.data.loader import Share, open_source, training_batches
+from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.config import difference, to_dict
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -98,13 +99,24 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             progress.go_on()
 
         def save() -> None:
-            validation.collect(wait=True)  # which checkpoints stay depends on the scores
+            progress.pause()
+            for done in validation.collect(wait=True):  # which checkpoints stay depends on the scores
+                echo(validation.line(done))
             checkpoints.save(state, taken)
+            progress.go_on()
+
+        def next_batches() -> list[Waves]:
+            try:
+                return [next(batches) for _ in range(config.optimiser.accumulate)]
+            except DataError:  # a damaged recording: nothing that was learnt gets lost
+                if jax.process_count() == 1:
+                    save()
+                raise
 
         if validation.due(number):  # its scores were lost with the process that was to compute them
             validate()
         while number < config.steps:
-            state, metrics = step(state, frozen, [next(batches) for _ in range(config.optimiser.accumulate)])
+            state, metrics = step(state, frozen, next_batches())
             number, taken = number + 1, taken + config.optimiser.accumulate
             means = progress.add(number, metrics)
             if means.get("skipped_in_a_row", 0) >= config.optimiser.skips_in_a_row:

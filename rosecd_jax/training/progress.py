@@ -14,7 +14,7 @@ from rosecd_jax.training.step import Metrics
 class Progress:
     """Fetches numbers from the device only when it logs, every `log_every` steps. Use as a context.
 
-    The rate is that of the steps alone: the first one, which compiles, and validations are not counted.
+    The rate is that of the steps: the first one, which compiles, validations and checkpoints don't count.
 
     Args:
       start: step that the run is at.
@@ -30,6 +30,7 @@ class Progress:
         curves: Curves,
         echo: Callable[[str], None],
     ) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
@@ -44,7 +45,8 @@ class Progress:
         self.audio_seconds, self.start = audio_seconds, start
         self.waiting: list[Metrics] = []
         self.counted, self.seconds, self.since = 0, 0.0, time.perf_counter()
-        self.bar = Bar(*columns, transient=True)
+        console = Console()
+        self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task(config.objective, total=config.steps, completed=start, rate="compiling")
 
     def __enter__(self) -> "Progress":
@@ -59,7 +61,7 @@ class Progress:
         self.waiting.append(metrics)
         if step == self.start + 1:
             jax.block_until_ready(metrics)
-            self.since = time.perf_counter()
+            self.seconds, self.since = 0.0, time.perf_counter()
         else:
             self.counted += 1
         self.bar.update(self.task, completed=step)

@@ -62,7 +62,7 @@ class Validation:
         stored = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.scores: dict[int, dict[str, float]] = {int(number): values for number, values in stored.items()}
         self.pending: list[Pending] = []
-        self.pool = scoring_pool(config.validation.workers)
+        self.pool, self.broken = scoring_pool(config.validation.workers), False
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
 
         def enhance(params: Params, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -92,6 +92,8 @@ class Validation:
 
     def start(self, state: TrainState, frozen: Params) -> None:
         """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
+        if self.broken:
+            self.pool, self.broken = scoring_pool(self.config.validation.workers), False
         number = int(state.step)
         terms = self._loss(state, frozen)
         futures, rate = {}, self.model.front_end.sample_rate
@@ -132,7 +134,7 @@ class Validation:
         try:
             return future.result()
         except BrokenProcessPool:
-            self.pool = scoring_pool(self.config.validation.workers)
+            self.broken = True
             return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:

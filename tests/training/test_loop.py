@@ -1,6 +1,7 @@
 """rosecd_jax.training: runs on real files learn, resume, and refuse what does not fit."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,14 @@ from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.models.checkpoint import CheckpointError
-from rosecd_jax.training import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig, train
+from rosecd_jax.training import (
+    CheckpointConfig,
+    OptimiserConfig,
+    TrainConfig,
+    TrainingStopped,
+    ValidationConfig,
+    train,
+)
 from rosecd_jax.training.checkpoints import RunCheckpoints
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
@@ -179,3 +187,38 @@ def test_the_pesq_loss_is_refused_at_other_rates_than_its_own(student_config):
     assert dataclasses.replace(student_config, model=model)  # its PESQ weight is 0
     with pytest.raises(ValueError, match=r"distillation\.pesq_weight=0"):
         dataclasses.replace(student_config, model=model, distillation=DistillationConfig())
+
+
+def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, finished, tmp_path):
+    """A learning rate that makes the weights overflow; steps are skipped, counted, and then enough."""
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    optimiser = OptimiserConfig(learning_rate=1e30, skips_in_a_row=3)
+    broken = dataclasses.replace(
+        config, steps=100, optimiser=optimiser, resume_override=True, checkpoints=CheckpointConfig(every=1000)
+    )
+    lines = []
+    with pytest.raises(TrainingStopped, match=r"not finite \d+ times in a row, up to step \d+"):
+        train(broken, tmp_path, lines.append)
+    assert "steps skipped so far" in lines[-1]
+    _, params = load_checkpoint(tmp_path, "raw")
+    assert_same(params, finished[0].params)
+
+
+def test_a_damaged_recording_ends_the_run_with_what_was_learnt_saved(config, corpus, tmp_path):
+    folder = tmp_path / "corpus"
+    shutil.copytree(corpus, folder)
+    for k in range(4):  # flac: its header promises samples that are not there
+        wave = io.read(folder / "train" / "noisy" / f"{k}.wav").wave
+        for side in ("clean", "noisy"):
+            (folder / "train" / side / f"{k}.wav").unlink()
+            io.write(folder / "train" / side / f"{k}.flac", wave, RATE)
+    data = dataclasses.replace(config.data, path=str(folder))
+    long = dataclasses.replace(config, data=data, steps=10_000, checkpoints=CheckpointConfig(every=10_000))
+
+    def damage(line):
+        for file in (folder / "train" / "noisy").iterdir():
+            file.write_bytes(file.read_bytes()[:2000])
+
+    with pytest.raises(DataError, match=r"noisy/\d\.flac"):
+        train(long, tmp_path / "run", damage)
+    assert load_checkpoint(tmp_path / "run", "raw")

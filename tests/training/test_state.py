@@ -61,6 +61,21 @@ def test_an_update_keeps_the_key():
     assert state.key == KEY
 
 
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
+    optimiser = make_optimiser(OptimiserConfig(learning_rate=1e-2))
+    step = jax.jit(lambda state, g, finite: update(state, g, optimiser, 0.9, finite))
+    learnt = step(init_state(jnp.ones(3), optimiser, KEY), jnp.ones(3), True)
+    skipped = step(step(learnt, jnp.full(3, jnp.nan), False), jnp.full(3, jnp.inf), False)
+    assert (skipped.step, skipped.skipped, skipped.skipped_in_a_row) == (3, 2, 2)
+    for name in ("params", "ema", "optimiser"):
+        same = zip(*(jax.tree.leaves(getattr(s, name)) for s in (learnt, skipped)), strict=True)
+        assert all(np.array_equal(a, b) for a, b in same)
+    resumed = step(skipped, jnp.ones(3), True)
+    assert (resumed.skipped, resumed.skipped_in_a_row) == (2, 0)
+    without = step(learnt, jnp.ones(3), True)  # the ramp of the average counts updates, not steps
+    np.testing.assert_array_equal(resumed.ema, without.ema)
+
+
 def test_warm_up_raises_the_learning_rate_from_zero():
     config = OptimiserConfig(learning_rate=1e-2, warmup_steps=4)
     states = run(config, jnp.zeros(1), [jnp.ones(1)] * 6)
