@@ -1,5 +1,6 @@
 """Where the curves of a run go: TensorBoard files, Weights & Biases, or nowhere."""
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -84,7 +85,7 @@ class WandbCurves:
         folder.mkdir(parents=True, exist_ok=True)
         remembered = folder / "wandb-run-id"
         if not remembered.exists():
-            remembered.write_text(wandb.util.generate_id())
+            remembered.write_text(uuid.uuid4().hex)
         self.run = wandb.init(
             project=project,
             name=folder.name,

@@ -62,7 +62,7 @@ class Validation:
         stored = json.loads(self.file.read_text()) if self.file.exists() else {}
         self.scores: dict[int, dict[str, float]] = {int(number): values for number, values in stored.items()}
         self.pending: list[Pending] = []
-        self.pool, self.broken = scoring_pool(config.validation.workers), False
+        self.pool = scoring_pool(config.validation.workers)
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
 
         def enhance(params: Params, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -92,14 +92,12 @@ class Validation:
 
     def start(self, state: TrainState, frozen: Params) -> None:
         """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
-        if self.broken:
-            self.pool, self.broken = scoring_pool(self.config.validation.workers), False
         number = int(state.step)
         terms = self._loss(state, frozen)
         futures, rate = {}, self.model.front_end.sample_rate
         for index, wave in self._enhanced(state.ema):
             pair = self.pairs[index]
-            futures[index] = self.pool.submit(evaluate_pair, pair["clean"], pair["noisy"], wave, rate)
+            futures[index] = self._submit(pair["clean"], pair["noisy"], wave, rate)
             if index < self.config.validation.examples:
                 self._show(index, wave, number)
         self.pending.append(Pending(number, terms, [futures[i] for i in sorted(futures)]))
@@ -129,12 +127,20 @@ class Validation:
         words = (f"{name} {value:.4g}{units.get(name, '')}" for name, value in self.scores[step].items())
         return f"validation at step {step}  " + "  ".join(words)
 
-    def _result(self, future: "Future[Scores]") -> Scores:
+    def _submit(self, *arguments: Any) -> "Future[Scores]":
+        """Have a file scored; by new workers, if the old ones were killed."""
+        try:
+            return self.pool.submit(evaluate_pair, *arguments)
+        except BrokenProcessPool:
+            self.pool = scoring_pool(self.config.validation.workers)
+            return self.pool.submit(evaluate_pair, *arguments)
+
+    @staticmethod
+    def _result(future: "Future[Scores]") -> Scores:
         """The scores of a file; nan if its worker was killed, which must not end the training."""
         try:
             return future.result()
         except BrokenProcessPool:
-            self.broken = True
             return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import signal
+import time
+from concurrent.futures.process import BrokenProcessPool
 
 import jax
 import numpy as np
@@ -19,7 +21,7 @@ from rosecd_jax.training.checkpoints import KeepBest, best_steps
 from rosecd_jax.training.curves import NoCurves, spectrogram_picture
 from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.step import make_step
-from rosecd_jax.training.validation import Validation, read_validation_pairs
+from rosecd_jax.training.validation import Pending, Validation, read_validation_pairs
 from tests.training.runs import RATE, write_config, write_corpus
 
 
@@ -130,14 +132,16 @@ def test_a_killed_worker_costs_a_score_and_not_the_run(config, tmp_path):
     state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(0))))
     pairs = read_validation_pairs(config, model)
     with Validation(config, model, pairs, step, mesh, tmp_path, NoCurves()) as validation:
-        validation.start(state, {})
+        lost = validation.pool.submit(time.sleep, 60)
         for process in validation.pool._processes.values():
             process.kill()
-        assert validation.collect(wait=True) == [0]
-        assert math.isnan(validation.scores[0]["pesq"])
+        with pytest.raises(BrokenProcessPool):
+            lost.result()
+        validation.pending.append(Pending(0, {"loss": 1.0}, [lost]))
         validation.start(state._replace(step=np.int32(1)), {})
-        assert validation.collect(wait=True) == [1]
-        assert math.isfinite(validation.scores[1]["si_sdr"])
+        assert validation.collect(wait=True) == [0, 1]
+    assert math.isnan(validation.scores[0]["pesq"])
+    assert math.isfinite(validation.scores[1]["si_sdr"])
 
 
 @dataclasses.dataclass

@@ -1,0 +1,101 @@
+"""How fast a config trains on this machine, and how much memory a step takes.
+
+    python -m benchmarks.train_step CONFIG [--steps N] [--peak TFLOPS] [--memory-only] [--config.key=value]...
+
+    python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --peak 989
+    python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --memory-only \
+        --config.model.network.remat=True
+
+The batches are noise that is already on the devices: the loader is not measured (see benchmarks.loader). A
+student's teacher has the config's size and random weights. Prints seconds a step, examples and seconds of
+audio a second, XLA's own count of the temporary memory of the gradient program, and, given the devices' peak
+in TFLOP/s, the share of it that the networks' products use: a gradient counts as three calls (remat's second
+forward doesn't count), and a student's example has three more, of the target once and of the teacher twice.
+"""
+
+import argparse
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.cli.train import read_config
+from rosecd_jax.models import ModelConfig, ScoreModel, convolution
+from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.devices import make_mesh, place, place_batch, state_shardings
+from rosecd_jax.training.step import Waves, make_step
+
+
+def network_operations(config: ModelConfig, frames: int) -> float:
+    """Floating-point operations of one network call on one item, as plain convolutions."""
+    least, convolution.LEAST_CHANNELS = convolution.LEAST_CHANNELS, 10**9
+    network = dataclasses.replace(config.network, dtype="float32", remat=False)
+    model = ScoreModel(dataclasses.replace(config, network=network))
+    state = jax.ShapeDtypeStruct((1, network.bins, frames), jnp.complex64)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    lowered = jax.jit(model.raw).lower(params, state, state, jax.ShapeDtypeStruct((1,), jnp.float32))
+    convolution.LEAST_CHANNELS = least
+    return lowered.cost_analysis()["flops"]  # pyright: ignore
+
+
+def calls(config: TrainConfig) -> int:
+    """Network calls' worth of products per example: a gradient counts as three."""
+    return {"distillation": 3 + 1 + 2, "consistency-training": 3 + 1}.get(config.objective, 3)
+
+
+def main(config: TrainConfig, steps: int, peak: float, memory_only: bool) -> None:
+    """Measure and print."""
+    keep_freed_memory()
+    mesh, model = make_mesh(), ScoreModel(config.model)
+    teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
+    step = make_step(config, model, teacher, mesh)
+    data, accumulate = config.data, config.optimiser.accumulate
+    samples = model.front_end.samples(data.frames)
+    print(f"{mesh.size} x {jax.devices()[0].device_kind}, {config.objective}, {config.model.network}")
+
+    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(step.init, shapes, key)
+    frozen = shapes if config.objective == "distillation" else {}
+    wave = jax.ShapeDtypeStruct((data.batch_size, samples), jnp.float32)
+    start = time.perf_counter()
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    lowered = step.add_gradient.lower(shapes, state, frozen, Waves(wave, wave), number)  # pyright: ignore
+    memory = lowered.compile().memory_analysis()
+    print(f"a gradient of {data.batch_size} items: compiled in {time.perf_counter() - start:.0f} s")
+    print(f"temporary memory {memory.temp_size_in_bytes / 2**30:.2f} GiB")
+    if memory_only:
+        return
+
+    params = jax.device_get(model.init(jax.random.key(0)))
+    state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(1))))
+    frozen = place(params, state_shardings(mesh, shapes, config.sharding)) if frozen else {}
+    noise = np.random.default_rng(0).uniform(-1, 1, (data.batch_size // jax.process_count(), samples))
+    batches = [place_batch(Waves(*2 * [noise.astype(np.float32)]), mesh)] * accumulate
+    state, metrics = step(state, frozen, batches)
+    jax.block_until_ready(metrics)
+    start = time.perf_counter()
+    for _ in range(steps):
+        state, metrics = step(state, frozen, batches)
+    jax.block_until_ready(metrics)
+    seconds = (time.perf_counter() - start) / steps
+    examples = data.batch_size * accumulate / seconds
+    print(f"{seconds:.3f} s a step of {data.batch_size} x {accumulate} examples")
+    print(f"{examples:.2f} examples/s, {examples * samples / model.front_end.sample_rate:.1f} s of audio/s")
+    print(f"{config.steps} steps: {config.steps * seconds / 3600:.1f} hours")
+    if peak:
+        used = examples * calls(config) * network_operations(config.model, data.frames) / 1e12 / mesh.size
+        print(f"{used:.1f} TFLOP/s a device, {100 * used / peak:.0f} % of {peak:g}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--peak", type=float, default=0.0, help="of one device, TFLOP/s")
+    parser.add_argument("--memory-only", action="store_true")
+    known, overrides = parser.parse_known_args()
+    main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only)
