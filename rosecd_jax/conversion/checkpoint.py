@@ -19,6 +19,7 @@ from rosecd_jax.conversion.torch_file import (
     read_torch_file,
     write_torch_file,
 )
+from rosecd_jax.conversion.torch_tensor import check_reading
 from rosecd_jax.models.checkpoint import WEIGHTS, load_checkpoint
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
@@ -95,9 +96,10 @@ def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
 def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig) -> None:
     for name, tensor in state.items():
         if not isinstance(tensor, TorchTensor):
-            raise TorchFileError(f"{path}: {kind} parameter {name[:100]} is no tensor")
+            raise TorchFileError(f"{path}: {kind} parameter {name[:100]!r} is no tensor")
     try:
         check_state(state, config.network)
+        check_reading(state[name] for name in parameter_names(config.network))
     except ValueError as error:
         raise TorchFileError(f"{path}: {kind} {error}") from error
 

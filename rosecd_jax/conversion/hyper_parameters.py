@@ -11,6 +11,8 @@ from rosecd_jax.models.ncsnpp import NCSNppConfig
 from rosecd_jax.models.score_model import ModelConfig
 
 MISSING = object()
+MOST_BLOCKS = 8
+"""Residual blocks a level; published are two. A network of 64 takes longer than ten seconds to be checked."""
 _FIXED: dict[str, Any] = {
     "nonlinearity": "swish",
     "conditional": True,
@@ -138,17 +140,18 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
     backbone = BACKBONES[name]
     for field, value in (_FIXED | dict(backbone.fixed)).items():
         hyper.fixed(field, value)
+    n_fft = hyper.count("n_fft", 510, most=16384)
     front = FrontEnd(
         sample_rate=hyper.count("sr", backbone.sample_rate),
-        n_fft=hyper.count("n_fft", 510, most=16384),
-        hop=hyper.count("hop_length", 128),
+        n_fft=n_fft,
+        hop=hyper.count("hop_length", 128, most=n_fft),
         exponent=hyper.positive("spec_abs_exponent", 0.5),
         factor=hyper.positive("spec_factor", 0.15),
     )
     network = NCSNppConfig(
         channels=hyper.count("nf", 128, most=4096),
         multipliers=hyper.counts("ch_mult", (1, 1, 2, 2, 2, 2, 2), most_each=64),
-        blocks=hyper.count("num_res_blocks", 2, most=64),
+        blocks=hyper.count("num_res_blocks", 2, most=MOST_BLOCKS),
         bins=front.bins,
         attention_heights=hyper.counts("attn_resolutions", backbone.attention),
         fourier_scale=hyper.positive("fourier_scale", 16.0),

@@ -6,7 +6,7 @@ and dense layers as [out, in]; ours are [height, width, in, out] and [in, out].
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -118,13 +118,18 @@ def check_state(state: Mapping[str, Any], config: NCSNppConfig) -> None:
     names = parameter_names(config)
     missing, unknown = names.keys() - state.keys(), state.keys() - names.keys()
     if missing or unknown:
-        raise ValueError(f"parameters missing: {sorted(missing)[:5]}, unknown: {sorted(unknown)[:5]}")
+        raise ValueError(f"parameters missing: {_some(missing)}, unknown: {_some(unknown)}")
     for name, shape in parameter_shapes(config).items():
         found = state[name]
         if tuple(found.shape) != shape:
             raise ValueError(f"parameter {name} is {tuple(found.shape)}, the network asks for {shape}")
         if not jnp.issubdtype(found.dtype, jnp.floating):
             raise ValueError(f"parameter {name} holds {found.dtype}, expected floating-point numbers")
+
+
+def _some(names: Iterable[str]) -> list[str]:
+    """For messages: a file may have thousands of names, or endless ones."""
+    return [name[:100] for name in sorted(names)[:5]]
 
 
 def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
@@ -149,7 +154,8 @@ def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
             node = node.setdefault(part, {})
         array = np.asarray(state[theirs])
         axes = np.argsort(_their_axes(theirs, array.ndim))
-        node[leaf] = np.ascontiguousarray(array.transpose(axes), dtype=np.float32)
+        # A copy in any case: the array may be a small part of what was read.
+        node[leaf] = np.array(array.transpose(axes), dtype=np.float32, order="C")
     return params
 
 
@@ -164,7 +170,7 @@ def params_to_torch(params: Mapping[str, Any], config: NCSNppConfig) -> dict[str
     names, shapes = parameter_names(config), parameter_shapes(config)
     missing, unknown = set(names.values()) - ours.keys(), ours.keys() - set(names.values())
     if missing or unknown:
-        raise ValueError(f"parameters missing: {sorted(missing)[:5]}, unknown: {sorted(unknown)[:5]}")
+        raise ValueError(f"parameters missing: {_some(missing)}, unknown: {_some(unknown)}")
     state = {}
     for theirs, name in names.items():
         axes = _their_axes(theirs, len(shapes[theirs]))

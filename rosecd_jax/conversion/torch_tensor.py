@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from rosecd_jax.conversion.torch_pickle import PickleError, Placeholder, check_k
 MOST_DIMENSIONS = 32
 MOST_REPEATED = 2**20
 """Elements of a tensor that has more of them than its storage, because it repeats some."""
+
+MOST_TIMES = 2
+"""How often the numbers of the storages may be read, on average, for all tensors of a network."""
 
 DTYPES: dict[str, tuple[Any, str]] = {
     "float32": (np.float32, "FloatStorage"),
@@ -146,6 +149,35 @@ class TorchTensor:
         return view
 
 
+def check_reading(tensors: Iterable[TorchTensor]) -> None:
+    """Whether reading tensors, one after the other, takes what their storages hold, not many times as much.
+
+    A file of some kilobytes can name one storage for a thousand tensors, or by turns with another that has
+    to be inflated anew each time. A network that `torch.save` wrote reads each of its numbers once.
+
+    Raises:
+      TorchFileError: if together they are far more than the storages that they are in.
+    """
+    storages: dict[str, int] = {}
+    memory = work = 0
+    last = ""
+    for tensor in tensors:
+        item, member = tensor.dtype.itemsize, tensor._storage.member
+        storages[member.name] = member.size
+        memory += tensor.size * item
+        if not member.compressed:
+            work += _span(tensor.shape, tensor._strides) * item if tensor.size else 0
+        elif member.name != last:
+            work += member.size
+        last = member.name
+    held = sum(storages.values())
+    if max(memory, work) > MOST_TIMES * held:
+        raise TorchFileError(
+            f"tensors take {memory} bytes, and {work} to be read, out of storages of {held}; "
+            "this looks like a bomb"
+        )
+
+
 def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """Elements from the first to the last of a view that is not empty."""
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
@@ -170,9 +202,9 @@ def find_storage(source: Source, top: str, identity: Any) -> Storage:
     if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
         raise PickleError("it refers to something else than a storage")
     _, kind, key, _, count = identity
-    name = kind.name.rpartition(".")[2] if isinstance(kind, Placeholder) else _brief(kind)
+    name = kind.name.rpartition(".")[2] if isinstance(kind, Placeholder) else type(kind).__name__
     if not isinstance(kind, Placeholder) or not kind.name.startswith("torch.") or name not in _STORAGES:
-        raise PickleError(f"storages of type {name[:100]} are not known; save the tensor as float32")
+        raise PickleError(f"storages of type {name[:100]!r} are not known; save the tensor as float32")
     if type(key) is not str or len(key) > 100:
         raise PickleError("the name of a storage is no short text")
     member = source.members.get(f"{top}/data/{key}")

@@ -1,7 +1,8 @@
 """Files that try to harm who reads them, for test_torch_hostile.py.
 
 A case is a name, the bytes of a file, and what reading it has to give: words of the error, or INERT where the
-file is readable and everything strange in it has become a placeholder.
+file is readable and everything strange in it has become a placeholder. No case converts; where the words of
+that error matter, they stand last.
 """
 
 import io
@@ -9,7 +10,7 @@ import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     name: str
     data: bytes
     words: str
+    converting: str = ""
 
 
 def archive(data_pkl: bytes, members: dict[str, bytes] | None = None, deflated: bool = False) -> bytes:
@@ -88,10 +90,22 @@ def tensor(
     held: bytes = bytes(16),
 ) -> bytes:
     """A file with one tensor whose storage is archive/data/0."""
+    build = rebuilt(shape, strides, offset, kind, key, count)
+    return archive(b"\x80\x02}" + text("x") + build + b"s.", {"data/0": held})
+
+
+def rebuilt(
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int = 0,
+    kind: bytes = b"torch\nFloatStorage",
+    key: str = "0",
+    count: int = 1,
+) -> bytes:
+    """The opcodes of a tensor."""
     storage = text("storage") + b"c" + kind + b"\n" + text(key) + text("cpu") + number(count)
     build = b"ctorch._utils\n_rebuild_tensor_v2\n((" + storage + b"tQ" + number(offset)
-    build += numbers(shape) + numbers(strides) + b"\x89}tR"
-    return archive(b"\x80\x02}" + text("x") + build + b"s.", {"data/0": held})
+    return build + numbers(shape) + numbers(strides) + b"\x89}tR"
 
 
 def calls(module: str, name: str, *arguments: str) -> bytes:
@@ -304,9 +318,9 @@ CASES = [
 ]
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, cases: Iterable[Case]) -> list[Path]:
     paths = []
-    for index, case in enumerate(CASES):
+    for index, case in enumerate(cases):
         paths.append(folder / f"{index}.pt")
         paths[-1].write_bytes(case.data)
     return paths

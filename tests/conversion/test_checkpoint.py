@@ -1,11 +1,8 @@
 """rosecd_jax.conversion.checkpoint: the authors' checkpoints become our models, and ours theirs."""
 
 import dataclasses
-import json
 import pickle
-import subprocess
 import sys
-import zlib
 
 import jax
 import ml_dtypes
@@ -27,7 +24,6 @@ from rosecd_jax.conversion.hyper_parameters import (
     config_from_hyper_parameters,
     hyper_parameters_from_config,
 )
-from rosecd_jax.conversion.sgmse import parameter_shapes
 from rosecd_jax.conversion.torch_file import read_torch_file, write_torch_file
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import OUVE, SBVE
@@ -218,7 +214,7 @@ STATE, HYPER = "state_dict", "hyper_parameters"
             r"raw parameter output_layer.bias is \(3,\), the .* \(2,\)",
         ),
         ((STATE, "dnn.output_layer.bias"), np.ones(2, int), "output_layer.bias holds int64"),
-        ((STATE, "dnn.output_layer.bias"), "text", "output_layer.bias is no tensor"),
+        ((STATE, "dnn.output_layer.bias"), "text", "'output_layer.bias' is no tensor"),
         (("ema", "shadow_params", 0), np.ones(3), r"ema parameter output_layer.weight is \(3,\)"),
         (("ema", "shadow_params", 5), None, "'ema' has 76 parameters|ema parameter"),
         (("ema", "shadow_params"), None, "no list 'shadow_params'"),
@@ -238,6 +234,7 @@ STATE, HYPER = "state_dict", "hyper_parameters"
         ((HYPER, "nf"), 8, r"is \(.*\), the network asks for"),
         ((HYPER, "nf"), 4.5, "'nf' is 4.5"),
         ((HYPER, "nf"), 10**9, "'nf' is 1000000000"),
+        ((HYPER, "hop_length"), 511, "'hop_length' is 511, supported is a whole number from 1 to 510"),
         ((HYPER, "ch_mult"), [1, 1], "missing"),
         ((HYPER, "ch_mult"), [1] * 99, "at most 12"),
         ((HYPER, "ch_mult"), ["1"], "'ch_mult' is '1'"),
@@ -380,40 +377,3 @@ def test_enhancing_with_their_file_equals_enhancing_with_the_converted_one(tmp_p
     expected = Enhancer.from_checkpoint(tmp_path / "ours")(wave, 16_000)
     np.testing.assert_array_equal(direct(wave, 16_000), expected)
     assert equal(Enhancer.from_checkpoint(TINY, weights="raw").params, load_torch_checkpoint(TINY)[1]["raw"])
-
-
-CONVERT = f"""
-import json, sys, time, zlib
-import jax
-from rosecd_jax.conversion import load_torch_checkpoint
-{hostile.PEAK_MEMORY}
-start = time.process_time()
-model, params = load_torch_checkpoint(sys.argv[1])
-sums = {{kind: [zlib.crc32(leaf.data) for leaf in jax.tree.leaves(tree)] for kind, tree in params.items()}}
-print(json.dumps([sums, time.process_time() - start, peak_memory()]))
-"""
-
-
-def test_the_published_size_converts_quickly_and_in_little_memory(tmp_path):
-    config = NCSNppConfig()
-    generator = np.random.default_rng(0)
-    raw, ema = (
-        {name: generator.random(shape, np.float32) for name, shape in parameter_shapes(config).items()}
-        for _ in range(2)
-    )
-    assert sum(array.size for array in raw.values()) == 65_590_822
-    contents = {
-        STATE: {f"dnn.{name}": array for name, array in raw.items()},
-        HYPER: hyper_parameters_from_config(ModelConfig(network=config)),
-        "ema": {"shadow_params": list(ema.values())},
-    }
-    path = write_torch_file(tmp_path / "full.ckpt", contents)
-    command = [sys.executable, "-c", CONVERT, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    path.unlink()
-    sums, seconds, memory = json.loads(done.stdout)
-    assert memory < 1.2e9  # 0.53 GB are the result
-    assert seconds < 60
-    for kind, state in (("raw", raw), ("ema", ema)):
-        leaves = jax.tree.leaves(params_from_torch(state, config))
-        assert sums[kind] == [zlib.crc32(leaf.data) for leaf in leaves]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -10,14 +11,18 @@ import zipfile
 from pathlib import Path
 
 import hypothesis
+import jax
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from rosecd_jax.conversion import load_torch_checkpoint
+from rosecd_jax.conversion.sgmse import parameter_shapes
 from rosecd_jax.conversion.torch_file import Placeholder, TorchFileError, TorchTensor, read_torch_file
-from tests.conversion import hostile
+from tests.conversion import hostile, hostile_networks
 from tests.helpers import FIXTURES
 
+CASES = hostile.CASES + hostile_networks.CASES
 READ_ALL = f"""
 import json, sys, time
 from rosecd_jax.conversion import TorchFileError, load_torch_checkpoint
@@ -40,17 +45,17 @@ for path in sys.argv[1:]:
 def outcomes(tmp_path_factory):
     """Case -> what read_torch_file and load_torch_checkpoint said, CPU seconds, peak memory in bytes."""
     folder, elsewhere = tmp_path_factory.mktemp("hostile"), tmp_path_factory.mktemp("elsewhere")
-    paths = hostile.write(folder)
+    paths = hostile.write(folder, CASES)
     command = [sys.executable, "-c", READ_ALL, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, timeout=300)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == len(paths), f"{hostile.CASES[len(lines)].name}: {done.stderr[-2000:]}"
+    assert len(lines) == len(paths), f"{CASES[len(lines)].name}: {done.stderr[-2000:]}"
     assert list(elsewhere.iterdir()) == [], "a file ran something"
     assert len(list(folder.iterdir())) == len(paths), "a file ran something"
-    return {case.name: line for case, line in zip(hostile.CASES, lines, strict=True)}
+    return {case.name: line for case, line in zip(CASES, lines, strict=True)}
 
 
-@pytest.mark.parametrize("case", hostile.CASES, ids=[case.name for case in hostile.CASES])
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_hostile_file_is_refused_or_inert(outcomes, case):
     read, converted, seconds, memory = outcomes[case.name]
     if case.words:
@@ -58,6 +63,8 @@ def test_a_hostile_file_is_refused_or_inert(outcomes, case):
     else:
         assert read == ""
     assert converted, "it was converted"
+    assert re.search(case.converting, converted), converted
+    assert not re.search("[\x00-\x1f\x7f]", read + converted)
     assert len(read) < 1000
     assert len(converted) < 1000
     assert seconds < 10
@@ -67,6 +74,25 @@ def test_a_hostile_file_is_refused_or_inert(outcomes, case):
 def test_the_good_file_that_the_bad_ones_are_made_of_is_good(tmp_path):
     (tmp_path / "x.pt").write_bytes(hostile.GOOD)
     np.testing.assert_array_equal(read_torch_file(tmp_path / "x.pt")["x"].read(), np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+def test_parameters_that_lie_side_by_side_in_one_storage_are_no_bomb(tmp_path, deflated):
+    shapes = list(parameter_shapes(hostile_networks.SMALL).values())
+    starts = np.cumsum([0, *map(math.prod, shapes)]).tolist()
+    numbers = np.random.default_rng(0).random(starts[-1], np.float32)
+
+    def place(index, shape):
+        return hostile.rebuilt(shape, hostile_networks.rows(shape), offset=starts[index])
+
+    members = {"data/0": numbers.tobytes()}
+    data = hostile_networks.network(hostile_networks.each(place), members, deflated=deflated)
+    (tmp_path / "x.ckpt").write_bytes(data)
+    params = load_torch_checkpoint(tmp_path / "x.ckpt")[1]["raw"]
+    leaves = jax.tree.leaves(params)
+    np.testing.assert_array_equal(params["output"]["kernel"].reshape(4, 2).T.ravel(), numbers[:8])
+    assert sum(leaf.size for leaf in leaves) == len(numbers)
+    assert all(leaf.base is None and leaf.flags.writeable for leaf in leaves)
 
 
 def test_a_call_is_recorded_and_not_made(tmp_path):
