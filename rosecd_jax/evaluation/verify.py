@@ -63,9 +63,9 @@ def verify(goldens: str | os.PathLike) -> Iterator[Comparison]:
     yield from front_end(load("frontend"))
     yield from processes(load("sde"))
     yield from small_networks(networks, params, teacher, student, bridge)
-    yield from sgmse_plus(load)
+    yield from sgmse_plus(folder, load)
     yield from trajectories(load("samplers"), params, teacher, student, bridge)
-    yield from checkpoints(folder, load("checkpoint_outputs"), student)
+    yield from checkpoints(folder, networks, load("checkpoint_outputs"), teacher, student)
     yield from verify_losses.optimiser(load("optimiser"))
     yield from verify_losses.time_domain(load("losses"))
     yield from verify_losses.distillation(load("distillation"), params, teacher, student)
@@ -128,17 +128,23 @@ def small_networks(
         yield compare(f"ncsnpp_v2: {name}", value, golden[name][:, 0], NETWORK)
 
 
-def sgmse_plus(load: Callable[[str], Arrays]) -> Iterator[Comparison]:
-    """SGMSE+'s networks, and the front end at 48 kHz."""
+def sgmse_plus(folder: Path, load: Callable[[str], Arrays]) -> Iterator[Comparison]:
+    """SGMSE+'s networks and their checkpoints, and the front end at 48 kHz."""
     front_end = FrontEnd(sample_rate=48_000, n_fft=1534, hop=384, exponent=0.667, factor=0.065)
     minus_score = Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score")
-    for name, published, at in (("ncsnpp", NCSNPP, FrontEnd()), ("ncsnpp_48k", NCSNPP_48K, front_end)):
+    for name, published, at, sde in (
+        ("ncsnpp", NCSNPP, FrontEnd(), OUVE()),
+        ("ncsnpp_48k", NCSNPP_48K, front_end, OUVE(gamma=2.0, sigma_min=0.1, sigma_max=1.0)),
+    ):
         golden, size = load(f"network_{name}"), dataclasses.replace(published, channels=8, blocks=1)
-        model = ScoreModel(ModelConfig(front_end=at, preconditioning=minus_score, network=size))
+        model = ScoreModel(ModelConfig(front_end=at, sde=sde, preconditioning=minus_score, network=size))
         params = their_params(golden, "state/", size)
         state = golden["x_t"][:, 0], golden["y"][:, 0], golden["t"]
-        score = compile_model(model, "score")(params, *state)["score"]
+        program = compile_model(model, "score")
+        score = program(params, *state)["score"]
         yield compare(f"{name}: score", score, golden["score"][:, 0], NETWORK)
+        score = program(converted(folder / f"{name}.ckpt", model)["raw"], *state)["score"]
+        yield compare(f"{name}.ckpt: score", score, golden["score"][:, 0], NETWORK)
         if at == front_end:
             yield compare("48 kHz: spectrogram", at.analyse(golden["wave"]), golden["spec"], NETWORK)
             wave = at.synthesise(golden["spec"], golden["back"].shape[-1])
@@ -203,9 +209,30 @@ def adaptive_ode(golden: Arrays, params: Params, teacher: Program) -> Iterator[C
     yield compare("sampler: ode, adaptive", result, golden["ode/out"][:, 0], NETWORK)
 
 
-def checkpoints(folder: Path, golden: Arrays, student: Program) -> Iterator[Comparison]:
-    """The student of a PyTorch checkpoint, with its averaged weights."""
-    _, weights = load_torch_checkpoint(folder / "student.ckpt")
-    state = golden["x_t"][:, 0], golden["y"][:, 0], golden["t"]
-    denoised = student(weights["ema"], *state)["denoise"]
-    yield compare("student.ckpt, averaged", denoised, golden["denoised_student_ema"][:, 0], NETWORK)
+def checkpoints(
+    folder: Path, networks: Arrays, averaged: Arrays, teacher: Program, student: Program
+) -> Iterator[Comparison]:
+    """PyTorch checkpoints of ROSE-CD's models; of the student with its averaged weights, too."""
+    weights = {
+        "teacher": converted(folder / "teacher.ckpt", TEACHER),
+        "student": converted(folder / "student.ckpt", STUDENT),
+    }
+    for name, program in (("teacher", teacher), ("student", student)):
+        state = networks["x_t"][:, 0], networks["y"][:, 0], networks["t"]
+        denoised = program(weights[name]["raw"], *state)["denoise"]
+        yield compare(f"{name}.ckpt: denoised", denoised, networks[f"denoised_{name}"][:, 0], NETWORK)
+    state = averaged["x_t"][:, 0], averaged["y"][:, 0], averaged["t"]
+    denoised = student(weights["student"]["ema"], *state)["denoise"]
+    yield compare("student.ckpt: averaged", denoised, averaged["denoised_student_ema"][:, 0], NETWORK)
+
+
+def converted(path: Path, model: ScoreModel) -> dict[str, Params]:
+    """The weights of a PyTorch checkpoint.
+
+    Raises:
+      ValueError: if the file can't be read, or is of another model than this.
+    """
+    found, weights = load_torch_checkpoint(path)
+    if found != model:
+        raise ValueError(f"{path}: its model is {found.config}, expected {model.config}")
+    return weights

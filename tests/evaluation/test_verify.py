@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from rosecd_jax.cli import app
 from rosecd_jax.evaluation import verify
 from rosecd_jax.evaluation.comparison import compare, compare_gradients
-from tests.helpers import fixture
+from tests.helpers import FIXTURES, STUDENT, fixture
 
 
 def test_a_difference_is_relative_to_their_largest_number():
@@ -54,6 +54,13 @@ def test_a_folder_without_the_numbers_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["verify", str(tmp_path)])
     assert result.exit_code == 1
     assert "network.npz: no such file" in result.output
+
+
+def test_a_checkpoint_of_another_model_is_refused():
+    with pytest.raises(
+        ValueError, match=r"tiny_student\.ckpt: its model is .*channels=4.*, expected .*channels=8"
+    ):
+        verify.converted(FIXTURES / "tiny_student.ckpt", STUDENT)
 
 
 @pytest.mark.parametrize(("relative", "code"), [(1e-6, 0), (1e-3, 1)])
