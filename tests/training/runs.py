@@ -34,9 +34,9 @@ def get_config():
         model=ModelConfig(sde=OUVE(steps=2), network=NETWORK),
         data=LoaderConfig(frames=16, batch_size=4),
         optimiser=OptimiserConfig(learning_rate=3e-3),
-        validation=ValidationConfig(every=12, files=2, examples=1, workers=1),
-        checkpoints=CheckpointConfig(every=3),
-        steps=60,
+        validation=ValidationConfig(every=8, files=2, examples=1, workers=1),
+        checkpoints=CheckpointConfig(every=2),
+        steps=32,
         log_every=1,
     )))
 '''

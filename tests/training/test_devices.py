@@ -83,26 +83,20 @@ def start_two(config, corpus, workdir, folder, *overrides):
 
 
 def test_two_processes_train_and_resume_together(config, corpus, tmp_path):
-    words = ["--config.sharding=fsdp", "--config.validation.every=4", "--config.steps=8"]
-    for process in start_two(config, corpus, tmp_path / "whole", tmp_path, *words):
+    whole = ["--config.sharding=fsdp", "--config.validation.every=4", "--config.steps=6"]
+    for process in start_two(config, corpus, tmp_path / "whole", tmp_path, *whole):
         finish(process, tmp_path / "log-0")
-    assert "step 8/8" in (tmp_path / "log-0").read_text()
-    assert "validation at step 8" in (tmp_path / "log-0").read_text()
+    told = (tmp_path / "log-0").read_text()
+    assert "step 6/6" in told
+    assert "validation at step 4" in told
     assert "step" not in (tmp_path / "log-1").read_text()  # one of them speaks for both
 
-    for process in start_two(config, corpus, tmp_path / "cut", tmp_path, *words[:2], "--config.steps=5"):
-        finish(process, tmp_path / "log-0")
-    for process in start_two(config, corpus, tmp_path / "cut", tmp_path, *words):
-        finish(process, tmp_path / "log-0")
-    assert "resumed at step 5" in (tmp_path / "log-0").read_text()
+    for steps in (3, 6):
+        words = ["--config.sharding=fsdp", "--config.validation.every=0", f"--config.steps={steps}"]
+        for process in start_two(config, corpus, tmp_path / "cut", tmp_path, *words):
+            finish(process, tmp_path / "log-0")
+    assert "resumed at step 3" in (tmp_path / "log-0").read_text()
     assert_equal(last_step(tmp_path / "whole"), last_step(tmp_path / "cut"))
-
-    single = tmp_path / "log"
-    finish(start(config, corpus, tmp_path / "single", *words, log=single), single)
-    losses = [
-        re.findall(r"step \d+/8  loss (\S+)", log.read_text())[:5] for log in (tmp_path / "log-0", single)
-    ]
-    np.testing.assert_allclose(*(np.array(values, float) for values in losses), rtol=2e-4)  # printed digits
 
 
 def test_a_stop_of_one_process_stops_both_after_the_same_step(config, corpus, tmp_path):
@@ -131,9 +125,6 @@ def test_alone_nothing_is_joined(monkeypatch):
 
 
 def test_the_longest_axis_that_can_be_is_divided():
-    class Eight:
-        size = 8
-
     mesh = jax.sharding.AbstractMesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in ((3, 3, 16, 64), (64, 16), (6,), ())]
     divided = [s.spec for s in state_shardings(mesh, shapes, "fsdp")]

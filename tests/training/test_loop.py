@@ -114,8 +114,17 @@ def test_accumulated_batches_make_one_update(config, tmp_path):
 
 def test_a_resumed_run_of_another_config_is_refused_with_the_difference(finished, config):
     other = dataclasses.replace(config, optimiser=OptimiserConfig(learning_rate=1e-3))
-    with pytest.raises(ValueError, match=r"learning_rate: 0\.003 -> 0\.001"):
+    with pytest.raises(ValueError, match=r"(?s)resume_override=True.*learning_rate: 0\.003 -> 0\.001"):
         train(other, finished[1], quiet)
+
+
+def test_a_resumed_run_of_another_config_goes_on_where_that_is_asked_for(finished, config, tmp_path):
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    optimiser, lines = OptimiserConfig(learning_rate=1e-3), []
+    other = dataclasses.replace(config, optimiser=optimiser, resume_override=True, steps=7)
+    state = train(other, tmp_path, lines.append)
+    assert lines[0].startswith("resumed at step 6")
+    assert state.step == 7
 
 
 @pytest.fixture(scope="module")
