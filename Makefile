@@ -21,7 +21,7 @@ demo: .venv/installed
 	$(BIN)/python -m benchmarks.demo $(DEMO)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

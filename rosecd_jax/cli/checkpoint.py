@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 
+TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
+
+
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A .ckpt file of the authors, or ours.")],
     target: Annotated[
@@ -23,13 +26,15 @@ def convert(
     from rosecd_jax.models.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
 
     with plain_errors():
+        if not source.exists():
+            raise ValueError(f"{source}: no such checkpoint; give a .ckpt file or a directory of ours")
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists; choose another path or pass --overwrite")
         if source.resolve() == target.resolve():
             raise ValueError(f"{target} is the source itself; choose another target")
         if source.is_file():
-            if target.is_file():
-                raise ValueError(f"{target} is a file; a converted checkpoint is a directory")
+            if target.is_file() or target.suffix in TORCH_SUFFIXES:
+                raise ValueError(f"{target} names a file; a converted checkpoint is a directory")
             if target.is_dir() and not (target / "config").is_dir():
                 raise ValueError(f"{target} is a directory, but no checkpoint; choose another path")
             model, weights = load_torch_checkpoint(source)

@@ -50,7 +50,7 @@ def plain_errors(*more: type[Exception]) -> Iterator[None]:
     """Bad input, and `more`, ends in one line and exit code 1; what is not foreseen keeps its traceback."""
     try:
         yield
-    except (ValueError, FileExistsError, ImportError, *more) as error:
+    except (ValueError, OSError, ImportError, *more) as error:
         typer.secho(f"rosecd: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 

@@ -1,6 +1,5 @@
 """Many devices, many hosts: one program over a mesh with one axis, `data`."""
 
-import math
 import os
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ import jax
 import numpy as np
 
 AXIS = "data"
+AnyMesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 
 def join_processes() -> None:
@@ -39,7 +39,7 @@ def make_mesh() -> jax.sharding.Mesh:
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def replicated(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
+def replicated(mesh: AnyMesh) -> jax.NamedSharding:
     """The whole array on every device."""
     return jax.NamedSharding(mesh, jax.P())
 
@@ -49,7 +49,7 @@ def over_batch(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
     return jax.NamedSharding(mesh, jax.P(AXIS))
 
 
-def state_shardings(mesh: jax.sharding.Mesh, shapes: Any, how: Literal["replicated", "fsdp"]) -> Any:
+def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp"]) -> Any:
     """A sharding for each array of a tree: all of it everywhere, or ("fsdp") its longest axis divided.
 
     An array of which no axis can be divided by the number of devices stays whole; those are small.
@@ -81,7 +81,7 @@ def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
     return jax.tree.map(to_devices, batch)
 
 
-def check_batch(batch_size: int, mesh: jax.sharding.Mesh) -> None:
+def check_batch(batch_size: int, mesh: AnyMesh) -> None:
     """Raise ValueError if a batch can't be divided among the devices."""
     if batch_size % mesh.size:
         below = batch_size - batch_size % mesh.size
@@ -90,8 +90,3 @@ def check_batch(batch_size: int, mesh: jax.sharding.Mesh) -> None:
             f"data.batch_size is {batch_size}, that of all devices together: no multiple of the "
             f"{mesh.size} devices; set it to {fitting}"
         )
-
-
-def padded_to(count: int, mesh: jax.sharding.Mesh) -> int:
-    """The least multiple of the number of devices that holds `count`."""
-    return math.ceil(count / mesh.size) * mesh.size

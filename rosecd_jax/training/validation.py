@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.data.loader import LoaderConfig, centre_crop
@@ -71,6 +70,7 @@ class Validation:
             return enhance_padded(model, sampler, params, wave, samples, keys)
 
         self.enhance = jax.jit(enhance, out_shardings=everywhere)
+        self.analyse = jax.jit(model.front_end.analyse)
 
     def __enter__(self) -> "Validation":
         return self
@@ -182,12 +182,12 @@ class Validation:
 
     def _show(self, index: int, enhanced: np.ndarray, number: int) -> None:
         """Sound and spectrograms (above noisy, then enhanced, below clean) of one file."""
-        front, pair = self.model.front_end, self.pairs[index]
+        pair, rate = self.pairs[index], self.model.front_end.sample_rate
         waves = {"noisy": pair["noisy"], "enhanced": enhanced, "clean": pair["clean"]}
         for name, wave in waves.items():
             if name == "enhanced" or not self.scores:  # the others stay what they are
-                self.curves.sound(f"example_{index}/{name}", wave, front.sample_rate, number)
-        pictures = [spectrogram_picture(np.asarray(front.analyse(jnp.asarray(w)))) for w in waves.values()]
+                self.curves.sound(f"example_{index}/{name}", wave, rate, number)
+        pictures = [spectrogram_picture(np.asarray(self.analyse(wave))) for wave in waves.values()]
         line = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
         stacked = [pictures[0], line, pictures[1], line, pictures[2]]
         self.curves.picture(f"example_{index}/spectrograms", np.concatenate(stacked), number)

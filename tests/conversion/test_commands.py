@@ -50,6 +50,21 @@ def test_a_folder_that_is_no_checkpoint_is_not_replaced_even_so(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_directory_is_not_given_the_name_of_a_file(tmp_path):
+    done = rosecd("convert", TINY, tmp_path / "x.ckpt")
+    assert done.exit_code == 1
+    assert "a converted checkpoint is a directory" in done.output
+    assert not (tmp_path / "x.ckpt").exists()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = rosecd("convert", TINY, tmp_path / "file" / "out")
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize("source", ["nowhere", "broken.ckpt"])
 def test_a_source_that_cannot_be_read_leaves_nothing(tmp_path, source):
     (tmp_path / "broken.ckpt").write_bytes(b"PK\3\4 and no more")

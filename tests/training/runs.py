@@ -19,6 +19,7 @@ RATE = 16_000
 CONFIG = '''
 """A run of a few seconds."""
 
+from rosecd_jax.audio import FrontEnd
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import OUVE
 from rosecd_jax.models import ModelConfig, NCSNppConfig
@@ -26,17 +27,17 @@ from rosecd_jax.models.config import to_dict
 from rosecd_jax.training import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig
 from ml_collections import ConfigDict
 
-NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
+NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=(), bins=32)
 
 
 def get_config():
     return ConfigDict(to_dict(TrainConfig(
-        model=ModelConfig(sde=OUVE(steps=2), network=NETWORK),
+        model=ModelConfig(front_end=FrontEnd(n_fft=62, hop=16), sde=OUVE(steps=2), network=NETWORK),
         data=LoaderConfig(frames=16, batch_size=4),
         optimiser=OptimiserConfig(learning_rate=3e-3),
         validation=ValidationConfig(every=8, files=2, examples=1, workers=1),
-        checkpoints=CheckpointConfig(every=2),
-        steps=32,
+        checkpoints=CheckpointConfig(every=3),
+        steps=24,
         log_every=1,
     )))
 '''
@@ -47,7 +48,7 @@ def write_corpus(folder: Path, files: int = 9, splits: tuple[str, ...] = ("train
     generator = np.random.default_rng(0)
     for split in splits:
         for k in range(files if split == "train" else 3):
-            samples = 8_000 + 100 * k
+            samples = 8_000 + 50 * k
             clean = 0.2 * np.sin(np.arange(samples) / (4 + k)) * np.sin(np.arange(samples) / 900)
             noisy = clean + 0.05 * generator.normal(size=samples)
             for side, wave in (("clean", clean), ("noisy", noisy)):
