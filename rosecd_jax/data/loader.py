@@ -9,6 +9,9 @@ import numpy as np
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.data.prepared import open_pairs
 
+ENDLESS = 2**48
+"""More examples than any run takes, and few enough for `len`, which they have to fit in grain."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoaderConfig:
@@ -110,7 +113,7 @@ def training_batches(
         grain.MapDataset.source(_AsSource(source))
         .seed(seed)
         .shuffle()
-        .repeat()
+        .repeat(ENDLESS // len(source))
         .random_map(lambda pair, generator: random_crop(pair, samples, generator))
         .batch(local)
     )

@@ -81,6 +81,11 @@ def test_batches_can_be_gone_on_with_at_any_number(noises, workers):
         np.testing.assert_array_equal(next(again)["noisy"], wave)
 
 
+def test_a_batch_of_one_from_a_few_files_goes_on_for_ever(noises):
+    stream = batches(noises, batch_size=1, start=10**9)
+    assert next(stream)["noisy"].shape == (1, SAMPLES)
+
+
 def test_the_shares_of_processes_make_up_the_whole_batch(noises):
     whole = batches(noises, batch_size=6, start=2)
     shares = [batches(noises, batch_size=6, start=2, share=Share(i, 3)) for i in range(3)]
