@@ -5,17 +5,21 @@
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --peak 989
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --memory-only \
         --config.model.network.remat=True
+    python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --topology v5e:2x2
 
 The batches are noise that is already on the devices: the loader is not measured (see benchmarks.loader). A
 student's teacher has the config's size and random weights. Prints seconds a step, examples and seconds of
 audio a second, XLA's own count of the temporary memory of the gradient program, and, given the devices' peak
 in TFLOP/s, the share of it that the networks' products use: a gradient counts as three calls (remat's second
 forward doesn't count), and a student's example has three more, of the target once and of the teacher twice.
+With --topology the gradient is only compiled, for TPUs that need not be there (pip install libtpu).
 """
 
 import argparse
 import dataclasses
+import os
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +29,8 @@ from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ModelConfig, ScoreModel, convolution
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import make_mesh, place, place_batch, state_shardings
-from rosecd_jax.training.step import Waves, make_step
+from rosecd_jax.training.devices import AXIS, make_mesh, over_batch, place, place_batch, replicated
+from rosecd_jax.training.step import Step, Waves, make_step
 
 
 def network_operations(config: ModelConfig, frames: int) -> float:
@@ -46,33 +50,53 @@ def calls(config: TrainConfig) -> int:
     return {"distillation": 3 + 1 + 2, "consistency-training": 3 + 1}.get(config.objective, 3)
 
 
-def main(config: TrainConfig, steps: int, peak: float, memory_only: bool) -> None:
+def compile_gradient(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
+    """The gradient of one batch, from shapes alone."""
+    model = ScoreModel(config.model)
+
+    def shapes(tree: Any, shardings: Any) -> Any:
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(step.init, params, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    state, params = shapes(state, step.shardings), shapes(params, step.shardings.params)
+    size = config.data.batch_size, model.front_end.samples(config.data.frames)
+    wave = jax.ShapeDtypeStruct(size, jnp.float32, sharding=over_batch(mesh))
+    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(mesh))
+    frozen = params if config.objective == "distillation" else {}
+    gradient: Any = step.add_gradient
+    return gradient.lower(params, state, frozen, Waves(wave, wave), number).compile()
+
+
+def topology_mesh(name: str) -> jax.sharding.Mesh:
+    """The devices of a TPU topology, such as v5e:2x2, that need not be there."""
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    from jax.experimental import topologies
+
+    devices = topologies.get_topology_desc(name, platform="tpu").devices
+    return jax.sharding.Mesh(np.array(devices), (AXIS,))
+
+
+def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str) -> None:
     """Measure and print."""
     keep_freed_memory()
-    mesh, model = make_mesh(), ScoreModel(config.model)
+    mesh = topology_mesh(topology) if topology else make_mesh()
+    model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
     step = make_step(config, model, teacher, mesh)
     data, accumulate = config.data, config.optimiser.accumulate
     samples = model.front_end.samples(data.frames)
-    print(f"{mesh.size} x {jax.devices()[0].device_kind}, {config.objective}, {config.model.network}")
-
-    key = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    state = jax.eval_shape(step.init, shapes, key)
-    frozen = shapes if config.objective == "distillation" else {}
-    wave = jax.ShapeDtypeStruct((data.batch_size, samples), jnp.float32)
+    print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {config.objective}, {config.model.network}")
     start = time.perf_counter()
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    lowered = step.add_gradient.lower(shapes, state, frozen, Waves(wave, wave), number)  # pyright: ignore
-    memory = lowered.compile().memory_analysis()
+    memory = compile_gradient(config, step, mesh).memory_analysis()
     print(f"a gradient of {data.batch_size} items: compiled in {time.perf_counter() - start:.0f} s")
-    print(f"temporary memory {memory.temp_size_in_bytes / 2**30:.2f} GiB")
-    if memory_only:
+    print(f"temporary memory {memory.temp_size_in_bytes / 2**30:.2f} GiB a device")
+    if memory_only or topology:
         return
 
     params = jax.device_get(model.init(jax.random.key(0)))
     state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(1))))
-    frozen = place(params, state_shardings(mesh, shapes, config.sharding)) if frozen else {}
+    frozen = place(params, step.shardings.params) if config.objective == "distillation" else {}
     noise = np.random.default_rng(0).uniform(-1, 1, (data.batch_size // jax.process_count(), samples))
     batches = [place_batch(Waves(*2 * [noise.astype(np.float32)]), mesh)] * accumulate
     state, metrics = step(state, frozen, batches)
@@ -97,5 +121,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--peak", type=float, default=0.0, help="of one device, TFLOP/s")
     parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--topology", default="", help="of TPUs, such as v5e:2x2: compile for them")
     known, overrides = parser.parse_known_args()
-    main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only)
+    main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only, known.topology)
