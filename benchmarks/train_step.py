@@ -17,7 +17,6 @@ With --topology the gradient is only compiled, for TPUs that need not be there (
 
 import argparse
 import dataclasses
-import os
 import time
 from typing import Any
 
@@ -25,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.memory import tpu_devices
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ModelConfig, ScoreModel, convolution
@@ -68,19 +68,10 @@ def compile_gradient(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -
     return gradient.lower(params, state, frozen, Waves(wave, wave), number).compile()
 
 
-def topology_mesh(name: str) -> jax.sharding.Mesh:
-    """The devices of a TPU topology, such as v5e:2x2, that need not be there."""
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    from jax.experimental import topologies
-
-    devices = topologies.get_topology_desc(name, platform="tpu").devices
-    return jax.sharding.Mesh(np.array(devices), (AXIS,))
-
-
 def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str) -> None:
     """Measure and print."""
     keep_freed_memory()
-    mesh = topology_mesh(topology) if topology else make_mesh()
+    mesh = jax.sharding.Mesh(np.array(tpu_devices(topology)), (AXIS,)) if topology else make_mesh()
     model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
     step = make_step(config, model, teacher, mesh)
