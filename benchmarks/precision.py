@@ -36,9 +36,9 @@ def losses_of(config: TrainConfig) -> np.ndarray:
     batches = training_batches(source, config.data, model.front_end.samples(config.data.frames), config.seed)
     losses = []
     for _ in range(config.steps):
-        batch = next(batches)
-        waves = place_batch(Waves(batch["clean"], batch["noisy"]), mesh)
-        state, metrics = step(state, frozen, [waves] * config.optimiser.accumulate)
+        pairs = [next(batches) for _ in range(config.optimiser.accumulate)]
+        waves = [place_batch(Waves(pair["clean"], pair["noisy"]), mesh) for pair in pairs]
+        state, metrics = step(state, frozen, waves)
         losses.append(metrics["loss"])
     return np.array(jax.device_get(losses))
 

@@ -4,6 +4,7 @@ They are shard-based because TFDS's generator-based builders shuffle, and that t
 split is larger than a gigabyte. So pairs lie in the order of their names, like those of `PairedFiles`.
 """
 
+import abc
 import contextlib
 import dataclasses
 import fcntl
@@ -48,9 +49,9 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         self.metadata = tfds.core.MetadataDict()  # an Origin, once it is known
         super().__init__(**{"file_format": "array_record", **arguments})
 
+    @abc.abstractmethod
     def find_splits(self, source: Path, progress: Callable[[float], None] | None) -> Mapping[str, Split]:
         """The splits of a source, checked."""
-        raise NotImplementedError
 
     def prepare(self, source: str | os.PathLike[str], progress: Progress | None) -> dict[str, SplitSummary]:
         """See `prepare_folder`."""

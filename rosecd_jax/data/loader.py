@@ -1,14 +1,16 @@
 """Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any batch."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from rosecd_jax.data.pairs import DataError
-from rosecd_jax.data.prepared import open_pairs
+from rosecd_jax.data.pairs import DataError, PairedFiles
+from rosecd_jax.data.prepared import PreparedPairs, open_pairs
 
+Source = PreparedPairs | PairedFiles
+"""Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
 ENDLESS = 2**48
 """More examples than any run takes, and few enough for `len`, which they have to fit in grain."""
 
@@ -36,15 +38,7 @@ class LoaderConfig:
     workers: int = 0
 
 
-class Pairs(Protocol):
-    """Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Any) -> dict[str, np.ndarray]: ...
-
-
-def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Pairs:
+def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Source:
     """The recordings that a config names, all that their headers say having been checked.
 
     Raises:
@@ -91,7 +85,7 @@ class Share:
 
 
 def training_batches(
-    source: Pairs, config: LoaderConfig, samples: int, seed: int, start: int = 0, share: Share = Share()
+    source: Source, config: LoaderConfig, samples: int, seed: int, start: int = 0, share: Share = Share()
 ) -> Iterator[Any]:
     """An endless iterator of {"clean", "noisy"}, float32 [batch_size / processes, samples].
 
@@ -110,7 +104,7 @@ def training_batches(
 
     local = config.batch_size // share.processes
     dataset = (
-        grain.MapDataset.source(_AsSource(source))
+        grain.MapDataset.source(source)
         .seed(seed)
         .shuffle()
         .repeat(ENDLESS // len(source))
@@ -125,19 +119,3 @@ def training_batches(
             flags.FLAGS.mark_as_parsed()
         iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.workers))
     return iter(iterable)
-
-
-@dataclasses.dataclass(frozen=True)
-class _AsSource:
-    """Pairs in the words of grain, which asks for numpy's integers and prints its sources."""
-
-    pairs: Pairs | Sequence[Any]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.pairs[int(index)]
-
-    def __repr__(self) -> str:
-        return f"{len(self.pairs)} pairs"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rosecd_jax.data.loader import LoaderConfig, centre_crop
+from rosecd_jax.data.loader import LoaderConfig, centre_crop, open_source
 from rosecd_jax.metrics import Scores, evaluate_pair, scoring_pool
 from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -199,8 +199,6 @@ def read_validation_pairs(config: TrainConfig, model: ScoreModel) -> list[Pair]:
     Raises:
       DataError: if the data has no such split, or its files don't fit.
     """
-    from rosecd_jax.data.loader import open_source
-
     settings = config.validation
     if not settings.every:
         return []

@@ -12,19 +12,9 @@ import numpy as np
 import pytest
 
 from rosecd_jax.training.devices import check_batch, join_processes, make_mesh, state_shardings
-from tests.training.runs import ROOT, assert_equal, finish, last_step, start, write_config, write_corpus
+from tests.training.runs import ROOT, assert_equal, finish, last_step, start
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="module")

@@ -8,19 +8,9 @@ import time
 
 import pytest
 
-from tests.training.runs import assert_equal, finish, last_step, start, write_config, write_corpus
+from tests.training.runs import assert_equal, finish, last_step, start
 
 KILLS = 10
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return write_corpus(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    return write_config(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="module")
