@@ -139,6 +139,15 @@ class FrontEnd:
         """Samples of a training crop that makes exactly `frames` frames."""
         return (frames - 1) * self.hop
 
+    @property
+    def reach(self) -> int:
+        """Hops that half a window reaches to either side of a frame's centre."""
+        return -(-(self.n_fft // 2) // self.hop)
+
+    def stretch(self, frames: int) -> int:
+        """Samples that `frames` frames in the middle of a signal see, in whole hops, `reach` before the first."""
+        return (frames + 2 * self.reach - 1) * self.hop
+
     def analyse(self, wave: jax.Array) -> jax.Array:
         """float32 [..., samples] -> compressed spectrogram, complex64 [..., bins, frames]."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)

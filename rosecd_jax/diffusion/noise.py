@@ -24,10 +24,15 @@ def frame_noise(key: jax.Array, bins: int, frames: int, first_frame: jax.Array |
     return jax.vmap(lambda n: complex_normal(jax.random.fold_in(key, n), (bins,)), out_axes=1)(numbers)
 
 
-def noise_source(keys: jax.Array, bins: int, frames: int, first_frame: jax.Array | int = 0) -> NoiseSource:
-    """A trajectory's noise for a batch of `keys` [B]: i -> complex64 [B, bins, frames]."""
+def noise_source(keys: jax.Array, bins: int, frames: int, first_frames: jax.Array | int = 0) -> NoiseSource:
+    """A trajectory's noise for a batch of `keys` [B]: i -> complex64 [B, bins, frames].
+
+    `first_frames`: the absolute number of each item's first frame, int32 [B], or one for all.
+    """
+    firsts = jnp.broadcast_to(jnp.asarray(first_frames, jnp.int32), keys.shape)
 
     def draw(i: jax.Array | int) -> jax.Array:
-        return jax.vmap(lambda key: frame_noise(jax.random.fold_in(key, i), bins, frames, first_frame))(keys)
+        columns = lambda key, first: frame_noise(jax.random.fold_in(key, i), bins, frames, first)  # noqa: E731
+        return jax.vmap(columns)(keys, firsts)
 
     return draw

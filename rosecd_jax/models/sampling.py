@@ -63,19 +63,26 @@ class SamplerConfig:
 
 
 def enhance_spectrogram(
-    model: ScoreModel, config: SamplerConfig, params: Params, y: jax.Array, keys: jax.Array
+    model: ScoreModel,
+    config: SamplerConfig,
+    params: Params,
+    y: jax.Array,
+    keys: jax.Array,
+    first_frames: jax.Array | int = 0,
 ) -> jax.Array:
     """Run a resolved sampler; pure.
 
     Args:
       y: noisy compressed spectrograms, complex64 [B, F, T], T a multiple of the network's stride.
       keys: one PRNG key per item [B]; a frame's noise depends on its item's key and its number alone.
+      first_frames: the number of each item's first frame, int32 [B], or one for all; not 0 for a window of a
+        longer signal.
 
     Returns:
       Enhanced compressed spectrograms, complex64 [B, F, T].
     """
     sde, steps = model.sde, config.steps
-    noise = noise_source(keys, y.shape[1], y.shape[2])
+    noise = noise_source(keys, y.shape[1], y.shape[2], first_frames)
     denoise, score = (functools.partial(f, params) for f in (model.denoise, model.score))
     if config.sampler == "consistency":
         return samplers.consistency(denoise, sde, y, noise, steps, config.snr)
@@ -91,6 +98,47 @@ def enhance_spectrogram(
     return samplers.predictor_corrector(score, sde, y, noise, steps, config.snr, corrector)
 
 
+def enhance_frames(
+    model: ScoreModel,
+    config: SamplerConfig,
+    params: Params,
+    wave: jax.Array,
+    valid_frames: jax.Array,
+    first_frames: jax.Array,
+    keys: jax.Array,
+) -> jax.Array:
+    """Enhance stretches of N whole frames, cut out of signals of any length; pure.
+
+    Args:
+      config: resolved.
+      wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
+        `front_end.reach` hops before the centre of the stretch's first frame, so that every frame is whole,
+        and is scaled as the model expects: by its signal's maximum. Where a signal starts or ends,
+        `n_fft // 2` samples of its reflection go on; what lies behind them is ignored.
+      valid_frames: how many of the N frames belong to the signal, int32 [B]; its reflection, by frames,
+        stands for the rest.
+      first_frames: absolute number of the first frame, int32 [B]; with `keys` it makes the noise.
+      keys: one per signal [B].
+
+    Returns:
+      float32 [B, N · hop], beginning at the centre of the first frame. Where a stretch was cut out of a
+      signal, the outermost `n_fft // 2` samples lack a frame. What lies behind the signal has no meaning.
+    """
+    front = model.front_end
+    frames = wave.shape[-1] // front.hop - front.stretch(0) // front.hop
+
+    def analyse(wave: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        y = front.analyse(wave)[..., front.reach : front.reach + frames]
+        return reflect_tail(y, valid_frames, frames)
+
+    def synthesise(x: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        return front.synthesise(x, frames * front.hop, valid_frames)
+
+    y = jax.vmap(analyse)(wave, valid_frames)
+    x = enhance_spectrogram(model, config, params, y, keys, first_frames)
+    return jax.vmap(synthesise)(x, valid_frames)
+
+
 def enhance_padded(
     model: ScoreModel,
     config: SamplerConfig,
@@ -99,35 +147,31 @@ def enhance_padded(
     samples: jax.Array,
     keys: jax.Array,
 ) -> jax.Array:
-    """Enhance waves that stand at the left of a buffer; pure, and of one shape for all lengths that fit in.
+    """Enhance whole signals that stand at the left of a buffer; pure, of one shape for all that fit in.
 
     Args:
       config: resolved.
-      wave: float32 [B, buffer], the buffer a multiple of the network's stride in frames; what lies behind
+      wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; what lies behind
         `samples` is ignored.
-      samples: the true lengths, int32 [B].
+      samples: the true lengths, int32 [B], less than the buffer.
       keys: [B].
 
     Returns:
       float32 [B, buffer]; what lies behind `samples` has no meaning.
     """
     front = model.front_end
-    buffer = wave.shape[-1]
-    frames, valid_frames = front.frames(buffer), 1 + samples // front.hop
-
-    def analyse(wave: jax.Array, samples: jax.Array, valid_frames: jax.Array) -> jax.Array:
-        y = front.analyse(reflect_tail(wave, samples, front.n_fft // 2))
-        return reflect_tail(y, valid_frames, frames)[..., : frames - 1]
-
-    def synthesise(x: jax.Array, valid_frames: jax.Array) -> jax.Array:
-        return front.synthesise(x, buffer, valid_frames)
-
-    valid = jnp.arange(buffer) < samples[:, None]
+    before, more = front.reach * front.hop, front.stretch(0)
+    valid = jnp.arange(wave.shape[-1]) < samples[:, None]
     peak = jnp.max(jnp.abs(wave), axis=-1, keepdims=True, where=valid, initial=0.0)
     peak = jnp.where(peak > 0, peak, 1.0)
-    y = jax.vmap(analyse)(wave / peak, samples, valid_frames)
-    x = enhance_spectrogram(model, config, params, y, keys)
-    return jax.vmap(synthesise)(x, valid_frames) * peak
+
+    def reflect_edges(wave: jax.Array, samples: jax.Array) -> jax.Array:
+        longer = jnp.pad(wave, (0, more - before))
+        return jnp.pad(reflect_tail(longer, samples, front.n_fft // 2), (before, 0), mode="reflect")
+
+    reflected = jax.vmap(reflect_edges)(wave / peak, samples)
+    firsts = jnp.zeros_like(samples)
+    return enhance_frames(model, config, params, reflected, 1 + samples // front.hop, firsts, keys) * peak
 
 
 def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
