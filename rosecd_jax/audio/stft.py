@@ -145,7 +145,7 @@ class FrontEnd:
         return -(-(self.n_fft // 2) // self.hop)
 
     def stretch(self, frames: int) -> int:
-        """Samples that `frames` frames in the middle of a signal see, in whole hops, `reach` before the first."""
+        """Samples that `frames` frames amid a signal see, in whole hops, `reach` before the first centre."""
         return (frames + 2 * self.reach - 1) * self.hop
 
     def analyse(self, wave: jax.Array) -> jax.Array:
