@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,8 +28,12 @@ __all__ = [
     "info",
     "is_audio",
     "read",
+    "read_blocks",
+    "remove_leftovers",
     "resample",
+    "resample_blocks",
     "write",
+    "writing",
 ]
 
 # Suffix -> libsndfile's format. Headerless and MATLAB files are left out: there a suffix says too little.
@@ -40,6 +44,7 @@ FORMATS |= {".au": "AU", ".snd": "AU", ".sph": "NIST", ".nist": "NIST"}
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
 UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
 BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes at once
+LARGEST_WAV = 2**32 - 2**16  # bytes of samples; more need RF64, which is a WAV with longer counters
 
 
 class AudioError(ValueError):
@@ -61,6 +66,8 @@ class AudioInfo(NamedTuple):
     sample_rate: int  # Hz
     channels: int
     samples: int  # per channel
+    subtype: str
+    format: str
 
 
 def read(path: str | os.PathLike[str]) -> Audio:
@@ -86,9 +93,23 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
     Raises AudioError if the file is missing, empty or not audio, or its header declares no samples.
     """
     with _open(_existing(path), str(path)) as file:
-        header = AudioInfo(file.samplerate, file.channels, file.frames)
+        header = AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
     _refuse_empty(header.samples, str(path), "samples")
     return header
+
+
+def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
+    """Read a file as blocks of `size` samples, float32 [channels, samples], the last one shorter.
+
+    Raises AudioError as `read` does, when it comes to the place that is at fault.
+    """
+    name, samples = str(path), 0
+    with _open(_existing(path), name) as file:
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            _refuse_unless_finite(block, name)
+            samples += len(block)
+            yield np.ascontiguousarray(block.T)
+    _refuse_empty(samples, name, "samples")
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -104,8 +125,7 @@ def _read(source: Path | BytesIO, name: str) -> Audio:
         wave = np.ascontiguousarray(file.read(dtype="float32", always_2d=True).T, np.float32)
         audio = Audio(wave, file.samplerate, file.subtype, file.format)
     _refuse_empty(wave.size, name, "samples")
-    if not np.isfinite(wave).all():
-        raise AudioError(f"{name}: holds NaN or infinite samples; export it again from its source")
+    _refuse_unless_finite(wave, name)
     return audio
 
 
@@ -130,6 +150,11 @@ def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
         raise AudioError(f"{name}: is empty, it holds no {unit}; copy or record it again")
 
 
+def _refuse_unless_finite(wave: NDArray[np.float32], name: str) -> None:
+    if not np.isfinite(wave).all():
+        raise AudioError(f"{name}: holds NaN or infinite samples; export it again from its source")
+
+
 def write(
     path: str | os.PathLike[str],
     wave: ArrayLike,
@@ -143,9 +168,88 @@ def write(
     in libsndfile's words. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. Missing folders are made. Raises
     AudioError, and leaves a file already there as it was, if wave or format are unfit or writing fails.
     """
+    samples = np.asarray(wave)
+    if samples.ndim not in (1, 2) or samples.size == 0:
+        raise AudioError(f"{path}: shape {samples.shape}; give [samples] or [channels, samples], not empty")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"{path}: samples are {samples.dtype}; scale them to floats in [-1, 1]")
+    samples = np.atleast_2d(samples)
+    with writing(path, sample_rate, len(samples), subtype, format, samples.shape[1]) as put:
+        put(samples)
+
+
+@contextlib.contextmanager
+def writing(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    channels: int,
+    subtype: str | None = None,
+    format: str | None = None,
+    samples: int = 0,
+) -> Iterator[Callable[[NDArray], None]]:
+    """Write a file block by block; it has its name when the context ends, and is not there if that raises.
+
+    Formats, subtypes, clipping and what is raised are those of `write`. An AudioError of a full disk has the
+    system's OSError as its cause.
+
+    Args:
+      samples: how many will come, as far as is known; a WAV that would be too long for its header is written
+        as RF64.
+
+    Yields:
+      A function that takes the next block, floating point [channels, samples].
+    """
     import soundfile
 
     path = Path(path)
+    format, subtype = _encoding(path, format, subtype)
+    bytes_a_sample = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}.get(subtype, 4)
+    if format in ("WAV", "WAVEX") and samples * channels * bytes_a_sample > LARGEST_WAV:
+        format = "RF64"
+    # In the same folder, where os.replace is atomic; names have at most 255 bytes.
+    name = path.name.encode()[:200].decode(errors="ignore")
+    temporary = path.with_name(f".{name}.{uuid.uuid4().hex[:16]}.part")
+    file = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _Disk(temporary)
+        try:
+            with soundfile.SoundFile(file, "w", sample_rate, channels, subtype, format=format) as sound:
+                pending = np.zeros((channels, 0), np.float32)
+
+                def put(block: NDArray) -> None:
+                    # Always pieces of one size, because what Vorbis makes of a wave depends on the pieces.
+                    nonlocal pending
+                    pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
+                    while pending.shape[1] >= BLOCK:
+                        sound.write(pending[:, :BLOCK].T)
+                        pending = pending[:, BLOCK:]
+                        file.check()
+
+                yield put
+                sound.write(pending.T)
+        except soundfile.LibsndfileError as error:
+            file.check()
+            complaint = (
+                f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz ({error.error_string})"
+            )
+            raise AudioError(f"{path}: {complaint}; choose another format, or resample") from error
+        file.close()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written ({error}); choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            if file is not None:
+                file.file.close()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
+    """The format and subtype of a file to be written, in libsndfile's words."""
+    import soundfile
+
     suffix = path.suffix.lower()
     format = format or FORMATS.get(suffix)
     if format is None:
@@ -153,41 +257,54 @@ def write(
     subtype = "OPUS" if subtype is None and suffix == ".opus" else subtype
     if not soundfile.check_format(format, subtype):
         raise AudioError(f"{path}: no such combination of format {format} and subtype {subtype}; change one")
-    subtype = str(subtype or soundfile.default_subtype(format)).upper()
+    return format.upper(), str(subtype or soundfile.default_subtype(format)).upper()
 
-    samples = np.asarray(wave)
-    if samples.ndim not in (1, 2) or samples.size == 0:
-        raise AudioError(f"{path}: shape {samples.shape}; give [samples] or [channels, samples], not empty")
-    if not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"{path}: samples are {samples.dtype}; scale them to floats in [-1, 1]")
-    samples = np.atleast_2d(samples.astype(np.float32)).T
-    if not np.isfinite(samples).all():
+
+def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
+    block = block.astype(np.float32)
+    if not np.isfinite(block).all():
         raise AudioError(f"{path}: the wave holds NaN or infinite samples; correct what computed it")
-    channels = samples.shape[1]
     if subtype not in ("FLOAT", "DOUBLE"):
-        samples = samples.clip(-1, 1)
+        block = block.clip(-1, 1)
     if subtype in BITS:
         steps = np.float32(2 ** (BITS[subtype] - 1))
-        samples = np.minimum(np.round(samples * steps), steps - 1) / steps
+        block = np.minimum(np.round(block * steps), steps - 1) / steps
+    return block
 
-    encoded = BytesIO()  # not a file: libsndfile says nothing when a disk fills up as it closes a file
-    try:
-        with soundfile.SoundFile(encoded, "w", sample_rate, channels, subtype, format=format) as file:
-            for start in range(0, len(samples), BLOCK):
-                file.write(samples[start : start + BLOCK])
-    except soundfile.LibsndfileError as error:
-        complaint = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz ({error.error_string})"
-        raise AudioError(f"{path}: {complaint}; choose another format, or resample") from error
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # in the same folder, where os.replace is atomic
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(encoded.getbuffer())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written ({error}); choose another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+
+class _Disk:
+    """A file for libsndfile to write to that remembers a failure: libsndfile says nothing of a full disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "w+b", buffering=2**18)  # noqa: SIM115
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read = self.file.seek, self.file.tell, self.file.read
+
+    def write(self, data: bytes) -> int:
+        try:
+            self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+        return len(data)  # a lie after a failure, but libsndfile's Python face asserts it
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Have everything on the disk, or raise."""
+        self.check()
+        self.file.close()
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what writers of this file left behind when they were killed. Only while nobody is writing it."""
+    path = Path(path)
+    start = "." + path.name.encode()[:200].decode(errors="ignore") + "."
+    if path.parent.is_dir():
+        for other in path.parent.iterdir():
+            if other.name.startswith(start) and other.suffix == ".part":
+                other.unlink(missing_ok=True)
 
 
 def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:
@@ -209,6 +326,35 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     kept = min(samples, channels.shape[1])
     result[:, :kept] = channels[:, :kept]
     return result.reshape(*leading, samples)
+
+
+def resample_blocks(
+    blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int, samples: int | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """`resample` of a wave that comes in blocks [channels, samples]; the same values, in other blocks."""
+    import soxr
+
+    length = produced = 0
+    stream, channels = None, 0
+
+    def kept(block: NDArray[np.float32]) -> NDArray[np.float32]:
+        nonlocal produced
+        block = block[:, : None if samples is None else max(0, samples - produced)]
+        produced += block.shape[1]
+        return block
+
+    for block in blocks:
+        length, channels = length + block.shape[1], len(block)
+        if rate_in != rate_out:
+            stream = stream or soxr.ResampleStream(rate_in, rate_out, channels, quality="VHQ")
+            block = stream.resample_chunk(np.ascontiguousarray(block.T)).T
+        yield kept(block)
+    if stream is not None:
+        yield kept(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
+    if samples is None:
+        samples = max(1, (2 * length * rate_out + rate_in) // (2 * rate_in))
+    if produced < samples:
+        yield np.zeros((channels, samples - produced), np.float32)
 
 
 def is_audio(path: PurePath) -> bool:

@@ -71,7 +71,7 @@ def istft(
     window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
     framed = jnp.fft.irfft(jnp.swapaxes(spectrogram, -1, -2), n_fft)
     framed = jnp.pad(framed, [(0, 0)] * (framed.ndim - 1) + [(0, pieces * hop - n_fft)]) * window
-    weight = np.broadcast_to(window**2, (frames, window.size))
+    weight = jnp.broadcast_to(window**2, (frames, window.size))
     if valid_frames is not None:
         counts = (jnp.arange(frames) < valid_frames)[:, None]
         framed, weight = framed * counts, weight * counts

@@ -57,7 +57,7 @@ class ZippedFolder:
         """Reads the member as a whole, as archives are, and so checks its checksum and its samples."""
         audio = self.read(name)
         channels, samples = audio.wave.shape
-        return io.AudioInfo(audio.sample_rate, channels, samples)
+        return io.AudioInfo(audio.sample_rate, channels, samples, audio.subtype, audio.format)
 
     def read(self, name: str) -> io.Audio:
         try:
