@@ -33,7 +33,8 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     36; its rounding errors are a few units in the last place larger. Derivatives take the plain way.
     """
     _, height, width, channels = x.shape
-    large = height * width >= LEAST_POSITIONS and min(channels, kernel.shape[-1]) >= LEAST_CHANNELS
+    known_width = width if isinstance(width, int) else height  # jax.export may leave the length open
+    large = height * known_width >= LEAST_POSITIONS and min(channels, kernel.shape[-1]) >= LEAST_CHANNELS
     if not large or height % 2 or width % 2 or x.dtype != jnp.float32:
         return _plain(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=winograd, default=_plain)
