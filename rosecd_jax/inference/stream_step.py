@@ -1,0 +1,208 @@
+"""One step of a stream: a block of samples in, a block of enhanced samples out; pure, of fixed shapes.
+
+All counts of `StreamConfig` are in frames, which are `front_end.hop` samples apart. A step sees the last
+`window` frames of the signal. The newest `look_ahead` of them are context only, the output ends before them:
+
+    |  past: context  | cross-fade | ... block ... | held back | look-ahead |  newest frame's half window |
+                      |<--------- hop ------------>|<- fade -->|
+
+The first `fade` frames of the output are cross-faded with what the step before held back.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.models.sampling import SamplerConfig, enhance_frames
+from rosecd_jax.models.score_model import Params, ScoreModel
+
+SILENCE = 1e-20
+"""A window whose samples are all smaller counts as silent."""
+LEVEL_RANGE = 100.0
+"""The remembered level is at most so many times the window's maximum (40 dB): a click is soon forgotten."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamConfig:
+    """How a signal is cut into steps; all lengths in frames.
+
+    Attributes:
+      window: frames that the network sees at each step, a multiple of its stride.
+      hop: frames from one step to the next: the size of a block.
+      look_ahead: frames that the network sees behind those it gives out.
+      fade: frames over which a step's output is faded into the next one's, at most `hop`; 0 for none.
+      level_decay: how fast the level that a signal is divided by falls where it becomes quiet, dB per second.
+    """
+
+    window: int = 64
+    hop: int = 8
+    look_ahead: int = 4
+    fade: int = 1
+    level_decay: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 1), ("hop", 1), ("look_ahead", 0), ("fade", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"stream {name} is {value!r} frames: expected a whole number from {least} on"
+                )
+        if self.fade > self.hop:
+            raise ValueError(
+                f"stream fade is {self.fade} frames, it can't be longer than the hop of {self.hop}"
+            )
+        used = self.hop + self.fade + self.look_ahead
+        if used > self.window:
+            raise ValueError(
+                f"hop, fade and look-ahead are {used} frames, the window only {self.window}: widen it"
+            )
+        if not 0 <= self.level_decay < np.inf:
+            raise ValueError(
+                f"level_decay is {self.level_decay} dB per second, it can't be negative or infinite"
+            )
+
+    @classmethod
+    def from_milliseconds(
+        cls,
+        model: ScoreModel,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        look_ahead: float | None = None,
+        fade: float | None = None,
+    ) -> "StreamConfig":
+        """The config nearest to these lengths, given in ms; None keeps a default.
+
+        The window is rounded up to a multiple of the network's stride, the others to the nearest frame.
+
+        Raises:
+          ValueError: as for lengths in frames.
+        """
+        front, stride = model.front_end, model.config.network.stride
+        lengths = {"window": window, "hop": hop, "look_ahead": look_ahead, "fade": fade}
+        frames = {}
+        for name, length in lengths.items():
+            if length is None:
+                continue
+            if not 0 <= length < 1e6:
+                raise ValueError(f"stream {name} is {length} ms: expected a time from 0 to 1,000,000 ms")
+            frames[name] = round(length * front.sample_rate / (1000 * front.hop))
+        if "window" in frames:
+            frames["window"] = max(stride, -(-frames["window"] // stride) * stride)
+        if hop is not None:
+            frames["hop"] = max(1, frames["hop"])
+        return cls(**frames)
+
+    def check(self, model: ScoreModel) -> None:
+        """Raise ValueError if the model's network can't take such a window."""
+        stride = model.config.network.stride
+        if self.window % stride:
+            raise ValueError(
+                f"stream window is {self.window} frames: this network needs a multiple of {stride}"
+            )
+
+    def block(self, front: FrontEnd) -> int:
+        """Samples that a step takes and gives."""
+        return self.hop * front.hop
+
+    def delay(self, front: FrontEnd) -> int:
+        """Samples that a step's output is behind its input: look-ahead, fade, and the newest frame's half."""
+        return (self.look_ahead + self.fade + front.reach - 1) * front.hop
+
+
+class StreamState(NamedTuple):
+    """What a step hands on to the next, for C channels.
+
+    Attributes:
+      past: the newest samples so far, float32 [C, front_end.stretch(window) - block].
+      tail: enhanced samples held back for the cross-fade, float32 [C, fade · front_end.hop].
+      level: what the last window was divided by, float32 [C]; 0 before any sound.
+      first_frame: absolute number of the next window's first frame, int32 []; negative at the start.
+    """
+
+    past: jax.Array
+    tail: jax.Array
+    level: jax.Array
+    first_frame: jax.Array
+
+
+def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) -> StreamState:
+    """The state before the first sample: silence.
+
+    Raises:
+      ValueError: if the window doesn't go with the network.
+    """
+    config.check(model)
+    front = model.front_end
+    return StreamState(
+        past=jnp.zeros((channels, front.stretch(config.window) - config.block(front)), jnp.float32),
+        tail=jnp.zeros((channels, config.fade * front.hop), jnp.float32),
+        level=jnp.zeros(channels, jnp.float32),
+        first_frame=jnp.int32(config.hop - config.window - front.reach + 1),
+    )
+
+
+def stream_keys(seed: int, channels: int) -> jax.Array:
+    """A PRNG key per channel [channels]: those of `Enhancer`, so that a frame has the same noise there."""
+    key = jax.random.key(np.uint32(seed % 2**32))
+    return jax.vmap(lambda channel: jax.random.fold_in(key, channel))(jnp.arange(channels))
+
+
+def stream_step(
+    model: ScoreModel,
+    sampler: SamplerConfig,
+    config: StreamConfig,
+    params: Params,
+    state: StreamState,
+    block: jax.Array,
+    keys: jax.Array,
+) -> tuple[StreamState, jax.Array]:
+    """Enhance the next block of a stream, each channel by itself; pure.
+
+    Args:
+      sampler: resolved.
+      state: `initial_state`'s, then that of the step before.
+      block: float32 [C, `config.block`], finite.
+      keys: one per channel [C]; the same at every step.
+
+    Returns:
+      The next state; and float32 [C, block]: the enhanced signal, `config.delay` samples behind the block. So
+      the first steps give what belongs to times before the signal's start, to be left out.
+    """
+    front = model.front_end
+    wave = jnp.concatenate([state.past, block], axis=-1)
+    peak = jnp.max(jnp.abs(wave), axis=-1)
+    audible = peak > SILENCE
+    level = _next_level(config, front, state.level, peak, audible)
+
+    scaled = wave / jnp.where(audible, level, 1.0)[:, None]
+    valid = jnp.full(len(keys), config.window, jnp.int32)
+    firsts = jnp.broadcast_to(state.first_frame, valid.shape)
+    enhanced = enhance_frames(model, sampler, params, scaled, valid, firsts, keys)
+    enhanced = enhanced * jnp.where(audible, level, 0.0)[:, None]
+
+    size, fade = config.block(front), config.fade * front.hop
+    end = (config.window - config.look_ahead) * front.hop
+    fresh = enhanced[:, end - size - fade : end]
+    rising = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade, dtype=np.float32) + 0.5) / max(1, fade))
+    faded = rising * fresh[:, :fade] + (1 - rising) * state.tail
+    output = jnp.concatenate([faded, fresh[:, fade:size]], axis=-1)
+    following = StreamState(wave[:, size:], fresh[:, size:], level, state.first_frame + config.hop)
+    return following, output
+
+
+def _next_level(
+    config: StreamConfig, front: FrontEnd, level: jax.Array, peak: jax.Array, audible: jax.Array
+) -> jax.Array:
+    """The window's maximum, or the level of before where that is larger, somewhat decayed; [C].
+
+    This stands for the maximum of the whole signal, which nobody knows yet.
+    """
+    seconds = config.block(front) / front.sample_rate
+    remembered = level * np.float32(10 ** (-config.level_decay * seconds / 20))
+    remembered = jnp.where(audible, jnp.minimum(remembered, LEVEL_RANGE * peak), remembered)
+    return jnp.maximum(peak, remembered)
