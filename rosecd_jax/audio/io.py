@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "AudioInfo",
     "decode",
     "find",
+    "fits",
     "info",
     "is_audio",
     "read",
@@ -105,7 +106,7 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
     """
     name, samples = str(path), 0
     with _open(_existing(path), name) as file:
-        while len(block := file.read(size, dtype="float32", always_2d=True)):
+        while len(block := np.asarray(file.read(size, dtype="float32", always_2d=True), np.float32)):
             _refuse_unless_finite(block, name)
             samples += len(block)
             yield np.ascontiguousarray(block.T)
@@ -214,7 +215,8 @@ def writing(
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _Disk(temporary)
         try:
-            with soundfile.SoundFile(file, "w", sample_rate, channels, subtype, format=format) as sound:
+            disk: Any = file
+            with soundfile.SoundFile(disk, "w", sample_rate, channels, subtype, format=format) as sound:
                 pending = np.zeros((channels, 0), np.float32)
 
                 def put(block: NDArray) -> None:
@@ -244,6 +246,14 @@ def writing(
                 file.file.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
+    """Whether a file of this suffix can be written, with this subtype (None: some)."""
+    import soundfile
+
+    format = FORMATS.get(Path(path).suffix.lower())
+    return format is not None and soundfile.check_format(format, subtype)
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
@@ -334,8 +344,8 @@ def resample_blocks(
     """`resample` of a wave that comes in blocks [channels, samples]; the same values, in other blocks."""
     import soxr
 
-    length = produced = 0
-    stream, channels = None, 0
+    length = produced = channels = 0
+    stream = None
 
     def kept(block: NDArray[np.float32]) -> NDArray[np.float32]:
         nonlocal produced
@@ -351,10 +361,10 @@ def resample_blocks(
         yield kept(block)
     if stream is not None:
         yield kept(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
-    if samples is None:
-        samples = max(1, (2 * length * rate_out + rate_in) // (2 * rate_in))
-    if produced < samples:
-        yield np.zeros((channels, samples - produced), np.float32)
+    nearest = max(1, (2 * length * rate_out + rate_in) // (2 * rate_in))
+    missing = (nearest if samples is None else samples) - produced
+    if missing > 0:
+        yield np.zeros((channels, missing), np.float32)
 
 
 def is_audio(path: PurePath) -> bool:

@@ -1,46 +1,53 @@
-"""Enhancer: a loaded model applied to arrays, files and folders."""
+"""Enhancer: a loaded model applied to arrays, files, folders and streams."""
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
-from rosecd_jax.models.sampling import Sampler, SamplerConfig, enhance_padded, padded_frames
+from rosecd_jax.inference.files import enhance_file
+from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
+from rosecd_jax.inference.programs import BUCKETS, Programs, keep_compiled_programs
+from rosecd_jax.inference.waves import WaveEnhancer
+from rosecd_jax.models.sampling import Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
-
-
-class Report(NamedTuple):
-    """What became of one file: `error` is empty when it was enhanced."""
-
-    source: Path
-    target: Path
-    seconds: float
-    error: str
 
 
 @dataclasses.dataclass
 class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
+    What a signal becomes depends on itself and the seed, never on what else is enhanced with it. Safe to use
+    from several threads.
+
     Attributes:
       model, params: what is run.
       sampler: how; resolved for the model.
+      buckets: lengths, in frames, that signals are padded to, one program for each; see `programs.bucket`.
+        Empty: a program for every multiple of 64 frames, as the papers pad.
+      limit: seconds; longer signals go in overlapping windows, of 13 s at the most.
+      batch_frames: frames computed at once; None: what suits the device, 0: one signal at a time.
     """
 
     model: ScoreModel
     params: Params
     sampler: SamplerConfig = SamplerConfig()
+    buckets: Sequence[int] = BUCKETS
+    limit: float = 30.0
+    batch_frames: int | None = None
 
     def __post_init__(self) -> None:
+        if not 0 < self.limit < float("inf"):
+            raise ValueError(f"limit is {self.limit} s; windows need some length, such as 30")
         self.sampler = self.sampler.resolve(self.model)
-        self._programs: dict[int, jax.stages.Compiled] = {}
+        self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
+        self.params = self.programs.params
+        self._waves = WaveEnhancer(self.programs, self.buckets, self.limit)
 
     @classmethod
     def from_checkpoint(
@@ -52,17 +59,30 @@ class Enhancer:
         steps: int = 0,
         snr: float = 0.5,
         corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin",
+        dtype: Literal["float32", "bfloat16"] | None = None,
+        **options: Any,
     ) -> "Enhancer":
         """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
 
+        Compiled programs are kept in the user's cache folder, see `programs.keep_compiled_programs`.
+
         Args:
           path: one of our checkpoints (a directory), or one of the authors' (a `.ckpt` file).
+          dtype: of the network's computation; None: as it was trained.
+          options: further attributes of `Enhancer`.
 
         Raises:
           CheckpointError, TorchFileError: if there is no such checkpoint.
+          ValueError: if an option makes no sense.
         """
+        keep_compiled_programs()
+        if dtype not in (None, "float32", "bfloat16"):
+            raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
         model, params = load_any_checkpoint(path, weights)
-        return cls(model, params, SamplerConfig(sampler, steps, snr, corrector))
+        if dtype is not None:
+            network = dataclasses.replace(model.config.network, dtype=dtype)
+            model = ScoreModel(dataclasses.replace(model.config, network=network))
+        return cls(model, params, SamplerConfig(sampler, steps, snr, corrector), **options)
 
     def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:
         """Enhance a wave, each channel by itself.
@@ -86,43 +106,32 @@ class Enhancer:
             )
         if not np.isfinite(wave).all():
             raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
-        channels = np.atleast_2d(wave)
+        if not sample_rate > 0:
+            raise ValueError(f"the sample rate is {sample_rate} Hz; give that of the wave, such as 16000")
         rate = self.model.front_end.sample_rate
-        resampled = io.resample(channels, sample_rate, rate)
-        # One channel at a time: a program's shape then depends on the length alone.
-        enhanced = np.stack([self._enhance(channel, seed, i) for i, channel in enumerate(resampled)])
-        enhanced = np.where(channels.any(-1, keepdims=True), enhanced, 0)
+        enhanced = self._waves(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
-
-    def _enhance(self, wave: np.ndarray, seed: int, channel: int) -> np.ndarray:
-        """float32 [samples] at the model's rate -> float32 [samples]."""
-        front = self.model.front_end
-        frames = padded_frames(front.frames(wave.size), self.model.config.network.stride)
-        padded = np.pad(wave, (0, frames * front.hop - wave.size))[None]
-        numbers = np.int32(wave.size), np.uint32(seed % 2**32), np.int32(channel)
-        return np.asarray(self._program(frames)(self.params, padded, *numbers))[0, : wave.size]
 
     def prepare(self, samples: int, sample_rate: int) -> None:
         """Compile what a wave of this length needs, so that the call itself is fast."""
-        front = self.model.front_end
-        resampled = round(samples * front.sample_rate / sample_rate)
-        self._program(padded_frames(front.frames(resampled), self.model.config.network.stride))
+        self._waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate))
 
-    def _program(self, frames: int) -> jax.stages.Compiled:
-        """`enhance_padded` compiled for a buffer of `frames` frames; seed and channel make its key."""
-        if frames not in self._programs:
+    def enhance_file(
+        self,
+        source: str | os.PathLike,
+        target: str | os.PathLike,
+        *,
+        seed: int = 0,
+        subtype: str | None = None,
+    ) -> float:
+        """Enhance an audio file into another of its rate, length and channels.
 
-            def run(params, wave, samples, seed, channel):
-                key = jax.random.fold_in(jax.random.key(seed), channel)
-                return enhance_padded(self.model, self.sampler, params, wave, samples[None], key[None])
+        A file longer than the limit is read, enhanced and written in blocks, in bounded memory. A file
+        already there is replaced, once the new one is complete.
 
-            wave = jax.ShapeDtypeStruct((1, frames * self.model.front_end.hop), jnp.float32)
-            samples, seed, channel = (jax.ShapeDtypeStruct((), d) for d in (jnp.int32, jnp.uint32, jnp.int32))
-            self._programs[frames] = jax.jit(run).lower(self.params, wave, samples, seed, channel).compile()
-        return self._programs[frames]
-
-    def enhance_file(self, source: str | os.PathLike, target: str | os.PathLike, *, seed: int = 0) -> float:
-        """Enhance an audio file into another of its rate, length and channels (and subtype, if it can).
+        Args:
+          target: its suffix says its format.
+          subtype: its encoding, such as PCM_24; None: the source's, if the format has it.
 
         Returns:
           The length of the file in seconds.
@@ -130,26 +139,37 @@ class Enhancer:
         Raises:
           AudioError: if the source can't be read or the target not be written.
         """
-        audio, target = io.read(source), Path(target)
-        enhanced = self(audio.wave, audio.sample_rate, seed=seed)
-        same_format = target.suffix.lower() == Path(source).suffix.lower()
-        io.write(target, enhanced, audio.sample_rate, audio.subtype if same_format else None)
-        return audio.wave.shape[-1] / audio.sample_rate
+        return enhance_file(self._waves, Path(source), Path(target), seed, subtype)
 
     def enhance_folder(
-        self, source: str | os.PathLike, target: str | os.PathLike, *, seed: int = 0
+        self,
+        source: str | os.PathLike,
+        target: str | os.PathLike,
+        *,
+        seed: int = 0,
+        existing: Existing = "refuse",
+        format: str | None = None,
+        subtype: str | None = None,
+        share: tuple[int, int] = (0, 1),
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Report]:
-        """Enhance every audio file below a folder, keeping relative paths; yields a report after each.
+        """Enhance every audio file below a folder, keeping relative paths; yields a report of each.
 
-        A file that can't be read or written is reported, and the others are still enhanced.
+        Reading, computing and writing go on at the same time; files of like length go together. A file that
+        can't be read or written is reported, and the others are still enhanced; when the disk is full, those
+        not begun are reported as "left".
+
+        Args:
+          existing: what to do about outputs that are there: "refuse" to begin, "resume" (keep those that are
+            as long as their source and not older), "overwrite".
+          format: suffix of the outputs, such as "flac"; None: each source's.
+          subtype: their encoding, such as PCM_24; None: each source's, if the format has it.
+          share: (i, n): only every n-th file, from the i-th on; so n processes divide a folder.
+          stop: asked before each file and each block of a long one; what is not done by then is "left".
 
         Raises:
-          AudioError: if the source holds no audio file.
+          AudioError: if the source holds no audio file, at once.
+          ValueError: if outputs exist and `existing` is "refuse", at once.
         """
-        source, target = Path(source), Path(target)
-        for file in io.find(source):
-            goal = target / file.relative_to(source)
-            try:
-                yield Report(file, goal, self.enhance_file(file, goal, seed=seed), "")
-            except ValueError as error:
-                yield Report(file, goal, 0.0, str(error))
+        plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
+        return enhance_folder(self._waves, plan, seed, subtype, stop)

@@ -10,6 +10,8 @@ import numpy as np
 from rosecd_jax.models.convolution import convolve, pointwise
 
 SQRT_HALF = float(np.sqrt(0.5))
+QUERIES = 4096
+"""Attention's queries are taken so many at a time."""
 
 
 def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
@@ -134,6 +136,22 @@ class ResidualBlock(nn.Module):
         return (x + h) * SQRT_HALF
 
 
+def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Scaled dot-product attention, [B, positions, heads, channels] each and back.
+
+    Where positions are many, their square is not held in memory: a part of the queries comes after another.
+    """
+    batch, positions, *rest = query.shape
+    parts = -(-positions // QUERIES)
+    while positions % parts:
+        parts += 1
+    if parts == 1:
+        return jax.nn.dot_product_attention(query, key, value)
+    queries = jnp.moveaxis(query.reshape(batch, parts, positions // parts, *rest), 1, 0)
+    results = jax.lax.map(lambda part: jax.nn.dot_product_attention(part, key, value), queries)
+    return jnp.moveaxis(results, 0, 1).reshape(query.shape)
+
+
 class AttentionBlock(nn.Module):
     """Single-head self-attention over all frequency × frame positions."""
 
@@ -149,6 +167,6 @@ class AttentionBlock(nn.Module):
             )
             for name in ("query", "key", "value")
         )
-        h = jax.nn.dot_product_attention(query, key, value).reshape(batch, height, width, channels)
+        h = attention(query, key, value).reshape(batch, height, width, channels)
         h = nn.Dense(channels, kernel_init=scaled_init(0.0), dtype=self.dtype, name="out")(h)
         return (x + h) * SQRT_HALF

@@ -20,7 +20,7 @@ from rosecd_jax.models.sampling import enhance_spectrogram, padded_frames, refle
 STUDENT = ModelConfig(
     role="student",
     preconditioning=Preconditioning(c_in="1"),
-    network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
+    network=NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=()),
 )
 
 
@@ -112,6 +112,7 @@ def test_loudness_is_carried_through(student):
 def test_equals_the_inference_of_the_papers_step_by_step(student):
     """Normalise, STFT, compress, pad by reflection, sample, cut, expand, inverse STFT, multiply back."""
     wave = speech_like(9_000)
+    student = dataclasses.replace(student, buckets=())
     front, model = student.model.front_end, student.model
     peak = np.abs(wave).max()
     y = front.analyse(jnp.asarray(wave / peak))[None]
@@ -129,7 +130,7 @@ def test_one_program_serves_all_lengths_of_a_bucket(student):
     enhancer = dataclasses.replace(student)
     for samples in (3000, 5000, 8000):
         enhancer(speech_like(samples), 16_000)
-    assert len(enhancer._programs) == 1
+    assert enhancer.programs.compiled == 1
 
 
 @given(st.integers(1, 40_000))

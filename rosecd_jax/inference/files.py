@@ -1,0 +1,97 @@
+"""One audio file into another, whole or, if it is long, in blocks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from rosecd_jax.audio import io
+from rosecd_jax.inference.waves import WaveEnhancer, peaks
+
+
+class Stopped(Exception):
+    """A file was given up because the caller wants to stop."""
+
+
+def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, subtype: str | None) -> float:
+    """See `Enhancer.enhance_file`."""
+    if same_file(source, target):
+        raise io.AudioError(f"{target}: is the input itself; choose another output")
+    header = io.info(source)
+    if is_long(waves, header):
+        return enhance_long_file(waves, source, target, seed, subtype)
+    audio = io.read(source)
+    rate = waves.programs.model.front_end.sample_rate
+    enhanced = waves(io.resample(audio.wave, audio.sample_rate, rate), seed)
+    return write_like(audio, target, enhanced, rate, subtype)
+
+
+def write_like(audio: io.Audio, target: Path, enhanced: np.ndarray, rate: int, subtype: str | None) -> float:
+    """Write what was enhanced at `rate` as the source is; returns its seconds."""
+    samples = audio.wave.shape[1]
+    wave = io.resample(enhanced, rate, audio.sample_rate, samples=samples)
+    io.write(target, wave, audio.sample_rate, fitting_subtype(target, audio.subtype, subtype))
+    return samples / audio.sample_rate
+
+
+def is_long(waves: WaveEnhancer, header: io.AudioInfo) -> bool:
+    """Whether a file goes in windows."""
+    return waves.is_long(samples_at(waves.programs.model.front_end.sample_rate, header))
+
+
+def samples_at(rate: int, header: io.AudioInfo) -> int:
+    """How long a file is at another rate."""
+    return round(header.samples * rate / header.sample_rate)
+
+
+def enhance_long_file(
+    waves: WaveEnhancer,
+    source: Path,
+    target: Path,
+    seed: int,
+    subtype: str | None,
+    stop: Callable[[], bool] = lambda: False,
+) -> float:
+    """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its maximum.
+
+    Raises:
+      Stopped: as soon as `stop` says so; nothing is left behind.
+    """
+    header, rate = io.info(source), waves.programs.model.front_end.sample_rate
+    source_samples = samples = 0
+    loudest = np.zeros(header.channels, np.float32)
+
+    def counted():
+        nonlocal source_samples
+        for block in io.read_blocks(source):
+            if stop():
+                raise Stopped
+            source_samples += block.shape[1]
+            yield block
+
+    for block in io.resample_blocks(counted(), header.sample_rate, rate):
+        samples += block.shape[1]
+        loudest = np.maximum(loudest, peaks(block)) if block.size else loudest
+
+    subtype = fitting_subtype(target, header.subtype, subtype)
+    with io.writing(target, header.sample_rate, header.channels, subtype, samples=source_samples) as put:
+        blocks = io.resample_blocks(io.read_blocks(source), header.sample_rate, rate)
+        enhanced = waves.long(blocks, samples, loudest, seed)
+        for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):
+            if stop():
+                raise Stopped
+            put(block)
+    return source_samples / header.sample_rate
+
+
+def fitting_subtype(target: Path, of_source: str, wanted: str | None) -> str | None:
+    """The encoding of an output: the wanted, else the source's, else one as deep, else the default."""
+    if wanted is not None or io.fits(target, of_source):
+        return wanted or of_source
+    deep = of_source in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+    return "PCM_24" if deep and io.fits(target, "PCM_24") else None
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are the same file, by whatever names."""
+    return one.exists() and other.exists() and one.samefile(other)

@@ -1,0 +1,276 @@
+"""A folder of audio files into another: planned, then read, computed and written at the same time."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from rosecd_jax.audio import io
+from rosecd_jax.inference import files
+from rosecd_jax.inference.ahead import ahead
+from rosecd_jax.inference.programs import Stretch
+from rosecd_jax.inference.waves import WaveEnhancer
+
+Existing = Literal["refuse", "resume", "overwrite"]
+THREADS = min(4, os.cpu_count() or 1)
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Report(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+      source, target: its paths.
+      status: "enhanced", "kept" (an earlier run has done it), "failed", or "left" (the run ended before).
+      seconds: its length, as far as it is known.
+      error: why it failed, else empty.
+    """
+
+    source: Path
+    target: Path
+    status: Literal["enhanced", "kept", "failed", "left"]
+    seconds: float
+    error: str = ""
+
+
+class Job(NamedTuple):
+    """A file to be enhanced, and what its header says."""
+
+    source: Path
+    target: Path
+    header: io.AudioInfo
+
+    def report(self, status: Literal["enhanced", "kept", "failed", "left"], error: str = "") -> Report:
+        return Report(self.source, self.target, status, self.header.samples / self.header.sample_rate, error)
+
+
+class Plan(NamedTuple):
+    """The files that are to be enhanced, and reports of those that needn't or can't be."""
+
+    jobs: list[Job]
+    settled: list[Report]
+
+
+def plan_folder(
+    source: Path,
+    target: Path,
+    existing: Existing,
+    format: str | None,
+    subtype: str | None,
+    share: tuple[int, int],
+) -> Plan:
+    """Look at the headers of a folder's files, and at what is there already. Arguments as `Enhancer`'s."""
+    if existing not in ("refuse", "resume", "overwrite"):
+        raise ValueError(f"existing is {existing!r}; expected refuse, resume or overwrite")
+    if not 0 <= share[0] < share[1]:
+        raise ValueError(f"share is {share}; expected (i, n) with 0 <= i < n")
+    if source.is_file():
+        raise io.AudioError(f"{source}: is a file; give a folder")
+    if target.exists() and not target.is_dir():
+        raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
+    if source.resolve() == target.resolve():
+        raise io.AudioError(f"{target}: is the input itself; choose another output")
+    inside = target.resolve()
+    found = [file for file in io.find(source) if inside not in file.resolve().parents]
+    if not found:
+        raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
+    if format and not io.fits(f"a.{format}", subtype):
+        of = f"{format} and subtype {subtype}" if subtype else format
+        raise ValueError(
+            f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
+        )
+    goals = _goals(source, target, found, format, subtype)
+    mine = list(goals.items())[share[0] :: share[1]]
+    there = [goal for _, (goal, error) in mine if not error and goal.exists()]
+    if there and existing == "refuse":
+        raise ValueError(
+            f"{len(there)} of {len(mine)} outputs exist already, such as {there[0]}; pass --resume to keep "
+            "those that are complete and up to date, or --overwrite to replace them all"
+        )
+
+    def settle(item: tuple[Path, tuple[Path, str]]) -> Job | Report:
+        file, (goal, error) = item
+        if error:
+            return Report(file, goal, "failed", 0.0, error)
+        try:
+            job = Job(file, goal, io.info(file))
+        except (io.AudioError, OSError) as error:
+            return Report(file, goal, "failed", 0.0, str(error))
+        return job.report("kept") if existing == "resume" and _is_done(job) else job
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        settled = list(pool.map(settle, mine))
+    jobs = [item for item in settled if isinstance(item, Job)]
+    return Plan(jobs, [item for item in settled if isinstance(item, Report)])
+
+
+def _goals(
+    source: Path, target: Path, found: list[Path], format: str | None, subtype: str | None
+) -> dict[Path, tuple[Path, str]]:
+    """Where each file goes, and why it can't."""
+    root = target.resolve()
+    sources = {file.resolve() for file in found}
+    goals: dict[Path, tuple[Path, str]] = {}
+    owners: dict[Path, Path] = {}
+    for file in found:
+        goal = target / file.relative_to(source)
+        if format:
+            goal = goal.with_suffix(f".{format}")
+        folder = goal.parent.resolve()
+        owner = owners.setdefault(goal, file)
+        error = ""
+        if owner is not file:
+            error = f"{file}: would become {goal}, as {owner.name} does; rename one of them"
+        elif folder != root and root not in folder.parents:
+            error = f"{file}: {goal.parent} is a link that leads out of {target}; remove it"
+        elif folder / goal.name in sources:
+            error = f"{file}: would become {goal}, which is an input; choose another output folder"
+        elif goal.is_dir():
+            error = f"{file}: {goal} is a folder; remove it or choose another output folder"
+        elif not io.fits(goal, subtype):
+            error = f"{file}: {goal.suffix} can't hold subtype {subtype}; give --format too"
+        goals[file] = goal, error
+    return goals
+
+
+def _is_done(job: Job) -> bool:
+    """Whether the target is complete (as long as the source) and not older than it."""
+    try:
+        header, current = io.info(job.target), job.target.stat().st_mtime >= job.source.stat().st_mtime
+    except (io.AudioError, OSError):
+        return False
+    return current and header[:3] == job.header[:3]
+
+
+class _Loaded(NamedTuple):
+    """A file in memory, at both rates."""
+
+    job: Job
+    audio: io.Audio
+    wave: np.ndarray
+
+
+class _Batch(NamedTuple):
+    """Channels of one or more files to be computed together."""
+
+    frames: int
+    items: list[tuple[_Loaded, Stretch]]
+
+
+def enhance_folder(
+    waves: WaveEnhancer, plan: Plan, seed: int, subtype: str | None, stop: Callable[[], bool]
+) -> Iterator[Report]:
+    """Carry out a plan; see `Enhancer.enhance_folder`.
+
+    A chain of stages, each of which works ahead of the next: load, compute, write. Files of like length
+    follow each other, so that batches are full.
+    """
+    yield from plan.settled
+    rate = waves.programs.model.front_end.sample_rate
+    full: list[str] = []
+    left: list[Job] = []
+
+    def stopped() -> bool:
+        return bool(full) or stop()
+
+    def like_lengths() -> Iterator[Job]:
+        for job in sorted(plan.jobs, key=lambda job: waves.frames(files.samples_at(rate, job.header))):
+            if stopped():
+                left.append(job)
+            else:
+                yield job
+
+    def load(job: Job) -> _Loaded | Job | Report:
+        try:
+            io.remove_leftovers(job.target)
+            if files.is_long(waves, job.header):
+                return job
+            audio = io.read(job.source)
+            return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, rate))
+        except (io.AudioError, OSError) as error:
+            return job.report("failed", str(error))
+
+    def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray]]:
+        if isinstance(batch, Report):
+            return batch
+        if isinstance(batch, Job):
+            return attempt(
+                batch,
+                lambda: files.enhance_long_file(waves, batch.source, batch.target, seed, subtype, stopped),
+            )
+        results = waves.programs(batch.frames, [stretch for _, stretch in batch.items])
+        return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
+
+    def write(result: Report | tuple[_Loaded, np.ndarray]) -> Report:
+        if isinstance(result, Report):
+            return result
+        (job, audio, wave), rows = result
+        enhanced = waves.finish(rows, wave)
+        return attempt(job, lambda: files.write_like(audio, job.target, enhanced, rate, subtype))
+
+    def attempt(job: Job, work: Callable[[], object]) -> Report:
+        try:
+            work()
+        except files.Stopped:
+            return job.report("left")
+        except (io.AudioError, OSError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if isinstance(cause, OSError) and cause.errno in FULL:
+                full.append(str(error))
+            return job.report("failed", str(error))
+        return job.report("enhanced")
+
+    with (
+        ThreadPoolExecutor(THREADS, "read") as readers,
+        ThreadPoolExecutor(2, "compute") as computers,
+        ThreadPoolExecutor(THREADS, "write") as writers,
+    ):
+        rows = waves.programs.rows
+        loaded = ahead(lambda job: readers.submit(load, job), like_lengths(), 2 * THREADS)
+        batches = _batches(loaded, lambda wave: waves.stretches(wave, seed), rows)
+        computed = ahead(lambda batch: computers.submit(compute, batch), batches, 3)
+        yield from ahead(lambda item: writers.submit(write, item), _by_file(computed), 2 * THREADS)
+    for job in left:
+        yield job.report("left", full[0] if full else "")
+
+
+def _batches(
+    loaded: Iterable[_Loaded | Job | Report],
+    stretches: Callable[[np.ndarray], tuple[int, list[Stretch]]],
+    rows: Callable[[int], int],
+) -> Iterator[_Batch | Job | Report]:
+    """Channels of files of one padded length, as many as a program takes; what isn't loaded passes by."""
+    frames, items = 0, []
+    for file in loaded:
+        if not isinstance(file, _Loaded):
+            yield file
+            continue
+        size, pieces = stretches(file.wave)
+        for piece in pieces:
+            if items and (size != frames or len(items) == rows(frames)):
+                yield _Batch(frames, items)
+                items = []
+            frames = size
+            items.append((file, piece))
+    if items:
+        yield _Batch(frames, items)
+
+
+def _by_file(
+    computed: Iterable[Report | list[tuple[_Loaded, np.ndarray]]],
+) -> Iterator[Report | tuple[_Loaded, np.ndarray]]:
+    """Batches' channels put together as files again: float32 [channels, frames · hop]."""
+    rows: list[np.ndarray] = []
+    for result in computed:
+        if isinstance(result, Report):
+            yield result
+            continue
+        for loaded, row in result:
+            rows.append(row)
+            if len(rows) == len(loaded.wave):
+                yield loaded, np.stack(rows)
+                rows = []

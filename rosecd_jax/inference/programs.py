@@ -1,0 +1,141 @@
+"""Compiled programs that enhance stretches of whole frames: one for each of a few lengths.
+
+XLA compiles a program for fixed shapes, so signals are padded to one of a few lengths. What a signal becomes
+depends on the length that it is padded to (GroupNorm sees the padding), and that on its own length alone.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.models.sampling import FRAMES, SamplerConfig, enhance_frames
+from rosecd_jax.models.score_model import Params, ScoreModel
+
+BUCKETS = (256, 512, 1024, 1664, 2560, 3840)
+"""Frames that programs are compiled for; of files of 0.5 to 20 s they waste a fifth. Longer: see `bucket`."""
+ACCELERATOR_FRAMES = 4096
+"""Frames that an accelerator computes at once. A CPU takes one signal at a time: batches gain it nothing."""
+
+
+class Stretch(NamedTuple):
+    """One item of a batch, as `enhance_frames` takes it.
+
+    Attributes:
+      wave: float32 [front_end.stretch(bucket)], scaled by its signal's maximum.
+      valid_frames, first_frame: of it.
+      seed, channel: make the key of its signal.
+    """
+
+    wave: np.ndarray
+    valid_frames: int
+    first_frame: int
+    seed: int
+    channel: int
+
+
+def bucket(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) -> int:
+    """The frames that a signal of `frames` frames is padded to: the least of `buckets` that holds it.
+
+    Beyond the last: multiples of 64. Always multiples of the network's stride. Without buckets, that is the
+    padding of the papers, with a program for every length.
+    """
+    unit = max(FRAMES, stride)
+    size = next((size for size in sorted(buckets) if size >= frames), frames)
+    return -(-size // unit) * unit
+
+
+class Programs:
+    """The programs of a model and a sampler, compiled when they are first needed; safe to use from threads.
+
+    Attributes:
+      compiled: how many programs have been compiled.
+    """
+
+    def __init__(
+        self, model: ScoreModel, sampler: SamplerConfig, params: Params, batch_frames: int | None = None
+    ) -> None:
+        """`sampler` is resolved; `batch_frames` are computed at once, None: what suits the device."""
+        self.model, self.sampler, self.params = model, sampler, jax.device_put(params)
+        cpu = jax.default_backend() == "cpu"
+        self.batch_frames = (0 if cpu else ACCELERATOR_FRAMES) if batch_frames is None else batch_frames
+        self.compiled = 0
+        self._programs: dict[int, Future[jax.stages.Compiled]] = {}
+        self._lock = threading.Lock()
+        # Two at a time: on a CPU they fill each other's gaps, elsewhere one is copied while one is computed.
+        self._pool = ThreadPoolExecutor(2, "enhance")
+
+    def rows(self, frames: int) -> int:
+        """How many signals a program for `frames` frames takes at once."""
+        return max(1, self.batch_frames // frames)
+
+    def __call__(self, frames: int, stretches: Sequence[Stretch]) -> np.ndarray:
+        """Enhance at most `rows(frames)` stretches -> float32 [len(stretches), frames · hop]."""
+        rows = self.rows(frames)
+        padded = [*stretches, *[stretches[0]] * (rows - len(stretches))]
+        waves, *numbers = zip(*padded, strict=True)
+        types = np.int32, np.int32, np.uint32, np.int32
+        arrays = [np.array(column, dtype) for column, dtype in zip(numbers, types, strict=True)]
+        enhanced = self.program(frames)(self.params, np.stack(waves), *arrays)
+        return np.asarray(enhanced)[: len(stretches)]
+
+    def submit(self, frames: int, stretches: Sequence[Stretch]) -> Future[np.ndarray]:
+        """The same in the background."""
+        return self._pool.submit(self, frames, stretches)
+
+    def program(self, frames: int) -> jax.stages.Compiled:
+        """The program for `frames` frames; compiled at most once, whoever asks."""
+        with self._lock:
+            first = frames not in self._programs
+            future = self._programs.setdefault(frames, Future())
+        if first:
+            try:
+                future.set_result(self._compile(frames))
+            except BaseException as error:
+                with self._lock:
+                    del self._programs[frames]
+                future.set_exception(error)
+        return future.result()
+
+    def _compile(self, frames: int) -> jax.stages.Compiled:
+        def run(params, wave, valid_frames, first_frames, seeds, channels):
+            keys = jax.vmap(lambda seed, channel: jax.random.fold_in(jax.random.key(seed), channel))
+            return enhance_frames(
+                self.model, self.sampler, params, wave, valid_frames, first_frames, keys(seeds, channels)
+            )
+
+        rows = self.rows(frames)
+        wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
+        numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32, jnp.int32)]
+        program = jax.jit(run).lower(self.params, wave, *numbers).compile()
+        self.compiled += 1
+        return program
+
+    def __getstate__(self) -> None:
+        raise TypeError("compiled programs can't be pickled; load the checkpoint in the other process")
+
+
+def keep_compiled_programs() -> None:
+    """Let JAX keep what it compiles in the user's cache folder, unless the user has said where or not to.
+
+    `JAX_COMPILATION_CACHE_DIR` is another place, `JAX_ENABLE_COMPILATION_CACHE=false` none.
+    """
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
+        return
+    import platformdirs
+    from jax.experimental.compilation_cache import compilation_cache
+
+    folder = platformdirs.user_cache_path("rosecd_jax") / "programs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that can't be written to is no reason not to enhance
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        compilation_cache.reset_cache()  # else what was decided at the process's first compilation stays

@@ -1,0 +1,89 @@
+"""Waves at the model's rate, of any length and number of channels, through compiled programs."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from rosecd_jax.inference.programs import Programs, Stretch, bucket
+from rosecd_jax.inference.windows import enhance_windows, plan_windows
+from rosecd_jax.models.sampling import FRAMES
+
+WINDOW = 1664
+"""Frames of a long signal's windows (13 s at 16 kHz): many times what networks are trained on, and the
+memory of some networks grows with its square."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WaveEnhancer:
+    """What `Enhancer` is made of, for waves that have been resampled. Attributes as there."""
+
+    programs: Programs
+    buckets: Sequence[int]
+    limit: float
+
+    @property
+    def unit(self) -> int:
+        """Frame counts and the windows' beginnings are multiples of this."""
+        return max(FRAMES, self.programs.model.config.network.stride)
+
+    @property
+    def window(self) -> int:
+        """Frames of a window of a long signal; no more than the longest signal has that isn't long."""
+        limit = int(self.limit * self.programs.model.front_end.sample_rate)
+        return max(min(WINDOW, self.frames(limit)), 4 * self.unit) // self.unit * self.unit
+
+    def frames(self, samples: int) -> int:
+        """Frames that a signal of `samples` samples is padded to."""
+        frames = self.programs.model.front_end.frames(samples)
+        return bucket(frames, self.programs.model.config.network.stride, self.buckets)
+
+    def is_long(self, samples: int) -> bool:
+        """Whether a signal of `samples` samples goes in windows."""
+        above = samples > self.limit * self.programs.model.front_end.sample_rate
+        return above and self.frames(samples) > self.window
+
+    def prepare(self, samples: int) -> None:
+        """Compile what a signal of `samples` samples needs."""
+        self.programs.program(self.window if self.is_long(samples) else self.frames(samples))
+
+    def __call__(self, wave: np.ndarray, seed: int) -> np.ndarray:
+        """float32 [channels, samples] -> float32 [channels, samples], each channel by itself."""
+        samples = wave.shape[1]
+        if self.is_long(samples):
+            return np.concatenate(list(self.long([wave], samples, peaks(wave), seed)), axis=1)
+        frames, stretches = self.stretches(wave, seed)
+        rows = self.programs.rows(frames)
+        starts = range(0, len(stretches), rows)
+        futures = [self.programs.submit(frames, stretches[i : i + rows]) for i in starts]
+        return self.finish(np.concatenate([future.result() for future in futures]), wave)
+
+    def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:
+        """The program's frames and one stretch a channel, for a signal that is not long."""
+        front, samples = self.programs.model.front_end, wave.shape[1]
+        frames, before = self.frames(samples), front.reach * front.hop
+        loudest = peaks(wave)[:, None]
+        buffer = np.zeros((len(wave), front.stretch(frames) - before), np.float32)
+        buffer[:, :samples] = wave / np.where(loudest > 0, loudest, 1)
+        mirrored = buffer[:, max(0, samples - front.n_fft // 2 - 1) : samples - 1][:, ::-1]
+        buffer[:, samples : samples + mirrored.shape[1]] = mirrored
+        whole = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
+        valid = front.frames(samples)
+        return frames, [Stretch(row, valid, 0, seed, channel) for channel, row in enumerate(whole)]
+
+    def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
+        """The programs' results [channels, frames · hop], at the length and loudness of the signal."""
+        return enhanced[:, : wave.shape[1]] * peaks(wave)[:, None]
+
+    def long(
+        self, blocks: Iterable[np.ndarray], samples: int, loudest: np.ndarray, seed: int
+    ) -> Iterator[np.ndarray]:
+        """A long signal block by block; see `enhance_windows`."""
+        frames = self.programs.model.front_end.frames(samples)
+        plan = plan_windows(frames, self.window, self.unit)
+        return enhance_windows(blocks, samples, loudest, seed, plan, self.programs)
+
+
+def peaks(wave: np.ndarray) -> np.ndarray:
+    """Largest magnitude of each channel: [channels, samples] -> [channels]."""
+    return np.abs(wave).max(-1)

@@ -1,0 +1,123 @@
+"""Signals of any length in overlapping windows, as a stream: bounded memory, linear time.
+
+A window's frames are those that the whole signal has, its noise belongs to their absolute numbers, its scale
+is the signal's. So neighbours agree where they overlap, but for what the network sees of the rest; there one
+fades into the other.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.inference.ahead import ahead, groups
+from rosecd_jax.inference.programs import Programs, Stretch
+
+DEPTH = 3
+"""Batches of windows under way at a time."""
+
+
+class WindowPlan(NamedTuple):
+    """Where the windows of a signal begin, and how they overlap; all in frames.
+
+    Attributes:
+      window: frames in each.
+      firsts: the first frame of each, ascending.
+      fade: frames over which one fades into the next, in the middle of their overlap.
+    """
+
+    window: int
+    firsts: tuple[int, ...]
+    fade: int
+
+    @property
+    def joins(self) -> tuple[int, ...]:
+        """The frames in the middle of the cross-fades."""
+        return tuple((b + a + self.window) // 2 for a, b in itertools.pairwise(self.firsts))
+
+
+def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
+    """Windows that cover `frames` frames, `window` at a time.
+
+    They begin at multiples of `unit`, so that the network's coarser levels lie as in the whole signal, and
+    overlap by a quarter, at most by 256 frames. The last one ends less than a unit behind the signal.
+    """
+    overlap = max(unit, min(256, window // 4 // unit * unit))
+    last = max(0, -(-(frames - window) // unit) * unit)
+    firsts = (*range(0, last, window - overlap), last)
+    return WindowPlan(window, firsts, min(32, overlap // 2))
+
+
+def enhance_windows(
+    blocks: Iterable[np.ndarray],
+    samples: int,
+    peaks: np.ndarray,
+    seed: int,
+    plan: WindowPlan,
+    programs: Programs,
+) -> Iterator[np.ndarray]:
+    """Enhance a signal that comes in blocks; yields it in other blocks.
+
+    Args:
+      blocks: float32 [channels, any number] at the model's rate.
+      samples: their sum; more than a window.
+      peaks: the maximum magnitude of each channel [channels].
+      plan: for the signal's frames.
+
+    Yields:
+      float32 [channels, any number], `samples` in all; a silent channel stays so.
+    """
+    front = programs.model.front_end
+    hop, fade = front.hop, plan.fade * front.hop
+    starts = [first * hop for first in plan.firsts]
+    ends = [join * hop - fade // 2 for join in plan.joins]
+    ramp = (np.arange(fade, dtype=np.float32) + 0.5) / fade
+    audible = peaks > 0
+    scale = np.where(audible, peaks, 1)[:, None].astype(np.float32)
+
+    windows = _cut(blocks, samples, front, plan, scale)
+    stretches = (
+        Stretch(row, valid, first, seed, channel)
+        for wave, valid, first in windows
+        for channel, row in enumerate(wave)
+    )
+    batches = groups(stretches, programs.rows(plan.window))
+    results = ahead(lambda batch: programs.submit(plan.window, batch), batches, DEPTH)
+    computed = groups(itertools.chain.from_iterable(results), len(peaks))
+
+    held, position = np.zeros((len(peaks), 0), np.float32), 0
+    for start, end, channels in zip(starts, [*ends, samples], computed, strict=True):
+        enhanced = np.stack(channels) * scale * audible[:, None]
+        if held.size:
+            entering = enhanced[:, position - start :][:, :fade]
+            yield held * (1 - ramp) + entering * ramp
+            position += fade
+        yield enhanced[:, position - start : end - start]
+        held, position = enhanced[:, end - start :][:, :fade], end
+
+
+def _cut(
+    blocks: Iterable[np.ndarray], samples: int, front: FrontEnd, plan: WindowPlan, scale: np.ndarray
+) -> Iterator[tuple[np.ndarray, int, int]]:
+    """(scaled wave of a window [channels, stretch], its frames that are the signal's, its first frame)."""
+    before, half, frames = front.reach * front.hop, front.n_fft // 2, front.frames(samples)
+    length, blocks = front.stretch(plan.window), iter(blocks)
+    buffer, begin = next(blocks), 0
+    while buffer.shape[1] <= before:
+        buffer = np.concatenate([buffer, next(blocks)], axis=1)
+    buffer, begin = np.concatenate([buffer[:, before:0:-1], buffer], axis=1), -before
+    for first in plan.firsts:
+        start = first * front.hop - before
+        buffer, begin = buffer[:, start - begin :], start
+        pieces, held = [buffer], buffer.shape[1]
+        while held < length and (block := next(blocks, None)) is not None:
+            pieces.append(block)
+            held += block.shape[1]
+        buffer = np.concatenate(pieces, axis=1)
+        wave = buffer[:, :length]
+        if held < length:  # the signal's end: its reflection, and then nothing that is looked at
+            wave = np.concatenate([wave, wave[:, -2 : -half - 2 : -1]], axis=1)[:, :length]
+            wave = np.pad(wave, ((0, 0), (0, length - wave.shape[1])))
+        yield wave / scale, min(plan.window, frames - first), first
