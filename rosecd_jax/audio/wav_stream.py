@@ -1,0 +1,117 @@
+"""WAV as it flows through a pipe: a header is read up to its first sample, and its like is written.
+
+In a pipe nobody can go back to fill in a length, so that writers leave it open: lengths are 0, all ones, or
+not true. This reads a header byte by byte, RIFF and RF64, and believes a length only where it says one.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rosecd_jax.audio.pcm import ENCODINGS, Encoding
+
+UNKNOWN = 0xFFFFFFFF
+"""How ffmpeg and others leave a length open."""
+MOST_SKIPPED = 1 << 24
+"""Bytes of chunks before the samples; more than that is no header."""
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+KINDS = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 80: "MPEG", 85: "MP3", 0xFF: "AAC"}
+SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
+"""What follows the format's number in the identifier of an extensible WAV's encoding."""
+
+ReadExactly = Callable[[int], bytes]
+"""(count) -> so many bytes, or fewer where the input ends."""
+
+
+class WavHeader(NamedTuple):
+    """What comes before the samples.
+
+    `format` is the format chunk as it stood there; `size` is how many bytes of samples follow, None where
+    that is left open.
+    """
+
+    encoding: Encoding
+    sample_rate: int  # Hz
+    channels: int
+    format: bytes
+    size: int | None
+
+    def to_bytes(self) -> bytes:
+        """A header for as many samples of the same format."""
+        padded = self.format + b"\0" * (len(self.format) % 2)
+        chunk = struct.pack("<4sI", b"fmt ", len(self.format)) + padded
+        whole = UNKNOWN if self.size is None else 4 + len(chunk) + 8 + self.size + self.size % 2
+        fits = whole < UNKNOWN and self.size is not None
+        riff = struct.pack("<4sI4s", b"RIFF", whole if fits else UNKNOWN, b"WAVE")
+        return riff + chunk + struct.pack("<4sI", b"data", self.size if fits else UNKNOWN)
+
+
+def is_wav(start: bytes) -> bool:
+    """Whether the first four bytes of a stream are those of a WAV file, of any kind."""
+    return start[:4] in (b"RIFF", b"RF64", b"RIFX")
+
+
+def read_header(start: bytes, read: ReadExactly) -> WavHeader:
+    """Read on to the first sample.
+
+    Args:
+      start: the first four bytes, for which `is_wav` holds.
+      read: gives the bytes after these.
+
+    Raises:
+      ValueError: if the header ends early, is no WAV's, or the samples are compressed or of an odd format.
+    """
+    if start == b"RIFX":
+        raise _unfit("is a big-endian WAV (RIFX)")
+    if _exactly(read, 8)[4:] != b"WAVE":
+        raise _unfit("begins as a RIFF file, but is no WAV")
+    format, long_size, skipped = None, None, 0
+    while True:
+        name, size = struct.unpack("<4sI", _exactly(read, 8))
+        if name == b"data":
+            break
+        skipped += size + size % 2
+        if skipped > MOST_SKIPPED:
+            raise _unfit(f"has a damaged header: its chunk {name!r} claims {size} bytes")
+        contents = _exactly(read, size + size % 2)[:size]
+        if name == b"fmt ":
+            format = contents
+        elif name == b"ds64" and size >= 16:
+            long_size = struct.unpack("<Q", contents[8:16])[0]
+    if format is None:
+        raise _unfit("has a damaged header: no format before its samples")
+    if size == UNKNOWN and start == b"RF64" and long_size is not None:
+        size = 0 if long_size >= 2**63 else long_size
+    return WavHeader(*_read_format(format), format, None if size in (0, UNKNOWN) else size)
+
+
+def _read_format(format: bytes) -> tuple[Encoding, int, int]:
+    """A format chunk -> encoding, rate in Hz, channels."""
+    if len(format) < 16:
+        raise _unfit(f"has a damaged header: its format has {len(format)} bytes instead of 16 or more")
+    kind, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", format[:16])
+    if kind == EXTENSIBLE:
+        if len(format) < 40 or format[26:40] != SUBFORMAT_TAIL:
+            raise _unfit("is an extensible WAV of unknown encoding")
+        kind = struct.unpack("<H", format[24:26])[0]
+    if kind not in (PCM, FLOAT):
+        raise _unfit(f"is compressed ({KINDS.get(kind, f'format {kind:#06x}')})")
+    if not (channels and rate):
+        raise _unfit(f"has a damaged header: {channels} channels at {rate} Hz")
+    for encoding in ENCODINGS.values():
+        if encoding.floating == (kind == FLOAT) and encoding.bits == bits:
+            if frame != channels * encoding.size:
+                raise _unfit(f"has a damaged header: {channels} channels of {bits} bits in {frame} bytes")
+            return encoding, rate, channels
+    raise _unfit(f"holds {'floating-point' if kind == FLOAT else 'integer'} samples of {bits} bits")
+
+
+def _exactly(read: ReadExactly, count: int) -> bytes:
+    data = read(count)
+    if len(data) < count:
+        raise _unfit("ends inside of the WAV header")
+    return data
+
+
+def _unfit(what: str) -> ValueError:
+    return ValueError(f"the input {what}; make it plain WAV, as by ffmpeg -i INPUT -c:a pcm_s16le -f wav -")
