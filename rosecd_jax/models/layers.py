@@ -120,7 +120,9 @@ class ResidualBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, embedding: jax.Array, skip: jax.Array | None = None) -> jax.Array:
+        # Joined here and not by the caller, so that under remat the join isn't kept for the gradient.
+        x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
         channels = x.shape[-1]
         h = nn.silu(GroupNorm(name="norm_0")(x))
         if self.resample is not None:

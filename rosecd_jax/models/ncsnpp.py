@@ -35,8 +35,8 @@ class NCSNppConfig:
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
-      remat: compute the inside of residual blocks anew for the gradient instead of keeping it: less memory,
-        a third more time.
+      remat: compute the inside of residual blocks and of the output pyramid anew for the gradient instead of
+        keeping it: less memory, a third more time.
     """
 
     channels: int = 128
@@ -94,6 +94,12 @@ class NCSNpp(nn.Module):
         pyramid_channels = x.shape[-1]
         block_of = nn.remat(ResidualBlock) if cfg.remat else ResidualBlock
 
+        def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
+            h = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
+            return conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
+
+        pyramid_of = nn.remat(pyramid_layer, static_argnums=(2,)) if cfg.remat else pyramid_layer
+
         x = x.astype(dtype)
         embedding = TimeEmbedding(cfg.channels, cfg.fourier_scale, dtype, name="time")(t)
 
@@ -119,13 +125,12 @@ class NCSNpp(nn.Module):
         output = None
         for level in reversed(levels):
             for block in range(cfg.blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = block_of(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")(h, embedding)
+                up = block_of(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")
+                h = up(h, embedding, skips.pop())
             if attends[level]:
                 h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
             if cfg.pyramids or level == 0:
-                layer = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
-                layer = conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(layer)
+                layer = pyramid_of(self, h, level)
                 output = layer if output is None else upsample(output) + layer
             if level != 0:
                 h = block_of(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)

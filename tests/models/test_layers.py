@@ -10,6 +10,7 @@ import pytest
 import scipy.signal
 import scipy.special
 
+from rosecd_jax.models import layers
 from rosecd_jax.models.layers import (
     AttentionBlock,
     GroupNorm,
@@ -89,6 +90,14 @@ def test_group_norm_computes_its_statistics_in_float32():
     assert result.dtype == jnp.bfloat16
     expected = GroupNorm().apply({"params": params}, x.astype(jnp.float32))
     assert relative_error(result.astype(np.float32), expected) < 2**-8
+
+
+@pytest.mark.parametrize("positions", [6, 7, 12])
+def test_attention_in_parts_is_attention(monkeypatch, positions):
+    query, key, value = (image(2, positions, 1, 8, seed=seed) for seed in range(3))
+    whole = layers.attention(query, key, value)
+    monkeypatch.setattr(layers, "QUERIES", 3)
+    np.testing.assert_allclose(layers.attention(query, key, value), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_attention_is_an_explicit_softmax():
