@@ -29,6 +29,7 @@ SnrOption = Annotated[
     float, typer.Option(help="Of the corrector, and of the noise between consistency steps.")
 ]
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
+WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 
 

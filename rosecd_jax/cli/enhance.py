@@ -1,7 +1,11 @@
 """rosecd enhance."""
 
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +16,9 @@ from rosecd_jax.cli.common import (
     SeedOption,
     SnrOption,
     StepsOption,
+    WeightsOption,
     load_enhancer,
     plain_errors,
-    progress_bar,
 )
 
 
@@ -24,38 +28,132 @@ def enhance(
         Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")
     ],
     checkpoint: CheckpointOption,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep outputs that are complete and not older than their input.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    format: Annotated[
+        str, typer.Option(help="Of the outputs, such as wav or flac; each input's unless given.")
+    ] = "",
+    subtype: Annotated[
+        str, typer.Option(help="Their encoding, such as PCM_16, PCM_24 or FLOAT; each input's unless given.")
+    ] = "",
+    report: Annotated[Path | None, typer.Option(help="Write what became of each file, as JSON.")] = None,
+    weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
     snr: SnrOption = 0.5,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")] = "",
+    limit: Annotated[float, typer.Option(help="Seconds; longer files go in overlapping windows.")] = 30.0,
 ) -> None:
-    """Remove noise from a file, or from every file of a folder.
+    """Remove noise from a file, or from every file of a folder and its subfolders.
 
-    Rate, length and channels stay as they are. A file that can't be read is reported at the end, with exit
-    code 1; the others are enhanced all the same.
+    Rate, length, channels, format and encoding stay as they are. A file that can't be read is reported at the
+    end, with exit code 1; the others are enhanced all the same. Ctrl-C ends after the files under way;
+    --resume goes on. Started as several processes (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID set), each takes its share of the files.
     """
-    from rosecd_jax.audio import io
+    import jax
+
+    from rosecd_jax.inference.folder import Plan, enhance_folder, plan_file, plan_folder
+    from rosecd_jax.inference.summary import Summary
+    from rosecd_jax.training.devices import join_processes
 
     with plain_errors():
-        files = io.find(source)
-        if source.is_file() and (target.is_dir() or not target.suffix):
-            target = target / source.name
-        if source.is_dir() and target.is_file():
-            raise ValueError(f"{target} is a file; a folder's output needs a folder")
-        if source.resolve() == target.resolve():
-            raise ValueError(f"{target} is the input itself; choose another output")
-        enhancer = load_enhancer(checkpoint, sampler=sampler, steps=steps, snr=snr, corrector=corrector)
-        failed = []
-        with progress_bar(len(files), "enhancing") as advance:
-            if source.is_file():
-                enhancer.enhance_file(source, target, seed=seed)
-            else:
-                for done, report in enumerate(enhancer.enhance_folder(source, target, seed=seed), 1):
-                    advance(done)
-                    failed += [report.error] if report.error else []
-    typer.echo(f"{len(files) - len(failed)} of {len(files)} files enhanced into {target}")
-    for error in failed:
-        typer.secho(f"rosecd: {error}", fg="red", err=True)
-    if failed:
-        raise typer.Exit(1)
+        if resume and overwrite:
+            raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
+        existing = "resume" if resume else "overwrite" if overwrite else "refuse"
+        join_processes()
+        share = jax.process_index(), jax.process_count()
+        encoding = format.lower().lstrip(".") or None, subtype.upper() or None
+        if source.is_file():
+            plan = plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
+        else:
+            plan = plan_folder(source, target, existing, *encoding, share)
+        settings = {"checkpoint": str(checkpoint), "weights": weights, "sampler": sampler, "steps": steps}
+        settings |= {"snr": snr, "corrector": corrector, "seed": seed, "dtype": dtype or None}
+        settings |= {"limit": limit, "format": encoding[0], "subtype": encoding[1], "share": share}
+        summary = Summary(settings)
+        if report and share[1] > 1:
+            report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
+        if report:
+            summary.write(report)  # before hours of work, not after, it shows whether that can be done
+        options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
+        enhancer = load_enhancer(checkpoint, **options)
+        settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
+        summary.started = time.time()
+        total = sum(job.header.samples / job.header.sample_rate for job in plan.jobs)
+        try:
+            with stop_signals() as signalled, audio_bar(total) as advance:
+                stop = lambda: signalled() is not None  # noqa: E731
+                for result in enhance_folder(enhancer.waves, plan, seed, encoding[1], stop, advance):
+                    summary.reports.append(result)
+                    if result.status == "failed":
+                        typer.secho(f"rosecd: {result.error}", fg="red", err=True)
+                        advance(result.seconds)
+            number = signalled()
+            counts = summary.counts
+            summary.state = (
+                f"ended by {number.name}" if number else "disk full" if counts["left"] else "finished"
+            )
+        except KeyboardInterrupt:
+            summary.state, number = "interrupted", signal.SIGINT
+        except BaseException as error:
+            summary.state = f"ended by {type(error).__name__}"
+            raise
+        finally:
+            typer.echo(summary.line(target))
+            if report:
+                summary.write(report)
+        if summary.counts["left"]:
+            typer.secho(f"rosecd: {summary.state}; go on with --resume", fg="red", err=True)
+        if number:
+            raise typer.Exit(128 + number)
+        if summary.counts["failed"] or summary.counts["left"]:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
+    """Note SIGINT and SIGTERM; yields a function that says which came. A second SIGINT interrupts."""
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number))
+        typer.secho("rosecd: ending after the files under way; Ctrl-C again to drop them", err=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def audio_bar(total: float) -> Iterator[Callable[[float], None]]:
+    """A bar in seconds of audio on stderr, with speed and time left; yields a function of seconds done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("enhancing"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f} s of audio, {task.fields[speed]}, ETA"),
+        TimeRemainingColumn(),
+    )
+    console, start = Console(stderr=True), time.perf_counter()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("enhancing", total=total, speed="")
+
+        def advance(seconds: float) -> None:
+            done = bar.tasks[0].completed + seconds
+            bar.update(task, advance=seconds, speed=f"{done / (time.perf_counter() - start):.1f} × real time")
+
+        yield advance

@@ -47,7 +47,7 @@ class Enhancer:
         self.sampler = self.sampler.resolve(self.model)
         self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
         self.params = self.programs.params
-        self._waves = WaveEnhancer(self.programs, self.buckets, self.limit)
+        self.waves = WaveEnhancer(self.programs, self.buckets, self.limit)
 
     @classmethod
     def from_checkpoint(
@@ -109,12 +109,12 @@ class Enhancer:
         if not sample_rate > 0:
             raise ValueError(f"the sample rate is {sample_rate} Hz; give that of the wave, such as 16000")
         rate = self.model.front_end.sample_rate
-        enhanced = self._waves(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
+        enhanced = self.waves(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
 
     def prepare(self, samples: int, sample_rate: int) -> None:
         """Compile what a wave of this length needs, so that the call itself is fast."""
-        self._waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate))
+        self.waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate))
 
     def enhance_file(
         self,
@@ -139,7 +139,7 @@ class Enhancer:
         Raises:
           AudioError: if the source can't be read or the target not be written.
         """
-        return enhance_file(self._waves, Path(source), Path(target), seed, subtype)
+        return enhance_file(self.waves, Path(source), Path(target), seed, subtype)
 
     def enhance_folder(
         self,
@@ -172,4 +172,4 @@ class Enhancer:
           ValueError: if outputs exist and `existing` is "refuse", at once.
         """
         plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
-        return enhance_folder(self._waves, plan, seed, subtype, stop)
+        return enhance_folder(self.waves, plan, seed, subtype, stop)

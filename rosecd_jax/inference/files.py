@@ -51,8 +51,11 @@ def enhance_long_file(
     seed: int,
     subtype: str | None,
     stop: Callable[[], bool] = lambda: False,
+    advance: Callable[[float], None] = lambda seconds: None,
 ) -> float:
     """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its maximum.
+
+    `advance` is told of the seconds of audio as they are written.
 
     Raises:
       Stopped: as soon as `stop` says so; nothing is left behind.
@@ -81,6 +84,7 @@ def enhance_long_file(
             if stop():
                 raise Stopped
             put(block)
+            advance(block.shape[1] / header.sample_rate)
     return source_samples / header.sample_rate
 
 

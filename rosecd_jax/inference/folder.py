@@ -78,11 +78,8 @@ def plan_folder(
     found = [file for file in io.find(source) if inside not in file.resolve().parents]
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
-    if format and not io.fits(f"a.{format}", subtype):
-        of = f"{format} and subtype {subtype}" if subtype else format
-        raise ValueError(
-            f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
-        )
+    if format:
+        _refuse_unfit(format, subtype)
     goals = _goals(source, target, found, format, subtype)
     mine = list(goals.items())[share[0] :: share[1]]
     there = [goal for _, (goal, error) in mine if not error and goal.exists()]
@@ -106,6 +103,33 @@ def plan_folder(
         settled = list(pool.map(settle, mine))
     jobs = [item for item in settled if isinstance(item, Job)]
     return Plan(jobs, [item for item in settled if isinstance(item, Report)])
+
+
+def plan_file(
+    source: Path, target: Path, existing: Existing, format: str | None, subtype: str | None
+) -> Plan:
+    """As `plan_folder`, of one file; `target` is a file, or a folder for one of the source's name."""
+    if target.is_dir() or not target.suffix:
+        target = target / (source.with_suffix(f".{format}") if format else source).name
+    if files.same_file(source, target):
+        raise io.AudioError(f"{target}: is the input itself; choose another output")
+    if format and target.suffix.lower() != f".{format}":
+        raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
+    _refuse_unfit(target.suffix.removeprefix("."), subtype)
+    job = Job(source, target, io.info(source))
+    if target.exists() and existing == "refuse":
+        raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
+    if existing == "resume" and _is_done(job):
+        return Plan([], [job.report("kept")])
+    return Plan([job], [])
+
+
+def _refuse_unfit(format: str, subtype: str | None) -> None:
+    if not io.fits(f"a.{format}", subtype):
+        of = f"{format} and subtype {subtype}" if subtype else format
+        raise ValueError(
+            f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
+        )
 
 
 def _goals(
@@ -162,9 +186,14 @@ class _Batch(NamedTuple):
 
 
 def enhance_folder(
-    waves: WaveEnhancer, plan: Plan, seed: int, subtype: str | None, stop: Callable[[], bool]
+    waves: WaveEnhancer,
+    plan: Plan,
+    seed: int,
+    subtype: str | None,
+    stop: Callable[[], bool],
+    advance: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[Report]:
-    """Carry out a plan; see `Enhancer.enhance_folder`.
+    """Carry out a plan; see `Enhancer.enhance_folder`. `advance` is told of seconds of audio that are done.
 
     A chain of stages, each of which works ahead of the next: load, compute, write. Files of like length
     follow each other, so that batches are full.
@@ -198,9 +227,9 @@ def enhance_folder(
         if isinstance(batch, Report):
             return batch
         if isinstance(batch, Job):
+            paths = batch.source, batch.target
             return attempt(
-                batch,
-                lambda: files.enhance_long_file(waves, batch.source, batch.target, seed, subtype, stopped),
+                batch, lambda: files.enhance_long_file(waves, *paths, seed, subtype, stopped, advance)
             )
         results = waves.programs(batch.frames, [stretch for _, stretch in batch.items])
         return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
@@ -210,7 +239,7 @@ def enhance_folder(
             return result
         (job, audio, wave), rows = result
         enhanced = waves.finish(rows, wave)
-        return attempt(job, lambda: files.write_like(audio, job.target, enhanced, rate, subtype))
+        return attempt(job, lambda: advance(files.write_like(audio, job.target, enhanced, rate, subtype)))
 
     def attempt(job: Job, work: Callable[[], object]) -> Report:
         try:

@@ -1,0 +1,77 @@
+"""What became of many files, in one line and as JSON."""
+
+import dataclasses
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rosecd_jax.inference.folder import Report
+
+
+@dataclasses.dataclass
+class Summary:
+    """The reports of a run, as they come.
+
+    Attributes:
+      settings: what the run was asked for; JSON-serialisable.
+      reports: of the files.
+      state: "running", "finished", or why it ended early.
+    """
+
+    settings: dict[str, Any]
+    reports: list[Report] = dataclasses.field(default_factory=list)
+    state: str = "running"
+    started: float = dataclasses.field(default_factory=time.time)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many files were enhanced, kept, failed, left."""
+        counted = Counter(report.status for report in self.reports)
+        return {status: counted[status] for status in ("enhanced", "kept", "failed", "left")}
+
+    @property
+    def audio_seconds(self) -> float:
+        """Of what was enhanced."""
+        return sum(report.seconds for report in self.reports if report.status == "enhanced")
+
+    def line(self, target: Path) -> str:
+        """The run in a sentence."""
+        counts, elapsed = self.counts, time.time() - self.started
+        others = ", ".join(f"{n} {status}" for status, n in counts.items() if n and status != "enhanced")
+        words = f"{counts['enhanced']} of {len(self.reports)} files enhanced into {target}"
+        words += f" ({others})" if others else ""
+        if counts["enhanced"]:
+            speed = self.audio_seconds / max(elapsed, 1e-9)
+            words += f": {self.audio_seconds:.1f} s of audio in {elapsed:.1f} s, {speed:.1f} times real time"
+        return words
+
+    def write(self, path: Path) -> None:
+        """As JSON, under a temporary name first; folders are made.
+
+        Raises:
+          OSError: if it can't be written.
+        """
+        elapsed = time.time() - self.started
+        content = {
+            "state": self.state,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": round(elapsed, 3),
+            "audio_seconds": round(self.audio_seconds, 3),
+            "times_real_time": round(self.audio_seconds / max(elapsed, 1e-9), 3),
+            "settings": self.settings,
+            "counts": self.counts,
+            "files": [
+                {**report._asdict(), "source": str(report.source), "target": str(report.target)}
+                for report in self.reports
+            ],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
