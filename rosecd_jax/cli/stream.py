@@ -1,0 +1,231 @@
+"""rosecd stream: standard input to standard output, as it comes."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+
+import typer
+
+from rosecd_jax.cli.common import (
+    CheckpointOption,
+    CorrectorOption,
+    SamplerOption,
+    SeedOption,
+    SnrOption,
+    StepsOption,
+    plain_errors,
+)
+
+if TYPE_CHECKING:
+    from rosecd_jax.audio.pcm import Encoding
+    from rosecd_jax.inference.streaming import StreamingEnhancer
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""Exit codes: 128 and the number of the signal, as a shell tells them."""
+
+
+class Format(NamedTuple):
+    """What flows in, and out again: `header` comes before the output, `size` bytes at most are samples."""
+
+    encoding: "Encoding"
+    sample_rate: int
+    channels: int
+    header: bytes
+    size: int | None
+
+    @property
+    def frame(self) -> int:
+        """Bytes of a sample of all channels."""
+        return self.channels * self.encoding.size
+
+
+def stream(
+    checkpoint: CheckpointOption,
+    rate: Annotated[int | None, typer.Option(help="Of raw input, in Hz; the model's unless given.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Of raw input; 1 unless given.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Of raw input: u8, s16le, s24le, s32le, f32le, f64le; s16le unless given."),
+    ] = None,
+    window_ms: Annotated[float | None, typer.Option(help="What the network sees at a step.")] = None,
+    hop_ms: Annotated[float | None, typer.Option(help="From one step to the next.")] = None,
+    look_ahead_ms: Annotated[float | None, typer.Option(help="What it sees behind its output.")] = None,
+    weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
+    sampler: SamplerOption = "auto",
+    steps: StepsOption = 0,
+    snr: SnrOption = 0.5,
+    corrector: CorrectorOption = "annealed-langevin",
+    seed: SeedOption = 0,
+) -> None:
+    """Remove noise from what comes on standard input, and write it to standard output as it is ready.
+
+    ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c STUDENT | ffmpeg -i - clean.flac
+
+    The input is WAV, known by its header, or raw PCM as --rate, --channels and --encoding say. The output is
+    of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
+    it, so that it stays in step with a picture. Latency and times of computing are told on standard error.
+    """
+    from rosecd_jax.conversion.checkpoint import load_any_checkpoint
+    from rosecd_jax.inference.stream_step import StreamConfig
+    from rosecd_jax.inference.streaming import StreamingEnhancer
+    from rosecd_jax.models.sampling import SamplerConfig
+
+    with plain_errors(), quiet_ends():
+        refuse_terminals()
+        if weights not in ("ema", "raw"):
+            raise ValueError(f"--weights {weights}: expected ema or raw")
+        model, params = load_any_checkpoint(checkpoint, weights)  # type: ignore[arg-type]
+        lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
+        config = StreamConfig.from_milliseconds(model, **lengths)
+        sampling = SamplerConfig(sampler, steps, snr, corrector)  # type: ignore[arg-type]
+
+        source = sys.stdin.buffer
+        start = source.read(4)
+        form = wav_format(source, start, rate, channels, encoding)
+        if form is None:
+            form = raw_format(rate, channels, encoding, model.front_end.sample_rate)
+        else:
+            start = b""
+        enhancer = StreamingEnhancer(
+            model, params, sampling, config, channels=form.channels, sample_rate=form.sample_rate, seed=seed
+        )
+        tell_start(enhancer, form)
+        try:
+            pump(enhancer, form, start, source, sys.stdout.buffer)
+        finally:
+            tell_end(enhancer)
+
+
+@contextlib.contextmanager
+def quiet_ends() -> Iterator[None]:
+    """An interrupt, or nobody reading on, is how a pipe ends, no error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # What is still in the buffer has nowhere to go; Python would complain of that as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+
+
+def refuse_terminals() -> None:
+    """Raise ValueError if nobody redirected the input or the output."""
+    for file, name, way in (
+        (sys.stdin, "input", "pipe audio into it"),
+        (sys.stdout, "output", "redirect it"),
+    ):
+        if file.isatty():
+            raise ValueError(
+                f"standard {name} is a terminal; {way}, as in "
+                "ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c MODEL > clean.wav"
+            )
+
+
+def wav_format(
+    source: BinaryIO, start: bytes, rate: int | None, channels: int | None, encoding: str | None
+) -> Format | None:
+    """Read the header of a WAV input, or None if its first four bytes are not a WAV's.
+
+    Raises:
+      ValueError: if the header is unfit, or an option says something else.
+    """
+    from rosecd_jax.audio.wav_stream import is_wav, read_header
+
+    if not is_wav(start):
+        return None
+    header = read_header(start, source.read)
+    said = {"--rate": rate, "--channels": channels, "--encoding": encoding}
+    true = header.sample_rate, header.channels, header.encoding.name
+    for (option, value), actual in zip(said.items(), true, strict=True):
+        if value is not None and value != actual:
+            raise ValueError(
+                f"{option} {value}: the input is WAV, and its header says {actual}; leave it out"
+            )
+    return Format(header.encoding, header.sample_rate, header.channels, header.to_bytes(), header.size)
+
+
+def raw_format(rate: int | None, channels: int | None, encoding: str | None, model_rate: int) -> Format:
+    """Raw PCM; raises ValueError for an encoding that nobody knows, or no channels."""
+    from rosecd_jax.audio.pcm import ENCODINGS
+
+    rate = model_rate if rate is None else rate
+    channels = 1 if channels is None else channels
+    encoding = "s16le" if encoding is None else encoding
+    if encoding not in ENCODINGS:
+        raise ValueError(f"--encoding {encoding}: expected one of {', '.join(ENCODINGS)}")
+    if channels < 1:
+        raise ValueError(f"--channels {channels}: expected one or more")
+    return Format(ENCODINGS[encoding], rate, channels, b"", None)
+
+
+def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: BinaryIO, sink: BinaryIO) -> None:
+    """Enhance until the input ends; everything is written as soon as it is ready."""
+    early = enhancer.latency  # of what the enhancer gives, so much belongs to before the first sample
+
+    def write(wave) -> None:
+        nonlocal early
+        kept = wave.reshape(form.channels, -1)[:, early:]
+        early = max(0, early - wave.shape[-1])
+        if kept.size:
+            sink.write(form.encoding.encode(kept))
+            sink.flush()
+
+    sink.write(form.header)
+    sink.flush()
+    # A hop at a time: whoever sends faster than that should not have to wait for the first output.
+    most = form.frame * max(1, round(enhancer.times.hop * form.sample_rate))
+    for data in whole_frames(source, start, form, most):
+        write(enhancer.push(form.encoding.decode(data, form.channels)))
+    write(enhancer.flush())
+    while source.read(1 << 16):  # chunks behind a WAV's samples: their writer should not meet a closed pipe
+        pass
+
+
+def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Iterator[bytes]:
+    """`start`, then what comes, as it comes: whole frames, about `most` bytes at a time."""
+    left = sys.maxsize if form.size is None else form.size
+    data, rest = start, b""
+    while True:
+        rest += data
+        whole = len(rest) - len(rest) % form.frame
+        if whole:
+            yield rest[:whole]
+        rest = rest[whole:]
+        data = source.read1(min(most, left)) if left else b""  # type: ignore[attr-defined]
+        left -= len(data)
+        if not data:
+            break
+    if rest:
+        tell(f"the input ends in the middle of a sample; its last {len(rest)} bytes are left out")
+
+
+def tell_start(enhancer: "StreamingEnhancer", form: Format) -> None:
+    """What goes through, and how late."""
+    front, config = enhancer.model.front_end, enhancer.config
+    lengths = {"window": config.window, "hop": config.hop, "look-ahead": config.look_ahead}
+    frame = 1000 * front.hop / front.sample_rate
+    of_these = ", ".join(f"{name} {frames * frame:g} ms" for name, frames in lengths.items())
+    kind = "WAV" if form.header else "raw"
+    tell(
+        f"{kind} {form.encoding.name}, {form.channels} channel(s) at {form.sample_rate} Hz; "
+        f"latency {enhancer.latency_seconds * 1000:.1f} ms ({of_these})"
+    )
+
+
+def tell_end(enhancer: "StreamingEnhancer") -> None:
+    """How long the steps took, and whether they would have been in time."""
+    times = enhancer.times
+    mean, late, longest = (1000 * s for s in (times.mean, times.percentile(99), times.longest))
+    tell(
+        f"{times.count} steps: mean {mean:.1f} ms, 99th percentile {late:.1f} ms, longest {longest:.1f} ms; "
+        f"{times.real_time_factor:.3f} s per s of audio; under-runs (steps longer than the hop of "
+        f"{1000 * times.hop:g} ms): {times.under_runs}"
+    )
+
+
+def tell(words: str) -> None:
+    """A line on standard error: standard output is the audio's."""
+    typer.echo(f"rosecd stream: {words}", err=True)
