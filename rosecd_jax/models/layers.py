@@ -144,11 +144,11 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     Where positions are many, their square is not held in memory: a part of the queries comes after another.
     """
     batch, positions, *rest = query.shape
+    if not isinstance(positions, int) or positions <= QUERIES:  # jax.export may leave the length open
+        return jax.nn.dot_product_attention(query, key, value)
     parts = -(-positions // QUERIES)
     while positions % parts:
         parts += 1
-    if parts == 1:
-        return jax.nn.dot_product_attention(query, key, value)
     queries = jnp.moveaxis(query.reshape(batch, parts, positions // parts, *rest), 1, 0)
     results = jax.lax.map(lambda part: jax.nn.dot_product_attention(part, key, value), queries)
     return jnp.moveaxis(results, 0, 1).reshape(query.shape)
