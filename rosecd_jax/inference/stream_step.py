@@ -40,7 +40,7 @@ class StreamConfig:
 
     window: int = 64
     hop: int = 8
-    look_ahead: int = 4
+    look_ahead: int = 8
     fade: int = 1
     level_decay: float = 3.0
 

@@ -29,7 +29,7 @@ class StreamingEnhancer:
       channels: of the signal.
       sample_rate: of the signal, in Hz.
       latency: samples that the output is late, computing not counted: the block that has to be complete, the
-        look-ahead, the cross-fade, half of a frame's window in whole hops, and what resampling waits for.
+        look-ahead, the cross-fade, half of a frame's window in whole hops, and half of what resamples.
       times: how long the steps took, since the stream was made.
     """
 
@@ -58,8 +58,8 @@ class StreamingEnhancer:
         if channels < 1:
             raise ValueError(f"{channels} channels: a stream has at least one")
         sample_rate = front.sample_rate if sample_rate is None else sample_rate
-        if not 1000 <= sample_rate <= 1_000_000:
-            raise ValueError(f"a sample rate of {sample_rate} Hz: expected 1000 to 1,000,000")
+        if not 1000 <= sample_rate <= 384_000:
+            raise ValueError(f"a sample rate of {sample_rate} Hz: expected 1000 to 384,000")
         self.model, self.params, self.config = model, params, config
         self.sampler = sampler.resolve(model)
         self.channels, self.sample_rate = channels, sample_rate

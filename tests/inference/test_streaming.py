@@ -323,7 +323,7 @@ def test_a_config_that_makes_no_sense_is_refused(options, words):
 def test_a_stream_that_makes_no_sense_is_refused():
     model = Identity(STUDENT)
     with pytest.raises(ValueError, match="this network needs a multiple of 2"):
-        StreamingEnhancer(model, None, config=StreamConfig(window=15))
+        StreamingEnhancer(model, None, config=StreamConfig(window=25))
     with pytest.raises(ValueError, match="0 channels"):
         StreamingEnhancer(model, None, channels=0)
     with pytest.raises(ValueError, match="sample rate of 3 Hz"):
