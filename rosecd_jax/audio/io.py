@@ -375,14 +375,15 @@ def is_audio(path: PurePath) -> bool:
 def find(path: str | os.PathLike[str]) -> list[Path]:
     """The audio files of a folder and its subfolders, sorted; or the file itself, if `path` is a file.
 
-    Skips hidden and temporary names (a leading dot or tilde). Raises AudioError if nothing is left.
+    Skips hidden and temporary names (a leading dot or tilde). A link that leads nowhere is found, for whoever
+    reads it to complain. Raises AudioError if nothing is left.
     """
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise AudioError(f"{path}: no such file or folder; check the spelling")
-    files = sorted(file for file in path.rglob("*") if is_audio(file.relative_to(path)) and file.is_file())
+    files = sorted(file for file in path.rglob("*") if is_audio(file.relative_to(path)) and not file.is_dir())
     if not files:
         raise AudioError(f"{path}: no audio files in this folder; known suffixes: {' '.join(FORMATS)}")
     return files

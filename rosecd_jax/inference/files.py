@@ -30,7 +30,7 @@ def write_like(audio: io.Audio, target: Path, enhanced: np.ndarray, rate: int, s
     """Write what was enhanced at `rate` as the source is; returns its seconds."""
     samples = audio.wave.shape[1]
     wave = io.resample(enhanced, rate, audio.sample_rate, samples=samples)
-    io.write(target, wave, audio.sample_rate, fitting_subtype(target, audio.subtype, subtype))
+    io.write(target, wave, audio.sample_rate, fitting_subtype(target, audio, subtype))
     return samples / audio.sample_rate
 
 
@@ -76,7 +76,7 @@ def enhance_long_file(
         samples += block.shape[1]
         loudest = np.maximum(loudest, peaks(block)) if block.size else loudest
 
-    subtype = fitting_subtype(target, header.subtype, subtype)
+    subtype = fitting_subtype(target, header, subtype)
     with io.writing(target, header.sample_rate, header.channels, subtype, samples=source_samples) as put:
         blocks = io.resample_blocks(io.read_blocks(source), header.sample_rate, rate)
         enhanced = waves.long(blocks, samples, loudest, seed)
@@ -88,11 +88,15 @@ def enhance_long_file(
     return source_samples / header.sample_rate
 
 
-def fitting_subtype(target: Path, of_source: str, wanted: str | None) -> str | None:
+def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str | None) -> str | None:
     """The encoding of an output: the wanted, else the source's, else one as deep, else the default."""
-    if wanted is not None or io.fits(target, of_source):
-        return wanted or of_source
-    deep = of_source in ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+    if wanted is not None:
+        return wanted
+    same_format = io.FORMATS.get(target.suffix.lower()) == source.format
+    plain = source.subtype.startswith("PCM_") or source.subtype in ("FLOAT", "DOUBLE")
+    if (same_format or plain) and io.fits(target, source.subtype):
+        return source.subtype
+    deep = plain and source.subtype not in ("PCM_S8", "PCM_U8", "PCM_16")
     return "PCM_24" if deep and io.fits(target, "PCM_24") else None
 
 

@@ -74,8 +74,9 @@ def plan_folder(
         raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
     if source.resolve() == target.resolve():
         raise io.AudioError(f"{target}: is the input itself; choose another output")
-    inside = target.resolve()
-    found = [file for file in io.find(source) if inside not in file.resolve().parents]
+    found, output = io.find(source), target.resolve()
+    if source.resolve() in output.parents:
+        found = [file for file in found if output not in file.resolve().parents]
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:

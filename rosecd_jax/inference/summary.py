@@ -71,7 +71,7 @@ class Summary:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

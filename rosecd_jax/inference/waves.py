@@ -66,7 +66,8 @@ class WaveEnhancer:
         buffer = np.zeros((len(wave), front.stretch(frames) - before), np.float32)
         buffer[:, :samples] = wave / np.where(loudest > 0, loudest, 1)
         mirrored = buffer[:, max(0, samples - front.n_fft // 2 - 1) : samples - 1][:, ::-1]
-        buffer[:, samples : samples + mirrored.shape[1]] = mirrored
+        behind = buffer[:, samples : samples + mirrored.shape[1]]
+        behind[:] = mirrored[:, : behind.shape[1]]
         whole = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
         valid = front.frames(samples)
         return frames, [Stretch(row, valid, 0, seed, channel) for channel, row in enumerate(whole)]
