@@ -72,11 +72,11 @@ def plan_folder(
         raise io.AudioError(f"{source}: is a file; give a folder")
     if target.exists() and not target.is_dir():
         raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
-    if source.resolve() == target.resolve():
+    if _real(source) == _real(target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
-    found, output = io.find(source), target.resolve()
-    if source.resolve() in output.parents:
-        found = [file for file in found if output not in file.resolve().parents]
+    found, output = io.find(source), _real(target)
+    if _real(source) in output.parents:
+        found = [file for file in found if output not in _real(file).parents]
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:
@@ -125,6 +125,11 @@ def plan_file(
     return Plan([job], [])
 
 
+def _real(path: Path) -> Path:
+    """Where links lead; unlike Path.resolve it bears circles."""
+    return Path(os.path.realpath(path))
+
+
 def _refuse_unfit(format: str, subtype: str | None) -> None:
     if not io.fits(f"a.{format}", subtype):
         of = f"{format} and subtype {subtype}" if subtype else format
@@ -137,15 +142,15 @@ def _goals(
     source: Path, target: Path, found: list[Path], format: str | None, subtype: str | None
 ) -> dict[Path, tuple[Path, str]]:
     """Where each file goes, and why it can't."""
-    root = target.resolve()
-    sources = {file.resolve() for file in found}
+    root = _real(target)
+    sources = {_real(file) for file in found}
     goals: dict[Path, tuple[Path, str]] = {}
     owners: dict[Path, Path] = {}
     for file in found:
         goal = target / file.relative_to(source)
         if format:
             goal = goal.with_suffix(f".{format}")
-        folder = goal.parent.resolve()
+        folder = _real(goal.parent)
         owner = owners.setdefault(goal, file)
         error = ""
         if owner is not file:

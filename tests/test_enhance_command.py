@@ -1,0 +1,375 @@
+"""rosecd enhance as users meet it: bad inputs, a kill, signals, a full disk, many processes, the cache."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from rosecd_jax import save_checkpoint
+from rosecd_jax.audio import io
+from rosecd_jax.cli import app
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from tests.helpers import random_params
+
+ROOT = Path(__file__).parents[1]
+GOOD = ("enhanced", "")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    network = NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=())
+    model = ScoreModel(ModelConfig(role="student", network=network))
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", model, random_params(model))
+
+
+def tone(samples: int = 8000, amplitude: float = 0.3) -> np.ndarray:
+    return (amplitude * np.sin(np.arange(samples) / 9)).astype(np.float32)
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "rosecd_jax.cli", "enhance", *map(str, words)]
+
+
+def run(*words: object, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), capture_output=True, text=True, cwd=ROOT, timeout=600, **options)
+
+
+# Bad files ----------------------------------------
+
+
+def header(tag: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16, data: bytes = b"") -> bytes:
+    """A WAV file as its header says."""
+    block = channels * bits // 8
+    fields = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits)
+    chunks = b"fmt " + struct.pack("<I", len(fields)) + fields + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def raw(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def sound(wave: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> Callable[[Path], object]:
+    return lambda path: soundfile.write(path, wave.T, rate, subtype)
+
+
+def cut(name: str, size: int) -> Callable[[Path], object]:
+    def make(path: Path) -> None:
+        whole = path.with_name(f".{path.stem}.whole.{name.rpartition('.')[2]}")
+        soundfile.write(whole, np.random.default_rng(0).uniform(-0.5, 0.5, 48_000), 48_000)
+        path.write_bytes(whole.read_bytes()[:size])
+        whole.unlink()
+
+    return make
+
+
+def bound_socket(path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # a socket's name has at most a hundred characters
+    socket.socket(socket.AF_UNIX).bind(path.name)
+    os.chdir(here)
+
+
+FLAC = b"fLaC" + bytes(100)
+UNREADABLE, EMPTY, NONE = "cannot be read as audio", "is empty, it holds no", "no such file"
+FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
+    # name: (how it is made, (what becomes of it, words of its error))
+    "empty.wav": (raw(b""), ("failed", EMPTY)),
+    "empty.flac": (raw(b""), ("failed", EMPTY)),
+    "text.wav": (raw(b"this is a letter " * 99), ("failed", UNREADABLE)),
+    "html.mp3": (raw(b"<html><body>404 Not Found</body></html>" * 50), ("failed", UNREADABLE)),
+    "zip.wav": (raw(b"PK\x03\x04" + bytes(200)), ("failed", UNREADABLE)),
+    "png.flac": (raw(b"\x89PNG\r\n\x1a\n" + bytes(200)), ("failed", UNREADABLE)),
+    "zeros.ogg": (raw(bytes(5000)), ("failed", UNREADABLE)),
+    "no samples.wav": (raw(header()), ("failed", EMPTY)),
+    "half a header.wav": (raw(header()[:20]), ("failed", UNREADABLE)),
+    "no rate.wav": (raw(header(rate=0, data=bytes(100))), ("failed", UNREADABLE)),
+    "no channels.wav": (raw(header(channels=0, data=bytes(100))), ("failed", UNREADABLE)),
+    "unknown codec.wav": (raw(header(tag=0x1234, data=bytes(100))), ("failed", UNREADABLE)),
+    "7 bits.wav": (raw(header(bits=70, data=bytes(700))), ("failed", UNREADABLE)),
+    "no frames.flac": (raw(FLAC), ("failed", UNREADABLE)),
+    "cut.flac": (cut("a.flac", 9000), ("failed", UNREADABLE)),
+    "not a number.wav": (sound(np.float32([0, np.nan, 0]), subtype="FLOAT"), ("failed", "NaN")),
+    "infinite.wav": (sound(np.float32([0, np.inf, 0]), subtype="FLOAT"), ("failed", "infinite")),
+    "link.wav": (lambda path: path.symlink_to("nowhere.wav"), ("failed", NONE)),
+    "circle.wav": (lambda path: path.symlink_to(path.name), ("failed", "circle.wav")),
+    "pipe.wav": (lambda path: os.mkfifo(path), ("failed", NONE)),
+    "socket.wav": (bound_socket, ("failed", NONE)),
+    "folder.wav": (lambda path: path.mkdir(), ("not taken", "")),
+    ".hidden.wav": (sound(tone()), ("not taken", "")),
+    "~temporary.wav": (sound(tone()), ("not taken", "")),
+    "notes.txt": (raw(b"not audio"), ("not taken", "")),
+    "no suffix": (raw(header(data=bytes(100))), ("not taken", "")),
+    # Odd, but audio.
+    "cut.wav": (cut("a.wav", 30_001), GOOD),
+    "longer than its header says.wav": (raw(header(data=bytes(1000)) + bytes(5000)), GOOD),
+    "one sample.wav": (sound(tone(1) + 0.1), GOOD),
+    "two samples.wav": (sound(tone(2)), GOOD),
+    "silence.wav": (sound(np.zeros(5000, np.float32)), GOOD),
+    "constant.wav": (sound(np.full(5000, 0.5, np.float32)), GOOD),
+    "overdriven.wav": (sound(tone(amplitude=50.0), subtype="FLOAT"), GOOD),
+    "almost nothing.wav": (sound(tone(amplitude=1e-40), subtype="FLOAT"), GOOD),
+    "enormous.wav": (sound(tone(amplitude=1e30), subtype="FLOAT"), GOOD),
+    "one click.wav": (sound(np.eye(1, 5000, 2500, dtype=np.float32)[0]), GOOD),
+    "8 bits.wav": (sound(tone(), subtype="PCM_U8"), GOOD),
+    "64 bits.wav": (sound(tone(), subtype="DOUBLE"), GOOD),
+    "adpcm.wav": (sound(tone(), subtype="IMA_ADPCM"), GOOD),
+    "telephone.wav": (sound(tone(), 8000, "ULAW"), GOOD),
+    "32 channels.wav": (sound(np.stack([tone(900)] * 32)), GOOD),
+    "8 channels.flac": (sound(np.stack([tone(900)] * 8)), GOOD),
+    "one hertz.wav": (sound(tone(3), 1), GOOD),
+    "384 kHz.wav": (sound(tone(), 384_000), GOOD),
+    "SHOUTED.WAV": (sound(tone()), GOOD),
+    "short.mp3": (sound(tone(100), 44_100), GOOD),
+    "music.ogg": (sound(np.stack([tone(), tone()]), 44_100), GOOD),
+    "-c.wav": (sound(tone()), GOOD),
+    'quote\'s "and" ünï©ode 中.wav': (sound(tone()), GOOD),
+    "line\nbreak.wav": (sound(tone()), GOOD),
+    "percent %s {} [red].wav": (sound(tone()), GOOD),
+    f"{'very ' * 48}long.wav": (sound(tone()), GOOD),
+    "trailing space .wav": (sound(tone()), GOOD),
+    "a/b/c/d/e/f/deep.wav": (sound(tone()), GOOD),
+}
+
+
+def test_one_folder_of_every_kind_of_bad_file(checkpoint, tmp_path):
+    source, target = tmp_path / "in", tmp_path / "out"
+    for name, (make, _) in FILES.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        make(source / name)
+    done = run(source, target, "-c", checkpoint, "--report", tmp_path / "report.json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    found = {
+        str(Path(file["source"]).relative_to(source)): (file["status"], file["error"])
+        for file in report["files"]
+    }
+    for name, (_, (status, words)) in FILES.items():
+        assert found.get(name, ("not taken", ""))[0] == status, f"{name}: {found.get(name)}"
+        error = found.get(name, ("", ""))[1]
+        assert words in error
+        if status == "failed":
+            assert error.startswith(str(source / name))
+            assert error in done.stderr
+        if status == "enhanced":
+            before, after = io.info(source / name), io.info(target / name)
+            assert after[:2] + after[3:] == before[:2] + before[3:]
+            if name != "adpcm.wav":  # whole blocks
+                assert after.samples == before.samples
+    written = {str(file.relative_to(target)) for file in target.rglob("*") if not file.is_dir()}
+    assert written == {name for name, (_, outcome) in FILES.items() if outcome == GOOD}
+    assert not io.read(target / "silence.wav").wave.any()
+
+
+# Bad commands ----------------------------------------
+
+COMMANDS: dict[str, tuple[list[str], str]] = {
+    # what is wrong: (the words of the command, those of the error)
+    "no such input": (["gone.wav", "out.wav"], "gone.wav: no such file or folder"),
+    "no audio in it": (["empty", "out"], "no audio files in this folder"),
+    "only hidden audio": (["hidden", "out"], "no audio files in this folder"),
+    "a broken file": (["broken.wav", "out.wav"], "cannot be read as audio"),
+    "a folder into a file": (["in", "a.wav"], "a folder's output needs a folder"),
+    "into itself": (["in", "in"], "is the input itself"),
+    "a file into itself": (["a.wav", "a.wav"], "is the input itself"),
+    "into itself by a link": (["a.wav", "link.wav"], "is the input itself"),
+    "into itself by a folder": (["in/a.wav", "in"], "is the input itself"),
+    "output of no known format": (["a.wav", "out.xyz"], "no such format as xyz"),
+    "a file that exists": (["a.wav", "b.wav"], "b.wav exists; pass --overwrite"),
+    "files that exist": (["in", "done"], "1 of 1 outputs exist already"),
+    "below a file": (["a.wav", "b.wav/out.wav"], "cannot be written"),
+    "both ways with what exists": (["in", "done", "--resume", "--overwrite"], "give one of them"),
+    "unknown format": (["in", "out", "--format", "banana"], "no such format as banana"),
+    "unknown subtype": (["in", "out", "--format", "wav", "--subtype", "PCM_12"], "wav and subtype PCM_12"),
+    "subtype of another format": (["in", "out", "--subtype", "VORBIS"], "can't hold subtype VORBIS"),
+    "format of another suffix": (["a.wav", "out.wav", "--format", "flac"], "another format than flac"),
+    "no checkpoint": (["in", "out", "-c", "gone"], "gone"),
+    "a checkpoint of text": (["in", "out", "-c", "text.ckpt"], "text.ckpt"),
+    "a folder that is no checkpoint": (["in", "out", "-c", "in"], "in"),
+    "unknown weights": (["in", "out", "--weights", "best"], "best"),
+    "unknown sampler": (["in", "out", "--sampler", "euler"], "sampler 'euler'"),
+    "a bridge's sampler": (["in", "out", "--sampler", "bridge"], "doesn't go with this model's process"),
+    "unknown corrector": (["in", "out", "--corrector", "none"], "corrector 'none'"),
+    "unknown type": (["in", "out", "--dtype", "float16"], "expected float32 or bfloat16"),
+    "no limit": (["in", "out", "--limit", "0"], "limit is 0.0 s"),
+    "a limit that is no number": (["in", "out", "--limit", "nan"], "limit is nan s"),
+    "a report below a file": (["in", "out", "--report", "a.wav/report.json"], "a.wav"),
+    "a report that is a folder": (["in", "out", "--report", "empty"], "empty"),
+}
+assert len(FILES) + len(COMMANDS) >= 60
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_bad_command_says_why_in_one_line_and_touches_nothing(checkpoint, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for path in ("a.wav", "b.wav", "in/a.wav", "done/a.wav", "hidden/.a.wav"):
+        io.write(path, tone(500), 16_000)
+    Path("empty").mkdir()
+    Path("broken.wav").write_bytes(b"RIFF....")
+    Path("text.ckpt").write_text("weights")
+    Path("link.wav").symlink_to("a.wav")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words, error = COMMANDS[name]
+    words = words if "-c" in words else [*words, "-c", str(checkpoint)]
+    result = CliRunner().invoke(app, ["enhance", *words])
+    assert result.exit_code == 1, result.output
+    assert error in result.stderr
+    assert result.stderr.count("rosecd: ") == 1
+    assert "Traceback" not in result.output
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+# A kill, signals, a full disk ----------------------------------------
+
+
+def make_folder(path: Path, count: int, samples: int = 4000) -> Path:
+    for number in range(count):
+        wave = np.random.default_rng(number).uniform(-0.5, 0.5, samples + number)
+        io.write(path / f"{number % 5}" / f"{number:03}.wav", wave, 16_000)
+    return path
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, "the process ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def outputs(path: Path) -> dict[str, tuple[int, bytes]]:
+    files = [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return {str(file.relative_to(path)): (file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+
+
+def test_a_killed_folder_of_a_hundred_goes_on_where_it_was(checkpoint, tmp_path):
+    source, target, report = make_folder(tmp_path / "in", 100), tmp_path / "out", tmp_path / "report.json"
+    words = (source, target, "-c", checkpoint, "--resume", "--report", report)
+    done: dict[str, tuple[int, bytes]] = {}
+    for more in (1, 20):  # once at the beginning, once amid
+        process = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE)
+        least = len(done) + more
+        wait_for(lambda least=least: len(list(target.rglob("*.wav"))) >= least, process)
+        process.kill()
+        process.wait()
+        after = outputs(target)
+        assert least <= len(after) < 100
+        assert {name: after[name] for name in done} == done  # none was done twice
+        done = after
+        for name in done:  # none is partial
+            assert io.info(target / name)[:3] == io.info(source / name)[:3]
+    last = run(*words)
+    assert last.returncode == 0, last.stderr
+    after = outputs(target)
+    assert len(after) == 100
+    assert {name: after[name] for name in done} == done
+    counts = json.loads(report.read_text())["counts"]
+    assert counts == {"enhanced": 100 - len(done), "kept": len(done), "failed": 0, "left": 0}
+    assert not list(target.rglob(".*"))
+
+    fresh = run(source, tmp_path / "fresh", "-c", checkpoint)
+    assert fresh.returncode == 0
+    assert {n: content for n, (_, content) in outputs(tmp_path / "fresh").items()} == {
+        n: content for n, (_, content) in after.items()
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_after_the_files_under_way(checkpoint, tmp_path, number):
+    source, target, report = make_folder(tmp_path / "in", 300), tmp_path / "out", tmp_path / "report.json"
+    words = (source, target, "-c", checkpoint, "--report", report)
+    process = subprocess.Popen(command(*words), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    wait_for(lambda: list(target.rglob("*.wav")), process)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 128 + number
+    content = json.loads(report.read_text())
+    assert content["state"] == f"ended by {number.name}"
+    assert content["counts"]["enhanced"] == len(outputs(target)) < 300
+    assert content["counts"]["left"] == 300 - len(outputs(target))
+    assert f"of 300 files enhanced into {target}" in stdout.decode()
+    assert "go on with --resume" in stderr.decode()
+    assert "Traceback" not in stderr.decode()
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(checkpoint, tmp_path):
+    """On a real, small file system, where the tests may mount one."""
+    source, target = make_folder(tmp_path / "in", 60), tmp_path / "mounted"
+    target.mkdir()
+    script = 'mount -t tmpfs -o size=200k tmpfs "$1" && shift && "$@"; code=$?; ls -lRa "$0"; exit $code'
+    shell = ["unshare", "-Urm", "sh", "-c", script, str(target), str(target)]
+    if subprocess.run([*shell, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    words = command(source, target / "out", "-c", checkpoint, "--report", tmp_path / "report.json")
+    done = subprocess.run([*shell, *words], capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 1
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["state"] == "disk full"
+    assert content["counts"]["enhanced"] > 5
+    assert content["counts"]["left"] > 20
+    assert all("No space left" in f["error"] for f in content["files"] if f["status"] == "failed")
+    assert done.stdout.count(".wav\n") == content["counts"]["enhanced"]  # in the listing: no partial file
+    assert ".part" not in done.stdout
+    assert "disk full; go on with --resume" in done.stderr
+
+
+def test_processes_divide_a_folder(checkpoint, tmp_path):
+    source, target = make_folder(tmp_path / "in", 9), tmp_path / "out"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = []
+    for index in range(2):
+        environment = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+        environment |= {**os.environ, "JAX_PROCESS_ID": str(index)} | environment
+        words = command(source, target, "-c", checkpoint, "--report", tmp_path / "report.json")
+        processes.append(subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE))
+    for process in processes:
+        _, stderr = process.communicate(timeout=300)
+        assert process.returncode == 0, stderr.decode()
+    counts = [json.loads((tmp_path / f"report-{i}.json").read_text())["counts"]["enhanced"] for i in range(2)]
+    assert sorted(counts) == [4, 5]
+    assert len(outputs(target)) == 9
+
+
+# The cache of compiled programs ----------------------------------------
+
+COUNT = """
+import sys, jax, rosecd_jax
+events = []
+jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
+enhancer = rosecd_jax.Enhancer.from_checkpoint(sys.argv[1])
+enhancer.prepare(16000, 16000)
+print(jax.config.jax_compilation_cache_dir, events.count("/jax/compilation_cache/cache_hits"))
+"""
+
+
+def test_a_second_process_starts_from_the_cache(checkpoint, tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+    def start(**more: str) -> list[str]:
+        words = [sys.executable, "-c", COUNT, str(checkpoint)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment | more, check=True)
+        return done.stdout.split()
+
+    first, second = start(), start()
+    assert Path(first[0]).is_relative_to(tmp_path)
+    assert second[0] == first[0]
+    assert int(second[1]) > int(first[1])
+    assert start(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine"))[0] == str(tmp_path / "mine")
+    assert start(JAX_ENABLE_COMPILATION_CACHE="false") == ["None", "0"]
+    (tmp_path / "file").touch()
+    assert start(XDG_CACHE_HOME=str(tmp_path / "file"))[0] == "None"
