@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from rosecd_jax import load_checkpoint, save_checkpoint
 from rosecd_jax.audio.pcm import ENCODINGS
 from rosecd_jax.cli import app
+from rosecd_jax.cli.stream import refuse_terminals
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer
@@ -158,6 +159,12 @@ def test_a_terminal_is_refused(checkpoint):
     os.close(theirs)
     assert done.returncode == 1
     assert "standard input is a terminal; pipe audio into it" in done.stderr.decode()
+
+
+def test_a_closed_input_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="standard input is closed; pipe audio into it"):
+        refuse_terminals()
 
 
 @pytest.mark.parametrize("format", ["WAV", "WAVEX"])

@@ -49,9 +49,16 @@ def stream(
         str | None,
         typer.Option(help="Of raw input: u8, s16le, s24le, s32le, f32le, f64le; s16le unless given."),
     ] = None,
-    window_ms: Annotated[float | None, typer.Option(help="What the network sees at a step.")] = None,
-    hop_ms: Annotated[float | None, typer.Option(help="From one step to the next.")] = None,
-    look_ahead_ms: Annotated[float | None, typer.Option(help="What it sees behind its output.")] = None,
+    window_ms: Annotated[
+        float | None,
+        typer.Option(help="What the network sees at a step, in ms; 64 frames (512 ms) unless given."),
+    ] = None,
+    hop_ms: Annotated[
+        float | None, typer.Option(help="From one step to the next; 64 ms unless given.")
+    ] = None,
+    look_ahead_ms: Annotated[
+        float | None, typer.Option(help="What it sees behind its output; 64 ms unless given.")
+    ] = None,
     weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
@@ -112,11 +119,13 @@ def quiet_ends() -> Iterator[None]:
 
 
 def refuse_terminals() -> None:
-    """Raise ValueError if nobody redirected the input or the output."""
+    """Raise ValueError if nobody redirected the input or the output, or one is closed."""
     for file, name, way in (
         (sys.stdin, "input", "pipe audio into it"),
         (sys.stdout, "output", "redirect it"),
     ):
+        if file is None:
+            raise ValueError(f"standard {name} is closed; {way}")
         if file.isatty():
             raise ValueError(
                 f"standard {name} is a terminal; {way}, as in "

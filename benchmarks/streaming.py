@@ -1,0 +1,62 @@
+"""Whether a stream keeps up, and what it gives: python -m benchmarks.streaming [CHECKPOINT] [SECONDS]
+
+Prints, for several lengths, the latency, the times of the steps against the hop, and how near the stream
+comes to the enhancement of the whole signal at once: the ratio of signal to difference, for a tone in
+stationary noise. Without a checkpoint, or with "", the model is a fresh one of the size of `make demo`.
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+from configs.demo import NETWORK, PROCESS
+from rosecd_jax import Enhancer, ModelConfig, ScoreModel, load_checkpoint
+from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.inference.stream_step import StreamConfig
+from rosecd_jax.inference.streaming import StreamingEnhancer
+
+CONFIGS = (
+    StreamConfig(),
+    StreamConfig(look_ahead=0),
+    StreamConfig(look_ahead=16),
+    StreamConfig(hop=4),
+    StreamConfig(hop=16),
+    StreamConfig(window=128),
+)
+
+
+def main(checkpoint: str = "", seconds: float = 30.0) -> None:
+    """Measure and print."""
+    keep_freed_memory()
+    if checkpoint:
+        model, params = load_checkpoint(checkpoint)
+    else:
+        model = ScoreModel(ModelConfig(role="student", sde=PROCESS, network=NETWORK))
+        params = model.init(jax.random.key(0))
+    rate = model.front_end.sample_rate
+    time = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(0).standard_normal(time.size)
+    wave = (0.1 * np.sin(2 * np.pi * 300 * time) + 0.02 * noise).astype(np.float32)
+    whole = Enhancer(model, params)(wave, rate)
+
+    frame = 1000 * model.front_end.hop / rate
+    print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters on {jax.devices()[0]}, in ms:")
+    print("window   hop  look-ahead  latency    p50    p99    max  under-runs  s per s   SNR to whole")
+    for config in CONFIGS:
+        stream = StreamingEnhancer(model, params, config=config)
+        output = np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
+        inside = slice(rate, -rate)  # a stream begins in silence, the whole signal in its own reflection
+        difference = np.sum((output - whole)[inside] ** 2)
+        ratio = 10 * np.log10(np.sum(whole[inside] ** 2) / difference)
+        times = stream.times
+        p50, p99, longest = (1000 * s for s in (times.percentile(50), times.percentile(99), times.longest))
+        print(
+            f"{config.window * frame:6.0f}{config.hop * frame:6.0f}{config.look_ahead * frame:12.0f}"
+            f"{1000 * stream.latency_seconds:9.1f}{p50:7.1f}{p99:7.1f}{longest:7.1f}{times.under_runs:12}"
+            f"{times.real_time_factor:9.3f}{ratio:12.1f} dB"
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2], *map(float, sys.argv[2:3]))
