@@ -18,11 +18,9 @@ def load(folder=Path(__file__).parent):
     # A program of the same type, whose module then gives way to the stored one: JAX's own file format would
     # need another package to be read.
     same_type = jax.jit(lambda weights, wave, lengths, channels, seed: wave, keep_unused=True)
-    exported = jax.export.export(same_type, platforms=meta["platforms"])(
-        weights, wave, numbers, numbers, seed
-    )
+    typed = jax.export.export(same_type, platforms=meta["platforms"])(weights, wave, numbers, numbers, seed)
     module = Path(folder, "program.mlirbc").read_bytes()
-    run = jax.jit(dataclasses.replace(exported, mlir_module_serialized=module).call)
+    run = jax.jit(dataclasses.replace(typed, mlir_module_serialized=module).call)
 
     def enhance(wave, seed=0):
         rows, samples = np.atleast_2d(np.asarray(wave, np.float32)), np.shape(wave)[-1]
