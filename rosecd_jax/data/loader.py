@@ -1,13 +1,19 @@
 """Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any batch."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import multiprocessing
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
+
+if TYPE_CHECKING:
+    import grain
 
 Source = PreparedPairs | PairedFiles
 """Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
@@ -86,12 +92,12 @@ class Share:
 
 def training_batches(
     source: Source, config: LoaderConfig, samples: int, seed: int, start: int = 0, share: Share = Share()
-) -> Iterator[Any]:
+) -> "grain.DatasetIterator[Any]":
     """An endless iterator of {"clean", "noisy"}, float32 [batch_size / processes, samples].
 
     The recordings are shuffled anew in each epoch. A batch depends on its number and the seed alone, so that
     its number is all that a checkpoint has to remember, and any number of hosts, workers and threads makes
-    the same batches.
+    the same batches. Its `close` ends workers and threads.
 
     Args:
       source: see `open_source`.
@@ -117,5 +123,20 @@ def training_batches(
     if config.workers:
         if not flags.FLAGS.is_parsed():  # grain hands absl's flags to its workers, and there are none
             flags.FLAGS.mark_as_parsed()
-        iterable = iterable.mp_prefetch(grain.MultiprocessingOptions(num_workers=config.workers))
+        options = grain.MultiprocessingOptions(num_workers=config.workers)
+        iterable = iterable.mp_prefetch(options, worker_init_fn=_begin_work)
     return iter(iterable)
+
+
+def _begin_work(worker: int, workers: int) -> None:
+    """In a worker: leave Ctrl-C and SIGTERM to the training process, and end when that does, even killed."""
+    del worker, workers
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler send them to all processes
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)  # what it shared is cleaned up by multiprocessing's tracker, which ends after it

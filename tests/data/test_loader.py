@@ -1,5 +1,12 @@
 """rosecd_jax.data.loader: pairs, crops, and an order that can be gone on with."""
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -84,6 +91,79 @@ def test_batches_can_be_gone_on_with_at_any_number(noises, workers):
 def test_a_batch_of_one_from_a_few_files_goes_on_for_ever(noises):
     stream = batches(noises, batch_size=1, start=10**9)
     assert next(stream)["noisy"].shape == (1, SAMPLES)
+
+
+LOADER = """
+import sys
+from rosecd_jax.data.loader import LoaderConfig, open_source, training_batches
+
+def main():
+    settings = LoaderConfig(path=sys.argv[1], batch_size=2, workers=2)
+    stream = training_batches(open_source(settings, 16_000), settings, 1_000, seed=0)
+    for _ in range(2):  # from each worker one
+        next(stream)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(100):
+        next(stream)
+    print("done", flush=True)
+    sys.stdin.readline()
+    stream.close()
+    print("closed", flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def loader(corpus):
+    """A process with two workers, in a group of its own, and the numbers of the processes it started."""
+    program = corpus / "program.py"
+    program.write_text(LOADER)
+    process = subprocess.Popen(
+        [sys.executable, program, corpus],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def group(number):
+    """The living processes of a process group."""
+    listed = subprocess.check_output(["ps", "-e", "-o", "pid=,pgid=,stat="], text=True)
+    rows = [line.split() for line in listed.splitlines()]
+    return {int(pid) for pid, pgid, state in rows if int(pgid) == number and not state.startswith("Z")}
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="lists processes by ps")
+def test_workers_end_with_a_process_that_is_killed(loader):
+    assert len(group(loader.pid)) >= 3
+    loader.kill()
+    loader.wait()
+    end = time.monotonic() + 30
+    while group(loader.pid):
+        assert time.monotonic() < end, "workers live on"
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="lists processes by ps")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_signal_to_the_whole_group_is_left_to_the_training_process(loader, number):
+    """Which may need some batches more, and then a clean end."""
+    for worker in group(loader.pid) - {loader.pid}:
+        os.kill(worker, number)
+    output, _ = loader.communicate("\n\n", timeout=60)
+    assert output == "done\nclosed\n"
+    assert loader.returncode == 0
 
 
 def test_the_shares_of_processes_make_up_the_whole_batch(noises):
