@@ -60,8 +60,15 @@ def test_every_config_makes_a_run_whose_loss_can_be_evaluated(name):
     "file", ["rosecd_ablations.py", "training_objectives.py", "rosecd_voicebank_student.py"]
 )
 def test_an_unknown_variant_is_refused_with_those_there_are(file):
-    with pytest.raises(ValueError, match="'nobody': expected one of"):
+    with pytest.raises(ValueError, match="'nobody': expected one of") as error:
         read_config(f"{FOLDER / file}:nobody", [])
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_misspelt_value_is_refused_in_plain_words():
+    words = r"demo\.py: the config has no value 'batchsize'\nDid you mean \"batch_size\""
+    with pytest.raises(ValueError, match=words):
+        read_config(str(FOLDER / "demo.py"), ["--config.data.batchsize=8"])
 
 
 def test_the_processes_fields_can_be_set_on_the_command_line():

@@ -55,5 +55,16 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
             raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
         settings = values["config"].value.to_dict()  # pyright: ignore[reportOptionalMemberAccess]
     except (flags.Error, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{file}: {_cause(error)}") from error
     return from_dict(TrainConfig, settings)
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong; where a config file failed, and ml_collections gives its traceback, the last line."""
+    innermost: object = error
+    while isinstance(innermost, (AttributeError, KeyError)) and innermost.args:
+        innermost, unknown = innermost.args[0], isinstance(innermost, KeyError)
+        if unknown:  # such an error's words are a quoted name, and perhaps a suggestion
+            return f"the config has no value {innermost}"
+    words = str(innermost).strip()
+    return words.splitlines()[-1] if "Traceback (most recent call last)" in words else words
