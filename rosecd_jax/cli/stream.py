@@ -75,6 +75,7 @@ def stream(
     it, so that it stays in step with a picture. Latency and times of computing are told on standard error.
     """
     from rosecd_jax.conversion.checkpoint import load_any_checkpoint
+    from rosecd_jax.inference.programs import keep_compiled_programs
     from rosecd_jax.inference.stream_step import StreamConfig
     from rosecd_jax.inference.streaming import StreamingEnhancer
     from rosecd_jax.models.sampling import SamplerConfig
@@ -83,6 +84,7 @@ def stream(
         refuse_terminals()
         if weights not in ("ema", "raw"):
             raise ValueError(f"--weights {weights}: expected ema or raw")
+        keep_compiled_programs()
         model, params = load_any_checkpoint(checkpoint, weights)  # type: ignore[arg-type]
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(model, **lengths)

@@ -13,6 +13,8 @@ from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
 from rosecd_jax.inference.programs import BUCKETS, Programs, keep_compiled_programs
+from rosecd_jax.inference.stream_step import StreamConfig
+from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer
 from rosecd_jax.inference.waves import WaveEnhancer
 from rosecd_jax.models.sampling import Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -173,3 +175,31 @@ class Enhancer:
         """
         plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
         return enhance_folder(self.waves, plan, seed, subtype, stop)
+
+    def stream(
+        self,
+        config: StreamConfig = DEFAULTS,
+        *,
+        channels: int = 1,
+        sample_rate: int | None = None,
+        seed: int = 0,
+    ) -> StreamingEnhancer:
+        """Enhance a signal as it comes: chunks of any size in, as many samples out, a fixed time later.
+
+        Args:
+          config: how much the network sees at each step, and how far ahead: what the latency is made of.
+          channels, sample_rate: of the signal; the model's rate if None.
+          seed: as in a call.
+
+        Raises:
+          ValueError: if the window doesn't go with the model, or there are no channels or no such rate.
+        """
+        return StreamingEnhancer(
+            self.model,
+            self.params,
+            self.sampler,
+            config,
+            channels=channels,
+            sample_rate=sample_rate,
+            seed=seed,
+        )

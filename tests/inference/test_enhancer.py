@@ -250,3 +250,25 @@ def test_a_folder_is_enhanced_but_for_the_files_that_cannot_be_read(student, tmp
     assert "empty" in errors["empty.wav"]
     written = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
     assert written == ["a.wav", "deep/b.flac"]
+
+
+def test_an_enhancer_streams(student):
+    wave = speech_like(20_000)
+    stream = student.stream(seed=5)
+    together = np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
+    assert together.shape == wave.shape
+    again = student.stream(seed=5)
+    np.testing.assert_array_equal(
+        np.concatenate([again.push(wave), again.flush()])[again.latency :], together
+    )
+    assert np.corrcoef(together, student(wave, 16_000, seed=5))[0, 1] > 0.5
+
+
+def test_options_that_make_no_sense_are_refused(student, tmp_path):
+    for limit in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="limit is"):
+            dataclasses.replace(student, limit=limit)
+    with pytest.raises(ValueError, match="the sample rate is 0 Hz"):
+        student(speech_like(10), 0)
+    with pytest.raises(ValueError, match="existing is 'ask'"):
+        student.enhance_folder(tmp_path, tmp_path / "out", existing="ask")
