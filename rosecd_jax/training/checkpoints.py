@@ -91,7 +91,10 @@ class RunCheckpoints:
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_names=ITEMS,
-            options=ocp.CheckpointManagerOptions(preservation_policy=manager.AnyPreservationPolicy(policies)),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=manager.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,  # of steps that a killed run was writing
+            ),
         )
 
     def __enter__(self) -> "RunCheckpoints":
@@ -134,19 +137,20 @@ class RunCheckpoints:
         )
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any]:
-        """The last step, with the shapes and shardings of `like`, and the position of the data iterator."""
+        """The last step, with the shapes and shardings of `like`, and the position of the data iterator.
+
+        Raises:
+          ValueError: if it can't be read, or its arrays are not those of `like`.
+        """
 
         def tree(item: Any) -> Any:
             return ocp.args.PyTreeRestore(item, ocp.checkpoint_utils.construct_restore_args(item))
 
-        restored = self.manager.restore(
-            self.latest,
-            args=ocp.args.Composite(
-                raw=tree(like.params),
-                ema=tree(like.ema),
-                optimiser=tree(like.optimiser),
-                progress=ocp.args.JsonRestore(),
-            ),
+        restored = self._read(
+            raw=tree(like.params),
+            ema=tree(like.ema),
+            optimiser=tree(like.optimiser),
+            progress=ocp.args.JsonRestore(),
         )
         progress = restored["progress"]
 
@@ -165,8 +169,7 @@ class RunCheckpoints:
         What doesn't change what is learnt may differ: how long the run is, how often it reports, where the
         data lies. With `resume_override` anything may that still fits the weights on disk.
         """
-        item = ocp.args.Composite(config=ocp.args.JsonRestore())
-        stored = self.manager.restore(self.latest, args=item)["config"]["train"]
+        stored = self._read(config=ocp.args.JsonRestore())["config"]["train"]
         with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
             stored = to_dict(from_dict(TrainConfig, stored))
         old, new = _learnt(stored), _learnt(to_dict(self.config))
@@ -176,6 +179,19 @@ class RunCheckpoints:
                 f"the run in {self.folder.parent} began with another config; use a new --workdir, or "
                 f"--config.resume_override=True to go on all the same:\n  {lines}"
             )
+
+    def _read(self, **items: Any) -> Any:
+        """Items of the last step; if that can't be, ValueError says how to go on."""
+        try:
+            return self.manager.restore(self.latest, args=ocp.args.Composite(**items))
+        except Exception as error:  # orbax has no error type of its own
+            before = self.steps[:-1]
+            earlier = f"from step {before[-1]}, to the same weights" if before else "from the beginning"
+            cause = str(error).strip("\"'").partition("\n")[0][:300]
+            raise ValueError(
+                f"{self.folder / str(self.latest)} cannot be read: it is damaged, or, with resume_override, "
+                f"of another network ({cause}). Move it out of that folder, and the run goes on {earlier}"
+            ) from error
 
 
 def _learnt(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a training run is made of."""
 
 import dataclasses
+import math
 from typing import Literal
 
 from rosecd_jax.data.loader import LoaderConfig
@@ -124,6 +125,8 @@ class TrainConfig:
             "steps": self.steps,
             "log_every": self.log_every,
             "data.batch_size": self.data.batch_size,
+            "data.frames": self.data.frames,
+            "data.threads": self.data.threads,
             "optimiser.accumulate": self.optimiser.accumulate,
             "optimiser.skips_in_a_row": self.optimiser.skips_in_a_row,
             "validation.files": self.validation.files,
@@ -134,6 +137,29 @@ class TrainConfig:
         for name, value in positive.items():
             if value < 1:
                 raise ValueError(f"{name} is {value}, it has to be at least 1")
+        optimiser = self.optimiser
+        none_allowed = {
+            "seed": self.seed,
+            "data.workers": self.data.workers,
+            "optimiser.learning_rate": optimiser.learning_rate,
+            "optimiser.warmup_steps": optimiser.warmup_steps,
+            "optimiser.decay_steps": optimiser.decay_steps,
+            "optimiser.gradient_clip": optimiser.gradient_clip,
+            "validation.every": self.validation.every,
+            "validation.examples": self.validation.examples,
+            "checkpoints.keep_best": self.checkpoints.keep_best,
+            "checkpoints.keep_every": self.checkpoints.keep_every,
+        }
+        for name, value in none_allowed.items():
+            if not 0 <= value < math.inf:  # nan neither
+                raise ValueError(f"{name} is {value}, it has to be a number from 0 on")
+        if not 0 <= optimiser.ema_decay < 1:
+            raise ValueError(f"optimiser.ema_decay is {optimiser.ema_decay}, it has to be from 0 to below 1")
+        if 0 < optimiser.decay_steps <= optimiser.warmup_steps:
+            raise ValueError(
+                f"optimiser.decay_steps is {optimiser.decay_steps}, which counts the warm-up: set it to more "
+                f"than optimiser.warmup_steps, {optimiser.warmup_steps}, or to 0"
+            )
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")
         bridge = isinstance(self.model.sde, SBVE)

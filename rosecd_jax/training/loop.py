@@ -87,10 +87,9 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
         share = Share(jax.process_index(), jax.process_count())
         samples = front.samples(config.data.frames)
-        batches = ahead(
-            place_batch(Waves(batch["clean"], batch["noisy"]), mesh)
-            for batch in training_batches(source, config.data, samples, config.seed, taken, share)
-        )
+        crops = training_batches(source, config.data, samples, config.seed, taken, share)
+        stack.callback(crops.close)
+        batches = ahead(place_batch(Waves(batch["clean"], batch["noisy"]), mesh) for batch in crops)
         progress = stack.enter_context(Progress(config, number, samples / front.sample_rate, curves, echo))
 
         def validate() -> None:
@@ -102,7 +101,11 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             progress.pause()
             for done in validation.collect(wait=True):  # which checkpoints stay depends on the scores
                 echo(validation.line(done))
-            checkpoints.save(state, taken)
+            if int(state.skipped_in_a_row) and number < config.steps:
+                # The weights may be what isn't finite, and no checkpoint at all sets a resumed run back less.
+                echo(f"no checkpoint at step {number}: its loss or gradient was not finite")
+            else:
+                checkpoints.save(state, taken)
             progress.go_on()
 
         def next_batches() -> list[Waves]:
@@ -123,13 +126,15 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
                 raise TrainingStopped(
                     f"loss or gradient was not finite {means['skipped_in_a_row']:.0f} times in a row, up to "
                     f"step {number}; the last checkpoint in {workdir} is of step {checkpoints.latest}. "
-                    "Try a lower learning rate, --config.optimiser.gradient_clip, or float32"
+                    "Try a lower learning rate, --config.optimiser.gradient_clip, or float32, with "
+                    "--config.resume_override=True"
                 )
             reason, due = stop.after(number), validation.due(number)
             if due or reason or number % config.checkpoints.every == 0 or number == config.steps:
                 save()
             if reason and number < config.steps:
-                echo(f"{reason}: stopped at step {number}; the same command goes on from there")
+                last = checkpoints.latest or 0
+                echo(f"{reason}: stopped at step {number}; the same command goes on from step {last}")
                 break
             if due:
                 validate()

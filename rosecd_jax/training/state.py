@@ -44,9 +44,20 @@ def learning_rate(config: OptimiserConfig) -> optax.Schedule:
 
 
 def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
-    """Adam with the config's learning rate over time and clipping."""
-    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
-    return optax.chain(*clip, optax.adam(learning_rate(config)))
+    """Adam with the config's learning rate over time and clipping.
+
+    Its state is the same with and without clipping, so that a run can go on with it.
+    """
+    adam = optax.chain(optax.adam(learning_rate(config)))
+    if not config.gradient_clip:
+        return adam
+    clip = optax.clip_by_global_norm(config.gradient_clip)
+
+    def update(updates: Params, state: optax.OptState, params: Params | None = None):
+        clipped, _ = clip.update(updates, optax.EmptyState())
+        return adam.update(clipped, state, params)
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def init_state(params: Params, optimiser: optax.GradientTransformation, key: jax.Array) -> TrainState:

@@ -58,8 +58,7 @@ class Validation:
         self.config, self.model, self.pairs, self.mesh = config, model, list(pairs), mesh
         self.step, self.curves = step, curves
         self.file = workdir / "validation.json"
-        stored = json.loads(self.file.read_text()) if self.file.exists() else {}
-        self.scores: dict[int, dict[str, float]] = {int(number): values for number, values in stored.items()}
+        self.scores = self._stored_scores()
         self.pending: list[Pending] = []
         self.pool = scoring_pool(config.validation.workers)
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
@@ -79,6 +78,16 @@ class Validation:
         if kind is None:
             self.collect(wait=True)
         self.pool.shutdown(cancel_futures=True)
+
+    def _stored_scores(self) -> dict[int, dict[str, float]]:
+        if not self.file.exists():
+            return {}
+        try:
+            return {int(number): values for number, values in json.loads(self.file.read_text()).items()}
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{self.file} cannot be read ({error}); delete it to go on without the scores so far"
+            ) from error
 
     def due(self, step: int) -> bool:
         """Whether a validation belongs to this step and has not been made."""

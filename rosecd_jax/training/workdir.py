@@ -15,13 +15,16 @@ class WorkdirLock:
     """Keeps other processes out of a run's directory; ends with the process, even a killed one.
 
     Raises:
-      ValueError: naming the process that holds it.
+      ValueError: naming the process that holds it, or if nothing can be written there.
     """
 
     def __init__(self, workdir: Path) -> None:
         self.path = workdir / "lock"
-        workdir.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "a+")  # noqa: SIM115 (open as long as the run)
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "a+")  # noqa: SIM115 (open as long as the run)
+        except OSError as error:
+            raise ValueError(f"{workdir}: cannot be written ({error}); choose another --workdir") from error
         try:
             import fcntl
         except ImportError:  # not on Windows

@@ -213,6 +213,76 @@ def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, 
     assert_same(params, finished[0].params)
 
 
+def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(config, tmp_path):
+    optimiser = OptimiserConfig(learning_rate=1e30, skips_in_a_row=3)
+    broken = dataclasses.replace(config, optimiser=optimiser, checkpoints=CheckpointConfig(every=1))
+    lines = []
+    with pytest.raises(TrainingStopped, match=r"the last checkpoint in .* is of step 1\."):
+        train(broken, tmp_path, lines.append)
+    assert any(line.startswith("no checkpoint at step 2") for line in lines)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["1"]
+
+
+def test_a_run_can_go_on_with_clipped_gradients(finished, config, tmp_path):
+    """What the message of a run that was not finite advises."""
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    optimiser = OptimiserConfig(learning_rate=3e-3, gradient_clip=1.0)
+    clipped = dataclasses.replace(config, optimiser=optimiser, resume_override=True, steps=7)
+    assert train(clipped, tmp_path, quiet).step == 7
+
+
+@pytest.mark.parametrize("item", ["optimiser", "config/metadata"])
+def test_a_damaged_last_checkpoint_is_refused_with_the_way_out(item, finished, config, tmp_path):
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    last = tmp_path / "checkpoints" / "6"
+    shutil.rmtree(last / item) if (last / item).is_dir() else (last / item).unlink()
+    with pytest.raises(ValueError, match=r"checkpoints/6 cannot be read.* goes on from step 4"):
+        train(config, tmp_path, quiet)
+    last.rename(tmp_path / "damaged")  # as the message says
+    lines = []
+    assert_same(train(config, tmp_path, lines.append), finished[0])
+    assert lines[0].startswith("resumed at step 4")
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(finished, config, tmp_path):
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp").mkdir()
+    train(config, tmp_path, quiet)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["4", "6"]
+
+
+def test_scores_that_cannot_be_read_are_refused_with_the_way_out(config, tmp_path):
+    (tmp_path / "validation.json").write_text("")
+    with pytest.raises(ValueError, match=r"validation\.json cannot be read .* delete it"):
+        train(config, tmp_path, quiet)
+
+
+def test_a_directory_that_cannot_be_written_is_refused(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file: cannot be written .* choose another --workdir"):
+        train(config, tmp_path / "file", quiet)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"seed": -1},
+        {"data": LoaderConfig(frames=0)},
+        {"data": LoaderConfig(workers=-1)},
+        {"optimiser": OptimiserConfig(learning_rate=float("nan"))},
+        {"optimiser": OptimiserConfig(learning_rate=-1.0)},
+        {"optimiser": OptimiserConfig(ema_decay=1.0)},
+        {"optimiser": OptimiserConfig(warmup_steps=20, decay_steps=20)},
+        {"validation": ValidationConfig(every=-1)},
+    ],
+    ids=str,
+)
+def test_numbers_that_make_no_sense_are_refused_by_name(part):
+    (name,) = part
+    with pytest.raises(ValueError, match=rf"^{name}[\w.]* is .* (has to be|set it to)"):
+        TrainConfig(**part)
+
+
 def test_a_damaged_recording_ends_the_run_with_what_was_learnt_saved(config, corpus, tmp_path):
     folder = tmp_path / "corpus"
     shutil.copytree(corpus, folder)
