@@ -1,5 +1,6 @@
 """How good the moving average is, on a fixed part of the validation split, while training goes on."""
 
+import contextlib
 import functools
 import json
 import os
@@ -32,6 +33,7 @@ class Pending(NamedTuple):
     step: int
     terms: dict[str, float]
     scores: "list[Future[Scores]]"
+    files: list[tuple[Any, ...]]  # what each was asked for with
 
 
 class Validation:
@@ -103,20 +105,23 @@ class Validation:
         """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
         number = int(state.step)
         terms = self._loss(state, frozen)
-        futures, rate = {}, self.model.front_end.sample_rate
+        asked, futures, rate = {}, {}, self.model.front_end.sample_rate
         for index, wave in self._enhanced(state.ema):
             pair = self.pairs[index]
-            futures[index] = self._submit(pair["clean"], pair["noisy"], wave, rate)
+            asked[index] = (pair["clean"], pair["noisy"], wave, rate)
+            futures[index] = self._submit(*asked[index])
             if index < self.config.validation.examples:
                 self._show(index, wave, number)
-        self.pending.append(Pending(number, terms, [futures[i] for i in sorted(futures)]))
+        order = sorted(asked)
+        self.pending.append(Pending(number, terms, [futures[i] for i in order], [asked[i] for i in order]))
 
     def collect(self, wait: bool = False) -> list[int]:
         """Note the validations whose scores are complete, or all, once they are; returns their steps."""
         done = []
         while self.pending and (wait or all(future.done() for future in self.pending[0].scores)):
-            number, terms, futures = self.pending.pop(0)
-            table = np.array([[getattr(self._result(f), name) for name in SCORES] for f in futures])
+            number, terms, futures, files = self.pending.pop(0)
+            found = [self._result(*one) for one in zip(futures, files, strict=True)]
+            table = np.array([[getattr(scores, name) for name in SCORES] for scores in found])
             means = {
                 name: float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else float("nan")
                 for name, column in zip(SCORES, table.T, strict=True)
@@ -144,13 +149,17 @@ class Validation:
             self.pool = scoring_pool(self.config.validation.workers)
             return self.pool.submit(evaluate_pair, *arguments)
 
-    @staticmethod
-    def _result(future: "Future[Scores]") -> Scores:
-        """The scores of a file; nan if its worker was killed, which must not end the training."""
-        try:
+    def _result(self, future: "Future[Scores]", file: tuple[Any, ...]) -> Scores:
+        """The scores of a file: asked for again if its worker was killed, nan if the next one was, too.
+
+        A scheduler's SIGTERM reaches the workers as well, and the mean of the files that were scored by then
+        is not to be compared with those of other steps. A killed worker must not end the training.
+        """
+        with contextlib.suppress(BrokenProcessPool):
             return future.result()
-        except BrokenProcessPool:
-            return Scores(*[float("nan")] * len(Scores._fields))
+        with contextlib.suppress(BrokenProcessPool):
+            return self._submit(*file).result()
+        return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
         """Terms of the objective on centred crops, with the same noise each time; a file may count twice."""

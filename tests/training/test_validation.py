@@ -125,7 +125,8 @@ def test_files_are_spread_over_the_split(config):
     assert [pair["clean"].size for pair in pairs] == [8_000, 8_100]  # the first and the last of three
 
 
-def test_a_killed_worker_costs_a_score_and_not_the_run(config, tmp_path):
+def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path, monkeypatch):
+    """A file is asked for twice; its score is nan only if that is in vain."""
     model, mesh = ScoreModel(config.model), make_mesh()
     step = make_step(config, model, None, mesh)
     params = jax.device_get(model.init(jax.random.key(0)))
@@ -133,15 +134,20 @@ def test_a_killed_worker_costs_a_score_and_not_the_run(config, tmp_path):
     pairs = read_validation_pairs(config, model)
     with Validation(config, model, pairs, step, mesh, tmp_path, NoCurves()) as validation:
         lost = validation.pool.submit(time.sleep, 60)
+        validation.start(state._replace(step=np.int32(1)), {})
         for process in validation.pool._processes.values():
             process.kill()
         with pytest.raises(BrokenProcessPool):
             lost.result()
-        validation.pending.append(Pending(0, {"loss": 1.0}, [lost]))
-        validation.start(state._replace(step=np.int32(1)), {})
-        assert validation.collect(wait=True) == [0, 1]
-    assert math.isnan(validation.scores[0]["pesq"])
+        validation.start(state._replace(step=np.int32(2)), {})
+        assert validation.collect(wait=True) == [1, 2]
+        validation.pending.append(Pending(3, {"loss": 1.0}, [lost], [()]))
+        monkeypatch.setattr(validation, "_submit", lambda: lost)
+        assert validation.collect(wait=True) == [3]
     assert math.isfinite(validation.scores[1]["si_sdr"])
+    for name in ("pesq", "si_sdr"):
+        assert validation.scores[1][name] == pytest.approx(validation.scores[2][name], rel=1e-9)
+    assert math.isnan(validation.scores[3]["pesq"])
 
 
 @dataclasses.dataclass
