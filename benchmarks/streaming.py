@@ -15,6 +15,7 @@ from rosecd_jax import Enhancer, ModelConfig, ScoreModel, load_checkpoint
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer
+from rosecd_jax.models.score_model import Params
 
 CONFIGS = (
     StreamConfig(),
@@ -26,14 +27,16 @@ CONFIGS = (
 )
 
 
+def fresh_student() -> tuple[ScoreModel, Params]:
+    """A student of the size of the demonstration's that has learnt nothing."""
+    model = ScoreModel(ModelConfig(role="student", sde=PROCESS, network=NETWORK))
+    return model, model.init(jax.random.key(0))
+
+
 def main(checkpoint: str = "", seconds: float = 30.0) -> None:
     """Measure and print."""
     keep_freed_memory()
-    if checkpoint:
-        model, params = load_checkpoint(checkpoint)
-    else:
-        model = ScoreModel(ModelConfig(role="student", sde=PROCESS, network=NETWORK))
-        params = model.init(jax.random.key(0))
+    model, params = load_checkpoint(checkpoint) if checkpoint else fresh_student()
     rate = model.front_end.sample_rate
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal(time.size)

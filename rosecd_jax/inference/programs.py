@@ -6,6 +6,7 @@ depends on the length that it is padded to (GroupNorm sees the padding), and tha
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ class Programs:
 
     Attributes:
       compiled: how many programs have been compiled.
+      compile_seconds: how long that took, or reading them from the cache.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Programs:
         self.model, self.sampler, self.params = model, sampler, jax.device_put(params)
         cpu = jax.default_backend() == "cpu"
         self.batch_frames = (0 if cpu else ACCELERATOR_FRAMES) if batch_frames is None else batch_frames
-        self.compiled = 0
+        self.compiled, self.compile_seconds = 0, 0.0
         self._programs: dict[int, Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
         # Two at a time: on a CPU they fill each other's gaps, elsewhere one is copied while one is computed.
@@ -112,8 +114,13 @@ class Programs:
         rows = self.rows(frames)
         wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
         numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32, jnp.int32)]
+        start = time.perf_counter()
         program = jax.jit(run).lower(self.params, wave, *numbers).compile()
-        self.compiled += 1
+        with self._lock:
+            self.compiled, self.compile_seconds = (
+                self.compiled + 1,
+                self.compile_seconds + time.perf_counter() - start,
+            )
         return program
 
     def __getstate__(self) -> None:

@@ -1,0 +1,96 @@
+"""Long recordings: python -m benchmarks.long_audio [CHECKPOINT] [--minutes 60]
+
+Enhances a recording of 6 minutes and one of an hour, each in a process of its own, with all programs compiled
+before, and prints time and peak memory of the process; then, for 60 s, the difference between windows and the
+whole signal, at the joins and elsewhere, in dB of the whole's power. The input is synthetic speech in noise,
+a minute of it again and again. Without a checkpoint: a fresh student of the demonstration's size.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.streaming import fresh_student
+from rosecd_jax import Enhancer, save_checkpoint
+from rosecd_jax.audio import io
+from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.inference.windows import plan_windows
+
+RATE = 16_000
+
+
+def speech_in_noise(seconds: int) -> np.ndarray:
+    """Syllables of a hundred harmonics in coloured noise: float32 [samples]."""
+    generator, time_axis = np.random.default_rng(0), np.arange(seconds * RATE) / RATE
+    pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.3 * time_axis)) / RATE
+    syllables = np.maximum(0, np.sin(2 * np.pi * 2.5 * time_axis)) ** 2
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 30)) * syllables
+    noise = np.convolve(generator.normal(size=time_axis.size), [0.3, 0.5, 0.3, 0.1], "same")
+    return (0.1 * voice + 0.05 * noise).astype(np.float32)
+
+
+def measure(checkpoint: Path, source: Path, target: Path) -> None:
+    """Enhance one file; prints seconds and peak memory in GB as JSON."""
+    keep_freed_memory()
+    enhancer = Enhancer.from_checkpoint(checkpoint)
+    enhancer.prepare(RATE * 3600, RATE)
+    start = time.perf_counter()
+    enhancer.enhance_file(source, target)
+    seconds = time.perf_counter() - start
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9]))
+
+
+def report_seams(enhancer: Enhancer, wave: np.ndarray) -> None:
+    """Windows against the whole signal."""
+    whole = dataclasses.replace(enhancer, limit=2.0 * wave.size / RATE)(wave, RATE)
+    windowed = enhancer(wave, RATE)
+    waves, hop = enhancer.waves, enhancer.model.front_end.hop
+    plan = plan_windows(enhancer.model.front_end.frames(wave.size), waves.window, waves.unit)
+    joins = np.zeros(wave.size, bool)
+    for join in plan.joins:
+        joins[(join - plan.fade) * hop : (join + plan.fade) * hop] = True
+    error, power = (windowed - whole) ** 2, (whole**2).mean()
+    for name, where in (("at the joins", joins), ("elsewhere", ~joins)):
+        print(f"windows against the whole, {name}: {10 * np.log10(error[where].mean() / power):.1f} dB")
+
+
+def main(checkpoint: Path | None, minutes: int) -> None:
+    """Make the files, start the processes, print."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        if checkpoint is None:
+            checkpoint = save_checkpoint(here / "student", *fresh_student())
+        minute, times = speech_in_noise(60), []
+        for length in (6, minutes):
+            with io.writing(here / "in.wav", RATE, 1) as put:
+                for _ in range(length):
+                    put(minute[None])
+            words = [sys.executable, "-m", "benchmarks.long_audio", "--measure"]
+            words += [str(path) for path in (checkpoint, here / "in.wav", here / "out.wav")]
+            done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ)
+            seconds, memory = json.loads(done.stdout)
+            times.append(seconds)
+            print(f"{length} minutes: {seconds:.1f} s, peak memory {memory:.2f} GB", flush=True)
+        print(f"{minutes} minutes took {times[1] / times[0]:.2f} times as long as 6")
+        report_seams(Enhancer.from_checkpoint(checkpoint), minute)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, nargs="?")
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--measure", nargs=3, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(*options.measure)
+    else:
+        main(options.checkpoint, options.minutes)
