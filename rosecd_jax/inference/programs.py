@@ -80,7 +80,9 @@ class Programs:
         """Enhance at most `rows(frames)` stretches -> float32 [len(stretches), frames · hop]."""
         rows = self.rows(frames)
         padded = [*stretches, *[stretches[0]] * (rows - len(stretches))]
-        waves, *numbers = zip(*padded, strict=True)
+        waves, *numbers = zip(
+            *(stretch._replace(seed=stretch.seed % 2**32) for stretch in padded), strict=True
+        )
         types = np.int32, np.int32, np.uint32, np.int32
         arrays = [np.array(column, dtype) for column, dtype in zip(numbers, types, strict=True)]
         enhanced = self.program(frames)(self.params, np.stack(waves), *arrays)

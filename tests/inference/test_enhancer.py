@@ -101,6 +101,7 @@ def test_the_same_seed_gives_the_same_result_and_another_does_not(student):
     wave = speech_like(6000)
     np.testing.assert_array_equal(student(wave, 16_000, seed=3), student(wave, 16_000, seed=3))
     assert np.abs(student(wave, 16_000, seed=3) - student(wave, 16_000, seed=4)).max() > 1e-4
+    np.testing.assert_array_equal(student(wave, 16_000, seed=-7), student(wave, 16_000, seed=2**32 - 7))
 
 
 def test_loudness_is_carried_through(student):
