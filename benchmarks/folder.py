@@ -25,7 +25,7 @@ from rosecd_jax.cli.common import keep_freed_memory
 
 def measure(manner: str, checkpoint: Path, source: Path, target: Path) -> None:
     """One process' work; prints its figures as JSON."""
-    keep_freed_memory()
+    keep_freed_memory(2**25)
     files = io.find(source)
     audio = sum(io.info(file).samples for file in files) / 16_000
     alone = {"buckets": (), "batch_frames": 0}

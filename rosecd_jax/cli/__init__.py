@@ -24,6 +24,6 @@ for command in (synthetic, voicebank, folder):
 
 
 @app.callback()
-def main() -> None:
+def main(context: typer.Context) -> None:
     """One-step speech enhancement by consistency distillation."""
-    keep_freed_memory()
+    keep_freed_memory(2**25 if context.invoked_subcommand == "enhance" else None)

@@ -33,16 +33,21 @@ WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or ra
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(largest: int | None = None) -> None:
     """Let the process keep the memory that it frees, where the C library is glibc.
 
     XLA's CPU programs allocate their buffers anew at every run, and glibc gives the system back what they
     free: faulting the pages in again costs a sixth of a small network's training step.
+
+    Args:
+      largest: bytes, at most 32 MiB; larger blocks go back all the same. Without that, blocks of many sizes
+        tear the heap to pieces, which grows for hours. None: all are kept.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
-        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_max, 0), (arena_max, 1)):
+        trim_threshold, top_pad, mmap_threshold, mmap_max, arena_max = -1, -2, -3, -4, -8
+        large = ((mmap_threshold, largest),) if largest else ((mmap_max, 0),)
+        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (arena_max, 1), *large):
             mallopt(option, value)
 
 

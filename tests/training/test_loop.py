@@ -127,6 +127,17 @@ def test_a_resumed_run_of_another_config_goes_on_where_that_is_asked_for(finishe
     assert state.step == 7
 
 
+def test_a_resumed_run_of_other_recordings_is_refused(finished, config, tmp_path):
+    shutil.copytree(config.data.path, tmp_path / "copy")
+    moved = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(tmp_path / "copy")))
+    train(moved, finished[1], quiet)  # nothing to do, but nothing to complain of
+    for side in ("clean", "noisy"):
+        min((tmp_path / "copy" / "train" / side).iterdir()).unlink()
+    with pytest.raises(ValueError, match=r"began with other recordings .*--config\.resume_override=True"):
+        train(moved, finished[1], quiet)
+    train(dataclasses.replace(moved, resume_override=True), finished[1], quiet)
+
+
 @pytest.fixture(scope="module")
 def student_config(config, finished):
     return dataclasses.replace(
@@ -158,6 +169,10 @@ def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
     assert "pesq" not in lines[-1]
     model, _ = load_checkpoint(tmp_path)
     assert model.config.role == "student"
+    shutil.copytree(tmp_path / "checkpoints", tmp_path / "other" / "checkpoints")
+    other = dataclasses.replace(student_config, teacher=str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"began with another teacher \(config.teacher\)"):
+        train(other, tmp_path, quiet)
 
 
 def test_a_teacher_of_another_size_is_refused_before_training(student_config, tmp_path):
