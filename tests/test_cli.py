@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory) -> Path:
         ModelConfig(
             role="student",
             preconditioning=Preconditioning(c_in="1"),
-            network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
+            network=NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=()),
         )
     )
     return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", model, model.init(jax.random.key(0)))

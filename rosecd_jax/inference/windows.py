@@ -42,9 +42,9 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
     """Windows that cover `frames` frames, `window` at a time.
 
     They begin at multiples of `unit`, so that the network's coarser levels lie as in the whole signal, and
-    overlap by a quarter, at most by 256 frames. The last one ends less than a unit behind the signal.
+    overlap by a half, at most by 256 frames. The last one ends less than a unit behind the signal.
     """
-    overlap = max(unit, min(256, window // 4 // unit * unit))
+    overlap = max(unit, min(256, window // 2 // unit * unit))
     last = max(0, -(-(frames - window) // unit) * unit)
     firsts = (*range(0, last, window - overlap), last)
     return WindowPlan(window, firsts, min(32, overlap // 2))

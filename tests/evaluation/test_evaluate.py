@@ -37,7 +37,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluations(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("output")
-    model = Enhancer(TINY, TINY.init(jax.random.key(0)), steps_of_one())
+    model = Enhancer(TINY, TINY.init(jax.random.key(0)), steps_of_one(), buckets=())
     seen = []
     methods = [("noisy", None), ("worse", data / "worse"), ("model", model)]
     results = evaluate(data, methods, output=output, progress=lambda *words: seen.append(words))

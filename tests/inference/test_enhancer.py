@@ -16,6 +16,7 @@ from rosecd_jax.diffusion.solvers import langevin
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.sampling import enhance_spectrogram, padded_frames, reflect_tail
+from tests.helpers import quick_jit
 
 STUDENT = ModelConfig(
     role="student",
@@ -122,7 +123,7 @@ def test_equals_the_inference_of_the_papers_step_by_step(student):
     keys = jax.random.fold_in(jax.random.key(0), 0)[None]
     noise = noise_source(keys, 256, y.shape[-1])
     x_T = y + model.sde.std(jnp.float32(1.0)) * noise(0)
-    x = model.denoise(student.params, x_T, y, jnp.ones(1))[..., :frames]
+    x = quick_jit(model.denoise)(student.params, x_T, y, jnp.ones(1))[..., :frames]
     expected = peak * front.synthesise(x, wave.size)[0]
     np.testing.assert_allclose(student(wave, 16_000), expected, atol=2e-5 * peak)
 

@@ -31,7 +31,7 @@ from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.sampling import enhance_padded
 from tests.helpers import FIXTURES, quick_jit, random_params
 
-NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
+NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=())
 STUDENT = ScoreModel(ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"), network=NETWORK))
 TEACHER = ScoreModel(ModelConfig(network=NETWORK))
 BRIDGE = ScoreModel(ModelConfig(sde=SBVE(), preconditioning=Preconditioning("1", "1", "0"), network=NETWORK))
