@@ -171,7 +171,10 @@ def test_without_a_rate_asked_for_only_partners_have_to_agree(tmp_path):
     write_pair(tmp_path, "b.wav", 60, rate=48_000)
     reports = []
     (headers,) = check_pairs([find_pairs(tmp_path)], progress=reports.append)
-    assert headers == {"a.wav": io.AudioInfo(8_000, 1, 60), "b.wav": io.AudioInfo(48_000, 1, 60)}
+    assert {name: header[:3] for name, header in headers.items()} == {
+        "a.wav": (8_000, 1, 60),
+        "b.wav": (48_000, 1, 60),
+    }
     assert reports == [0.5, 1.0]
     io.write(tmp_path / "noisy" / "a.wav", noise("x", 60), 16_000)
     with pytest.raises(DataError, match=r"clean/a\.wav: 8000 Hz, its partner 16000 Hz"):
