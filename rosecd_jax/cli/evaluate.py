@@ -57,7 +57,8 @@ def run_evaluation(
     from rosecd_jax.evaluation.evaluate import evaluate
 
     named = [(unique_name(path, checkpoints), path) for path in checkpoints]
-    models = [(name, load_enhancer(path, **sampling)) for name, path in named]
+    # One signal at a time: how long one takes is what is measured.
+    models = [(name, load_enhancer(path, batch_frames=0, **sampling)) for name, path in named]
     folders = [(unique_name(path, enhanced), path) for path in enhanced]
     methods: list[Any] = [("noisy", None), *models, *folders]
     names = [name for name, _ in methods]
