@@ -136,7 +136,9 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(source) as file:
+        # As bytes: names that are not UTF-8 exist, and soundfile refuses to encode them.
+        named: Any = source if isinstance(source, BytesIO) or os.name == "nt" else os.fsencode(source)
+        with soundfile.SoundFile(named) as file:
             if file.frames == UNDECLARED:
                 raise ValueError("its header declares no length")
             yield file
@@ -207,9 +209,8 @@ def writing(
     bytes_a_sample = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}.get(subtype, 4)
     if format in ("WAV", "WAVEX") and samples * channels * bytes_a_sample > LARGEST_WAV:
         format = "RF64"
-    # In the same folder, where os.replace is atomic; names have at most 255 bytes.
-    name = path.name.encode()[:200].decode(errors="ignore")
-    temporary = path.with_name(f".{name}.{uuid.uuid4().hex[:16]}.part")
+    # In the same folder, where os.replace is atomic.
+    temporary = path.with_name(f"{_temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
     file = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -307,14 +308,24 @@ class _Disk:
         self.file.close()
 
 
-def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what writers of this file left behind when they were killed. Only while nobody is writing it."""
-    path = Path(path)
-    start = "." + path.name.encode()[:200].decode(errors="ignore") + "."
-    if path.parent.is_dir():
-        for other in path.parent.iterdir():
-            if other.name.startswith(start) and other.suffix == ".part":
-                other.unlink(missing_ok=True)
+def _temporary_start(path: Path) -> str:
+    """How the temporary name of a file begins; names have at most 255 bytes, not all of them UTF-8."""
+    name = path.name
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return f".{name}"
+
+
+def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Remove what killed writers of these files left behind, if it can be; only while nobody writes them."""
+    starts: dict[Path, set[str]] = {}
+    for path in map(Path, paths):
+        starts.setdefault(path.parent, set()).add(_temporary_start(path))
+    for folder, known in starts.items():
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if name.endswith(".part") and name[: -len(".0123456789abcdef.part")] in known:
+                    os.unlink(folder / name)
 
 
 def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:

@@ -19,6 +19,9 @@ from rosecd_jax.inference.waves import WaveEnhancer
 from rosecd_jax.models.sampling import Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 
+MOST_CHANNELS = 1024
+"""Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
+
 
 @dataclasses.dataclass
 class Enhancer:
@@ -106,10 +109,15 @@ class Enhancer:
             raise ValueError(
                 f"a wave of shape {wave.shape}: expected [samples] or [channels, samples], not empty"
             )
+        if wave.ndim == 2 and len(wave) > max(MOST_CHANNELS, wave.shape[1]):
+            raise ValueError(f"a wave of shape {wave.shape}: expected [channels, samples]; transpose it")
         if not np.isfinite(wave).all():
             raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
-        if not sample_rate > 0:
-            raise ValueError(f"the sample rate is {sample_rate} Hz; give that of the wave, such as 16000")
+        if not 0 < sample_rate < float("inf") or sample_rate != int(sample_rate):
+            raise ValueError(
+                f"the sample rate is {sample_rate} Hz; give that of the wave, a whole number such as 16000"
+            )
+        sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
         enhanced = self.waves(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)

@@ -98,7 +98,7 @@ def plan_folder(
             job = Job(file, goal, io.info(file))
         except (io.AudioError, OSError) as error:
             return Report(file, goal, "failed", 0.0, str(error))
-        return job.report("kept") if existing == "resume" and _is_done(job) else job
+        return job.report("kept") if existing == "resume" and _is_done(job, subtype) else job
 
     with ThreadPoolExecutor(THREADS) as pool:
         settled = list(pool.map(settle, mine))
@@ -120,7 +120,7 @@ def plan_file(
     job = Job(source, target, io.info(source))
     if target.exists() and existing == "refuse":
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
-    if existing == "resume" and _is_done(job):
+    if existing == "resume" and _is_done(job, subtype):
         return Plan([], [job.report("kept")])
     return Plan([job], [])
 
@@ -167,13 +167,14 @@ def _goals(
     return goals
 
 
-def _is_done(job: Job) -> bool:
-    """Whether the target is complete (as long as the source) and not older than it."""
+def _is_done(job: Job, subtype: str | None) -> bool:
+    """Whether the target is complete (as long as the source), not older than it, and encoded as asked."""
     try:
         header, current = io.info(job.target), job.target.stat().st_mtime >= job.source.stat().st_mtime
     except (io.AudioError, OSError):
         return False
-    return current and header[:3] == job.header[:3]
+    as_asked = subtype is None or header.subtype == subtype.upper()
+    return current and as_asked and header[:3] == job.header[:3]
 
 
 class _Loaded(NamedTuple):
@@ -205,6 +206,7 @@ def enhance_folder(
     follow each other, so that batches are full.
     """
     yield from plan.settled
+    io.remove_leftovers(job.target for job in plan.jobs)
     rate = waves.programs.model.front_end.sample_rate
     full: list[str] = []
     left: list[Job] = []
@@ -221,7 +223,6 @@ def enhance_folder(
 
     def load(job: Job) -> _Loaded | Job | Report:
         try:
-            io.remove_leftovers(job.target)
             if files.is_long(waves, job.header):
                 return job
             audio = io.read(job.source)

@@ -58,8 +58,9 @@ class StreamingEnhancer:
         if channels < 1:
             raise ValueError(f"{channels} channels: a stream has at least one")
         sample_rate = front.sample_rate if sample_rate is None else sample_rate
-        if not 1000 <= sample_rate <= 384_000:
-            raise ValueError(f"a sample rate of {sample_rate} Hz: expected 1000 to 384,000")
+        if not 1000 <= sample_rate <= 384_000 or sample_rate != int(sample_rate):
+            raise ValueError(f"a sample rate of {sample_rate} Hz: expected a whole number, 1000 to 384,000")
+        sample_rate = int(sample_rate)
         self.model, self.params, self.config = model, params, config
         self.sampler = sampler.resolve(model)
         self.channels, self.sample_rate = channels, sample_rate

@@ -322,13 +322,21 @@ def test_a_killed_writers_leftovers_are_found_by_name(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / "a.wav"])
     assert len(list(tmp_path.iterdir())) == 1
-    io.remove_leftovers(tmp_path / "b.wav")
+    io.remove_leftovers([tmp_path / "b.wav", tmp_path / "a.wa"])
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(io.AudioError, match="no audio files"):
         io.find(tmp_path)
-    io.remove_leftovers(tmp_path / "a.wav")
+    io.remove_leftovers([tmp_path / "b.wav", tmp_path / "a.wav"])
     assert not list(tmp_path.iterdir())
-    io.remove_leftovers(tmp_path / "no such folder" / "a.wav")
+    io.remove_leftovers([tmp_path / "no such folder" / "a.wav"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file systems refuse such names")
+def test_a_name_that_is_not_utf_8_is_read_and_written(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    io.write(path, np.zeros(9), 16_000)
+    assert [os.fsencode(file.name) for file in tmp_path.iterdir()] == [b"caf\xe9.wav"]
+    assert io.info(path).samples == io.read(path).wave.size == 9
 
 
 def test_a_name_of_the_greatest_length_is_written(tmp_path):

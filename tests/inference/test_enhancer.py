@@ -89,6 +89,7 @@ def test_the_shortest_waves_work(student, samples, rate):
         (np.zeros((2, 0)), "not empty"),
         (np.zeros((1, 2, 3)), r"\[channels, samples\]"),
         (np.float32(1.0), r"\[samples\]"),
+        (np.zeros((4000, 2)), "transpose it"),
         (np.array([0.0, np.nan]), "NaN"),
         (np.array([0.0, np.inf]), "infinite"),
     ],
@@ -103,6 +104,13 @@ def test_the_same_seed_gives_the_same_result_and_another_does_not(student):
     np.testing.assert_array_equal(student(wave, 16_000, seed=3), student(wave, 16_000, seed=3))
     assert np.abs(student(wave, 16_000, seed=3) - student(wave, 16_000, seed=4)).max() > 1e-4
     np.testing.assert_array_equal(student(wave, 16_000, seed=-7), student(wave, 16_000, seed=2**32 - 7))
+
+
+def test_a_rate_may_come_as_any_kind_of_whole_number(student):
+    wave = speech_like(100_000)
+    expected = student(wave, 48_000)
+    for rate in (48_000.0, np.int32(48_000)):
+        np.testing.assert_array_equal(student(wave, rate), expected)
 
 
 def test_loudness_is_carried_through(student):
@@ -270,7 +278,8 @@ def test_options_that_make_no_sense_are_refused(student, tmp_path):
     for limit in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="limit is"):
             dataclasses.replace(student, limit=limit)
-    with pytest.raises(ValueError, match="the sample rate is 0 Hz"):
-        student(speech_like(10), 0)
+    for rate in (0, 22_050.5, float("inf")):
+        with pytest.raises(ValueError, match=f"the sample rate is {rate} Hz"):
+            student(speech_like(10), rate)
     with pytest.raises(ValueError, match="existing is 'ask'"):
         student.enhance_folder(tmp_path, tmp_path / "out", existing="ask")

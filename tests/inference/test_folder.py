@@ -116,6 +116,13 @@ def test_outputs_that_exist_are_refused_kept_or_replaced(student, tmp_path):
     assert resumed == {"a.wav": "kept", "b.wav": "enhanced", "c.wav": "enhanced"}
     assert (target / "a.wav").stat().st_mtime_ns == times[target / "a.wav"]
 
+    for subtype, status in (
+        ("FLOAT", "enhanced"),
+        ("float", "kept"),
+    ):  # an encoding that was not asked for before
+        options = {"subtype": subtype, "existing": "resume"}
+        assert set(outcomes(student.enhance_folder(source, target, **options)).values()) == {status}
+
     later = time.time() + 10
     os.utime(source / "a.wav", (later, later))
     assert outcomes(student.enhance_folder(source, target, existing="resume"))["a.wav"] == "enhanced"
