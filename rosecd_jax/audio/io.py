@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rosecd_jax.audio.checked_file import CheckedFile
+
 if TYPE_CHECKING:
     import soundfile
 
@@ -214,7 +216,7 @@ def writing(
     file = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _Disk(temporary)
+        file = CheckedFile(temporary)
         try:
             disk: Any = file
             with soundfile.SoundFile(disk, "w", sample_rate, channels, subtype, format=format) as sound:
@@ -281,31 +283,6 @@ def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
         steps = np.float32(2 ** (BITS[subtype] - 1))
         block = np.minimum(np.round(block * steps), steps - 1) / steps
     return block
-
-
-class _Disk:
-    """A file for libsndfile to write to that remembers a failure: libsndfile says nothing of a full disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = open(path, "w+b", buffering=2**18)  # noqa: SIM115
-        self.error: OSError | None = None
-        self.seek, self.tell, self.read = self.file.seek, self.file.tell, self.file.read
-
-    def write(self, data: bytes) -> int:
-        try:
-            self.file.write(data)
-        except OSError as error:
-            self.error = self.error or error
-        return len(data)  # a lie after a failure, but libsndfile's Python face asserts it
-
-    def check(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Have everything on the disk, or raise."""
-        self.check()
-        self.file.close()
 
 
 def _temporary_start(path: Path) -> str:
@@ -386,15 +363,30 @@ def is_audio(path: PurePath) -> bool:
 def find(path: str | os.PathLike[str]) -> list[Path]:
     """The audio files of a folder and its subfolders, sorted; or the file itself, if `path` is a file.
 
-    Skips hidden and temporary names (a leading dot or tilde). A link that leads nowhere is found, for whoever
-    reads it to complain. Raises AudioError if nothing is left.
+    Skips hidden and temporary names (a leading dot or tilde). Links are followed, to folders too, but no
+    folder is entered from below itself; a link that leads nowhere is found, for whoever reads it to complain.
+    Raises AudioError if nothing is left, or a folder can't be read.
     """
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise AudioError(f"{path}: no such file or folder; check the spelling")
-    files = sorted(file for file in path.rglob("*") if is_audio(file.relative_to(path)) and not file.is_dir())
+
+    def refuse(error: OSError) -> None:
+        raise AudioError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions")
+
+    files = []
+    above = {
+        path: (os.path.realpath(path),)
+    }  # the real places of a folder and of those that it was entered by
+    for folder, folders, names in os.walk(path, followlinks=True, onerror=refuse):
+        here = Path(folder)
+        places = above.pop(here)
+        entered = {name: os.path.realpath(here / name) for name in folders}
+        folders[:] = [name for name, place in entered.items() if place not in places]
+        above |= {here / name: (*places, entered[name]) for name in folders}
+        files += [here / name for name in names if is_audio((here / name).relative_to(path))]
     if not files:
         raise AudioError(f"{path}: no audio files in this folder; known suffixes: {' '.join(FORMATS)}")
-    return files
+    return sorted(files)

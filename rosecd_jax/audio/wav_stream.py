@@ -12,6 +12,8 @@ from rosecd_jax.audio.pcm import ENCODINGS, Encoding
 
 UNKNOWN = 0xFFFFFFFF
 """How ffmpeg and others leave a length open."""
+LEFT_OPEN = (range(1), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, UNKNOWN + 1))
+"""Lengths that mean none: nothing, or the largest number, signed or not, sometimes rounded down."""
 MOST_SKIPPED = 1 << 24
 """Bytes of chunks before the samples; more than that is no header."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -81,8 +83,10 @@ def read_header(start: bytes, read: ReadExactly) -> WavHeader:
     if format is None:
         raise _unfit("has a damaged header: no format before its samples")
     if size == UNKNOWN and start == b"RF64" and long_size is not None:
-        size = 0 if long_size >= 2**63 else long_size
-    return WavHeader(*_read_format(format), format, None if size in (0, UNKNOWN) else size)
+        known = long_size if 0 < long_size < 2**63 else None
+    else:
+        known = None if any(size in lengths for lengths in LEFT_OPEN) else size
+    return WavHeader(*_read_format(format), format, known)
 
 
 def _read_format(format: bytes) -> tuple[Encoding, int, int]:

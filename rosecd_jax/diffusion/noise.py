@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 NoiseSource = Callable[[jax.Array | int], jax.Array]
 """The noise of a trajectory as data: draw number i -> complex64 of the state's shape."""
@@ -11,7 +12,7 @@ NoiseSource = Callable[[jax.Array | int], jax.Array]
 
 def complex_normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """complex64 noise with E|z|² = 1, so that each real component has variance 0.5."""
-    real, imaginary = jax.random.normal(key, (2, *shape)) * jnp.sqrt(0.5)
+    real, imaginary = jax.random.normal(key, (2, *shape), jnp.float32) * np.float32(np.sqrt(0.5))
     return jax.lax.complex(real, imaginary)
 
 

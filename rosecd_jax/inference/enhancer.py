@@ -40,7 +40,7 @@ class Enhancer:
     """
 
     model: ScoreModel
-    params: Params
+    params: Params = dataclasses.field(repr=False)
     sampler: SamplerConfig = SamplerConfig()
     buckets: Sequence[int] = BUCKETS
     limit: float = 30.0

@@ -43,6 +43,8 @@ class SamplerConfig:
                 raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
         if self.steps < 0:
             raise ValueError(f"steps is {self.steps}, it can't be negative")
+        if not 0 < self.snr < float("inf"):
+            raise ValueError(f"snr is {self.snr}; expected a positive number, such as 0.5")
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """The same with "auto" and 0 replaced by what they stand for.

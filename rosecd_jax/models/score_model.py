@@ -68,7 +68,7 @@ class ScoreModel:
         """Fresh parameters; the same key gives the same parameters, on the same kind of device."""
         size = self.config.network
         # By XLA's own generator: threefry, inlined for every array, takes a CPU most of a minute to compile.
-        key = jax.random.wrap_key_data(jax.random.bits(key, (4,)), impl="rbg")
+        key = jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")
         x = jnp.zeros((1, size.bins, size.stride, 4))
         return jax.jit(self.network.init)(key, x, jnp.ones(1))["params"]
 

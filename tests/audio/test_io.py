@@ -365,6 +365,25 @@ def test_find(tmp_path):
             io.find(tmp_path / missing)
 
 
+def test_find_follows_links_but_not_in_circles(tmp_path):
+    for file in ("in/a.wav", "elsewhere/b.wav"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    (tmp_path / "in" / "one").symlink_to("../elsewhere")
+    (tmp_path / "in" / "two").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to("../in")
+    (tmp_path / "in" / "self").symlink_to(".")
+    found = [str(file.relative_to(tmp_path / "in")) for file in io.find(tmp_path / "in")]
+    assert found == ["a.wav", "one/b.wav", "two/b.wav"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_find_names_a_folder_that_cannot_be_read(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(io.AudioError, match="closed: cannot be read"):
+        io.find(tmp_path)
+
+
 def test_importing_is_light():
     script = "import sys, rosecd_jax.audio.io; sys.exit('soundfile' in sys.modules or 'soxr' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -93,7 +93,7 @@ def test_half_a_frame_is_no_frame():
         ENCODINGS["s16le"].decode(b"12345", 2)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0xFFFFF000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000])
 def test_a_length_may_be_left_open(size):
     header, rest = read(riff(chunk(b"LIST", b"odd"), plain(), chunk(b"data", b"abcd", size)))
     assert header.size is None

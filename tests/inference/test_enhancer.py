@@ -189,6 +189,8 @@ def test_a_bridge_has_its_own_samplers():
         SamplerConfig("bridge").resolve(ScoreModel(STUDENT))
     with pytest.raises(ValueError, match="corrector 'ald': expected one of annealed-langevin, langevin"):
         SamplerConfig(corrector="ald")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="snr is nan; expected a positive number"):
+        SamplerConfig(snr=float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -283,3 +285,11 @@ def test_options_that_make_no_sense_are_refused(student, tmp_path):
             student(speech_like(10), rate)
     with pytest.raises(ValueError, match="existing is 'ask'"):
         student.enhance_folder(tmp_path, tmp_path / "out", existing="ask")
+
+
+def test_64_bits_elsewhere_in_a_program_change_nothing(student):
+    wave = speech_like(5000)
+    expected = student(wave, 16_000)
+    with jax.enable_x64(True):
+        assert ScoreModel(STUDENT).init(jax.random.key(0))
+        np.testing.assert_array_equal(dataclasses.replace(student)(wave, 16_000), expected)
