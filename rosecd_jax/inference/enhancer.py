@@ -28,7 +28,7 @@ class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
     What a signal becomes depends on itself and the seed, never on what else is enhanced with it. Safe to use
-    from several threads.
+    from several threads. Its attributes count when it is made: `dataclasses.replace` makes one with others.
 
     Attributes:
       model, params: what is run.
@@ -93,7 +93,7 @@ class Enhancer:
         """Enhance a wave, each channel by itself.
 
         Args:
-          wave: real [samples] or [channels, samples].
+          wave: real [samples] or [channels, samples]; integers are taken as they are, not scaled.
           sample_rate: in Hz; other rates than the model's are converted there and back, so that nothing
             above half the model's rate is left.
           seed: of the noise that the sampler starts from; the same seed gives the same result.

@@ -1,6 +1,6 @@
 """One audio file into another, whole or, if it is long, in blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def enhance_long_file(
 
     subtype = fitting_subtype(target, header, subtype)
     with io.writing(target, header.sample_rate, header.channels, subtype, samples=source_samples) as put:
-        blocks = io.resample_blocks(io.read_blocks(source), header.sample_rate, rate)
+        blocks = io.resample_blocks(_as_long_as(source, source_samples), header.sample_rate, rate)
         enhanced = waves.long(blocks, samples, loudest, seed)
         for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):
             if stop():
@@ -86,6 +86,19 @@ def enhance_long_file(
             put(block)
             advance(block.shape[1] / header.sample_rate)
     return source_samples / header.sample_rate
+
+
+def _as_long_as(source: Path, samples: int) -> Iterator[np.ndarray]:
+    """The blocks of a file that must hold as many samples as it did before."""
+    changed = io.AudioError(f"{source}: changed while it was read; enhance it again")
+    found = 0
+    for block in io.read_blocks(source):
+        found += block.shape[1]
+        if found > samples:
+            raise changed
+        yield block
+    if found < samples:
+        raise changed
 
 
 def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str | None) -> str | None:

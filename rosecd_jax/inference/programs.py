@@ -126,7 +126,10 @@ class Programs:
         return program
 
     def __getstate__(self) -> None:
-        raise TypeError("compiled programs can't be pickled; load the checkpoint in the other process")
+        raise TypeError(
+            "compiled programs can't be copied or pickled; use dataclasses.replace for another enhancer, and "
+            "load the checkpoint in another process"
+        )
 
 
 def keep_compiled_programs() -> None:

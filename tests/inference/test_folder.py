@@ -131,6 +131,37 @@ def test_outputs_that_exist_are_refused_kept_or_replaced(student, tmp_path):
     }
 
 
+def test_an_mp3_that_was_cut_is_kept_when_it_is_done(student, tmp_path):
+    write(tmp_path / "whole.mp3", 60_000)
+    whole = (tmp_path / "whole.mp3").read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "cut.mp3").write_bytes(whole[: len(whole) // 2])
+    statuses = [
+        outcomes(student.enhance_folder(tmp_path / "in", tmp_path / "out", existing="resume"))
+        for _ in range(2)
+    ]
+    assert statuses == [{"cut.mp3": "enhanced"}, {"cut.mp3": "kept"}]
+
+
+@pytest.mark.parametrize("samples", [500, 90_000, 110_000])
+def test_a_long_file_that_changes_while_it_is_read_is_refused(student, tmp_path, monkeypatch, samples):
+    source, passes = write(tmp_path / "in" / "long.wav", 100_000), []
+
+    def shrinking(path, *size):
+        passes.append(path)
+        if len(passes) == 2:
+            write(source, samples)
+        return read_blocks(path, *size)
+
+    read_blocks = io.read_blocks
+    monkeypatch.setattr(io, "read_blocks", shrinking)
+    short = dataclasses.replace(student, limit=2.0)
+    (report,) = short.enhance_folder(tmp_path / "in", tmp_path / "out")
+    assert report.status == "failed"
+    assert "long.wav: changed while it was read" in report.error
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_leftovers_of_a_killed_run_are_removed(student, tmp_path):
     write(tmp_path / "in" / "a.wav")
     leftover = tmp_path / "out" / ".a.wav.0123456789abcdef.part"
