@@ -230,7 +230,7 @@ def test_the_shortest_inputs(checkpoint, count):
         (("--encoding", "mp3"), b"", "--encoding mp3: expected one of u8, s16le"),
         (("--channels", "0"), b"", "--channels 0"),
         (("--rate", "7"), b"", "sample rate of 7 Hz"),
-        (("--weights", "best"), b"", "--weights best"),
+        (("--weights", "best"), b"", "weights='best': expected one of"),
         (("--hop-ms", "900"), b"", "widen it"),
         (("--sampler", "bridge"), b"", "doesn't go with this model"),
         (("--rate", "48000"), b"wav", "--rate 48000: the input is WAV, and its header says 16000"),

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from rosecd_jax.cli.common import CorrectorOption, SamplerOption, SnrOption, StepsOption, plain_errors
+from rosecd_jax.cli.common import (
+    CorrectorOption,
+    SamplerOption,
+    SnrOption,
+    StepsOption,
+    WeightsOption,
+    plain_errors,
+)
 
 
 def export(
@@ -13,7 +20,7 @@ def export(
         Path, typer.Argument(metavar="CKPT", help="A model or a run of ours, or the authors' .ckpt file.")
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
-    weights: Annotated[str, typer.Option(help="ema (the moving average) or raw.")] = "ema",
+    weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
     snr: SnrOption = 0.5,

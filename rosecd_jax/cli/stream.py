@@ -15,6 +15,8 @@ from rosecd_jax.cli.common import (
     SeedOption,
     SnrOption,
     StepsOption,
+    WeightsOption,
+    load_enhancer,
     plain_errors,
 )
 
@@ -59,7 +61,7 @@ def stream(
     look_ahead_ms: Annotated[
         float | None, typer.Option(help="What it sees behind its output; 64 ms unless given.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="ema or raw.")] = "ema",
+    weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
     snr: SnrOption = 0.5,
@@ -74,32 +76,23 @@ def stream(
     of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
     it, so that it stays in step with a picture. Latency and times of computing are told on standard error.
     """
-    from rosecd_jax.conversion.checkpoint import load_any_checkpoint
-    from rosecd_jax.inference.programs import keep_compiled_programs
     from rosecd_jax.inference.stream_step import StreamConfig
-    from rosecd_jax.inference.streaming import StreamingEnhancer
-    from rosecd_jax.models.sampling import SamplerConfig
 
     with plain_errors(), quiet_ends():
         refuse_terminals()
-        if weights not in ("ema", "raw"):
-            raise ValueError(f"--weights {weights}: expected ema or raw")
-        keep_compiled_programs()
-        model, params = load_any_checkpoint(checkpoint, weights)  # type: ignore[arg-type]
+        sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        loaded = load_enhancer(checkpoint, weights=weights, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
-        config = StreamConfig.from_milliseconds(model, **lengths)
-        sampling = SamplerConfig(sampler, steps, snr, corrector)  # type: ignore[arg-type]
+        config = StreamConfig.from_milliseconds(loaded.model, **lengths)
 
         source = sys.stdin.buffer
         start = source.read(4)
         form = wav_format(source, start, rate, channels, encoding)
         if form is None:
-            form = raw_format(rate, channels, encoding, model.front_end.sample_rate)
+            form = raw_format(rate, channels, encoding, loaded.model.front_end.sample_rate)
         else:
             start = b""
-        enhancer = StreamingEnhancer(
-            model, params, sampling, config, channels=form.channels, sample_rate=form.sample_rate, seed=seed
-        )
+        enhancer = loaded.stream(config, channels=form.channels, sample_rate=form.sample_rate, seed=seed)
         tell_start(enhancer, form)
         try:
             pump(enhancer, form, start, source, sys.stdout.buffer)

@@ -20,6 +20,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rosecd_jax.inference import load_exported
 from rosecd_jax.inference.programs import BUCKETS, bucket
@@ -71,7 +72,7 @@ def export_model(
     check_target(path, overwrite)
     sampler = sampler.resolve(model)
     platforms = check_platforms(platforms)
-    weights = {name: np.asarray(array) for name, array in flatten(params).items()}
+    weights = {name: np.asarray(array) for name, array in flatten_dict(params, sep="/").items()}
     exported = lower(model, sampler, weights, platforms)
     temporary = path.absolute().with_name(f".{path.absolute().name}-{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
@@ -129,7 +130,7 @@ def lower(
 
     Args:
       sampler: resolved.
-      weights: what `flatten` gives; shapes and types are enough.
+      weights: the parameters by name, as {"block/layer/kernel": array}; shapes and types are enough.
       platforms: as for `export_model`.
 
     Returns:
@@ -146,7 +147,7 @@ def lower(
     def enhance(weights, wave, lengths, channels, seed):
         key = jax.random.key(seed)
         keys = jax.vmap(lambda channel: jax.random.fold_in(key, channel))(channels)
-        clean = enhance_padded(model, sampler, unflatten(weights), wave, lengths, keys)
+        clean = enhance_padded(model, sampler, unflatten_dict(weights, sep="/"), wave, lengths, keys)
         heard = (wave != 0) & (jnp.arange(wave.shape[-1]) < lengths[:, None])
         return jnp.where(heard.any(-1, keepdims=True), clean, 0.0)
 
@@ -210,21 +211,3 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
 def hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a folder."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.iterdir())}
-
-
-def flatten(params: Params) -> dict[str, Any]:
-    """A parameter tree (arrays, or their shapes) as {"block/layer/kernel": array}."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(part.key) for part in path): leaf for path, leaf in leaves}
-
-
-def unflatten(weights: Mapping[str, Any]) -> Params:
-    """What `flatten` was given."""
-    tree: dict[str, Any] = {}
-    for name, array in weights.items():
-        *above, last = name.split("/")
-        branch = tree
-        for part in above:
-            branch = branch.setdefault(part, {})
-        branch[last] = array
-    return tree

@@ -104,7 +104,7 @@ def _cut(
     """(scaled wave of a window [channels, stretch], its frames that are the signal's, its first frame)."""
     before, half, frames = front.reach * front.hop, front.n_fft // 2, front.frames(samples)
     length, blocks = front.stretch(plan.window), iter(blocks)
-    buffer, begin = next(blocks), 0
+    buffer = next(blocks)
     while buffer.shape[1] <= before:
         buffer = np.concatenate([buffer, next(blocks)], axis=1)
     buffer, begin = np.concatenate([buffer[:, before:0:-1], buffer], axis=1), -before
