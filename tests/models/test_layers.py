@@ -94,7 +94,7 @@ def test_group_norm_computes_its_statistics_in_float32():
 
 @pytest.mark.parametrize("positions", [6, 7, 12])
 def test_attention_in_parts_is_attention(monkeypatch, positions):
-    query, key, value = (image(2, positions, 1, 8, seed=seed) for seed in range(3))
+    query, key, value = (jax.random.normal(jax.random.key(seed), (2, positions, 8)) for seed in range(3))
     whole = layers.attention(query, key, value)
     monkeypatch.setattr(layers, "MANY_POSITIONS", 3)
     monkeypatch.setattr(layers, "QUERIES", 3)
