@@ -56,6 +56,11 @@ def test_every_config_makes_a_run_whose_loss_can_be_evaluated(name):
     assert "loss" in terms
 
 
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.name)
+def test_every_config_is_a_run_without_an_argument_too(file):
+    assert read_config(str(file), []).steps > 0
+
+
 @pytest.mark.parametrize(
     "file", ["rosecd_ablations.py", "training_objectives.py", "rosecd_voicebank_student.py"]
 )

@@ -30,6 +30,8 @@ SnrOption = Annotated[
 ]
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]
+DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")]
+LimitOption = Annotated[float, typer.Option(help="Seconds; longer files go in overlapping windows.")]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 
 

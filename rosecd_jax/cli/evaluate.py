@@ -8,10 +8,13 @@ import typer
 
 from rosecd_jax.cli.common import (
     CorrectorOption,
+    DtypeOption,
+    LimitOption,
     SamplerOption,
     SeedOption,
     SnrOption,
     StepsOption,
+    WeightsOption,
     load_enhancer,
     plain_errors,
     progress_bar,
@@ -30,16 +33,20 @@ def evaluate(
         list[Path] | None, typer.Option(help="A folder of files already enhanced; may be repeated.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="For enhanced files and per-file CSV.")] = None,
+    weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
     snr: SnrOption = 0.5,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
+    dtype: DtypeOption = "",
+    limit: LimitOption = 30.0,
 ) -> None:
     """Measure models, or folders of enhanced files, on paired recordings."""
     with plain_errors():
-        sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        run_evaluation(data, checkpoint or [], enhanced or [], output, seed, **sampling)
+        options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
+        run_evaluation(data, checkpoint or [], enhanced or [], output, seed, **options)
 
 
 def run_evaluation(
@@ -48,17 +55,17 @@ def run_evaluation(
     enhanced: Sequence[Path],
     output: Path | None,
     seed: int = 0,
-    **sampling: Any,
+    **options: Any,
 ) -> "list[Evaluation]":
     """Evaluate the noisy input, every checkpoint and every folder; print the summary.
 
-    `sampling` holds fields of SamplerConfig.
+    `options` are those of `Enhancer.from_checkpoint`.
     """
     from rosecd_jax.evaluation.evaluate import evaluate
 
     named = [(unique_name(path, checkpoints), path) for path in checkpoints]
     # One signal at a time: how long one takes is what is measured.
-    models = [(name, load_enhancer(path, batch_frames=0, **sampling)) for name, path in named]
+    models = [(name, load_enhancer(path, batch_frames=0, **options)) for name, path in named]
     folders = [(unique_name(path, enhanced), path) for path in enhanced]
     methods: list[Any] = [("noisy", None), *models, *folders]
     names = [name for name, _ in methods]
