@@ -35,6 +35,7 @@ __all__ = [
     "remove_leftovers",
     "resample",
     "resample_blocks",
+    "resampled_length",
     "write",
     "writing",
 ]
@@ -144,6 +145,8 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
             if file.frames == UNDECLARED:
                 raise ValueError("its header declares no length")
             yield file
+    except AudioError:  # of samples that were read: it says all there is to say
+        raise
     # soundfile's own errors, and what it does about headerless files and streams of undeclared length
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", error)
@@ -305,11 +308,16 @@ def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
                     os.unlink(folder / name)
 
 
+def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
+    """How many samples `resample` makes of `samples`: the nearest number, halves up as in soxr, not 0."""
+    return max(1, (2 * samples * rate_out + rate_in) // (2 * rate_in))
+
+
 def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:
     """Resample [..., samples] from `rate_in` to `rate_out` (Hz), at soxr's best quality.
 
-    Returns float32 of the nearest length, at least one sample, or cut or zero-padded to `samples`: how a wave
-    gets its own length back after a stay at another rate. Equal rates leave the values as they are.
+    Returns float32 of `resampled_length`, or cut or zero-padded to `samples`: how a wave gets its own length
+    back after a stay at another rate. Equal rates leave the values as they are.
     """
     import soxr
 
@@ -319,7 +327,7 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     if rate_in != rate_out:
         channels = soxr.resample(channels.T, rate_in, rate_out, quality="VHQ").T
     if samples is None:
-        samples = max(1, (2 * length * rate_out + rate_in) // (2 * rate_in))  # halves go up, as in soxr
+        samples = resampled_length(length, rate_in, rate_out)
     result = np.zeros((len(channels), samples), np.float32)
     kept = min(samples, channels.shape[1])
     result[:, :kept] = channels[:, :kept]
@@ -349,8 +357,9 @@ def resample_blocks(
         yield kept(block)
     if stream is not None:
         yield kept(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
-    nearest = max(1, (2 * length * rate_out + rate_in) // (2 * rate_in))
-    missing = (nearest if samples is None else samples) - produced
+    if samples is None:
+        samples = resampled_length(length, rate_in, rate_out)
+    missing = samples - produced
     if missing > 0:
         yield np.zeros((channels, missing), np.float32)
 
@@ -377,9 +386,7 @@ def find(path: str | os.PathLike[str]) -> list[Path]:
         raise AudioError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions")
 
     files = []
-    above = {
-        path: (os.path.realpath(path),)
-    }  # the real places of a folder and of those that it was entered by
+    above = {path: (os.path.realpath(path),)}  # the real places of a folder and of those above it
     for folder, folders, names in os.walk(path, followlinks=True, onerror=refuse):
         here = Path(folder)
         places = above.pop(here)

@@ -235,6 +235,7 @@ def test_resampled_lengths(rate_in, rate_out, length):
     wave = noise(2, length)
     there = io.resample(wave, rate_in, rate_out)
     assert there.dtype == np.float32
+    assert there.shape[1] == io.resampled_length(length, rate_in, rate_out)
     assert there.shape[1] == max(1, len(soxr.resample(wave[0], rate_in, rate_out, quality="VHQ")))
     assert io.resample(there, rate_out, rate_in, samples=length).shape == wave.shape
 
@@ -289,6 +290,15 @@ def test_blocks_are_refused_as_the_whole_is(faulty, name, complaint):
     with pytest.raises(io.AudioError, match=complaint) as error:
         list(io.read_blocks(faulty / name, 100))
     assert str(error.value).startswith(f"{faulty / name}: ")
+
+
+@pytest.mark.parametrize("name", ["nan.wav", "infinite.wav"])
+@pytest.mark.parametrize("read", [io.read, lambda path: list(io.read_blocks(path, 100))])
+def test_samples_that_are_no_numbers_are_told_once(faulty, name, read):
+    with pytest.raises(io.AudioError) as error:
+        read(faulty / name)
+    words = "holds NaN or infinite samples; export it again from its source"
+    assert str(error.value) == f"{faulty / name}: {words}"
 
 
 @pytest.mark.parametrize("suffix", io.FORMATS)
