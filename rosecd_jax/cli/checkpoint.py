@@ -23,7 +23,7 @@ def convert(
 ) -> None:
     """The authors' PyTorch checkpoint (a file) into ours (a directory), or ours into theirs."""
     from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
-    from rosecd_jax.models.checkpoint import load_checkpoint, open_checkpoint, save_checkpoint
+    from rosecd_jax.models.checkpoint import check_target, load_checkpoint, open_checkpoint, save_checkpoint
 
     with plain_errors():
         if not source.exists():
@@ -35,8 +35,7 @@ def convert(
         if source.is_file():
             if target.is_file() or target.suffix in TORCH_SUFFIXES:
                 raise ValueError(f"{target} names a file; a converted checkpoint is a directory")
-            if target.is_dir() and not (target / "config").is_dir():
-                raise ValueError(f"{target} is a directory, but no checkpoint; choose another path")
+            check_target(target, overwrite)
             model, weights = load_torch_checkpoint(source)
             save_checkpoint(target, model, weights, overwrite=overwrite)
         else:

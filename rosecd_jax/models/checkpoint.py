@@ -24,6 +24,7 @@ from rosecd_jax.models.config import from_dict, to_dict
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
 WEIGHTS = ("ema", "raw")
+ORBAX_FILES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 STEPS_FOLDER = "checkpoints"
 """Where a training run keeps its steps."""
 
@@ -41,20 +42,21 @@ def save_checkpoint(
       path: of the directory.
       model: its config is stored.
       params: one parameter tree (stored as "ema", the weights to use), or {"ema": tree, "raw": tree}.
-      overwrite: replace what is there.
+      overwrite: replace a checkpoint of a model, and nothing else.
 
     Returns:
       The path, absolute.
 
     Raises:
-      CheckpointError: if `path` exists and `overwrite` is False.
+      CheckpointError: if there are no weights, or something is in the way, see `check_target`.
     """
     import orbax.checkpoint as ocp
 
     path = Path(path).absolute()
-    if path.exists() and not overwrite:
-        raise CheckpointError(f"{path} exists; choose another path or pass overwrite=True")
-    named = dict(params) if set(params) <= set(WEIGHTS) else {"ema": params}
+    check_target(path, overwrite)
+    named = dict(params) if params and set(params) <= set(WEIGHTS) else {"ema": params}
+    if not all(jax.tree.leaves(tree) for tree in named.values()):
+        raise CheckpointError(f"{path} can't be written: there are no weights; give the model's parameters")
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
     temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +70,27 @@ def save_checkpoint(
     finally:
         _remove(path.parent, f"{temporary.name}*")  # orbax adds a suffix while it writes
     return path
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Whether a model can be saved at `path`: before anything is computed.
+
+    Raises:
+      CheckpointError: if `path` is no directory, exists and `overwrite` is False, or holds anything but a
+        model: a run's directory and its steps are more than that.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is a file; a checkpoint is a directory, choose another path")
+    if not overwrite:
+        raise CheckpointError(f"{path} exists; choose another path, or overwrite it on purpose")
+    others = sorted({file.name for file in path.iterdir()} - {"config", *WEIGHTS, *ORBAX_FILES})
+    if others:
+        raise CheckpointError(
+            f"{path} is a directory, but no checkpoint of a model alone: it holds {others[0]!r}; choose "
+            "another path"
+        )
 
 
 def _remove(folder: Path, pattern: str) -> None:

@@ -74,6 +74,35 @@ def test_overwrite_replaces_everything(copy):
     assert not (copy / "raw").exists()
 
 
+@pytest.mark.parametrize("name", ["thesis.txt", "config/thesis.txt", "checkpoints/9/ema/weights"])
+def test_what_is_no_checkpoint_is_not_overwritten(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "more.txt").write_text("mine")
+    for target, words in ((tmp_path, "no checkpoint of a model alone"), (tmp_path / name, "is a file")):
+        with pytest.raises(CheckpointError, match=words):
+            save_checkpoint(target, TINY, RAW, overwrite=True)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_step_of_a_run_is_more_than_a_model(copy):
+    (copy / "optimiser").mkdir()
+    with pytest.raises(CheckpointError, match="holds 'optimiser'"):
+        save_checkpoint(copy, TINY, RAW, overwrite=True)
+
+
+def test_an_empty_or_damaged_directory_is_overwritten(tmp_path):
+    (tmp_path / "model" / "config").mkdir(parents=True)
+    assert_same(load_checkpoint(save_checkpoint(tmp_path / "model", TINY, RAW, overwrite=True))[1], RAW)
+
+
+@pytest.mark.parametrize("params", [{}, {"ema": {}}, {"ema": RAW, "raw": {}}])
+def test_no_weights_are_no_checkpoint(tmp_path, params):
+    with pytest.raises(CheckpointError, match="model can't be written: there are no weights"):
+        save_checkpoint(tmp_path / "model", TINY, params)
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_temporary_is_left(tmp_path):
     save_checkpoint(tmp_path / "model", TINY, RAW)
     save_checkpoint(tmp_path / "model", TINY, EMA, overwrite=True)
