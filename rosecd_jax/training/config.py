@@ -25,8 +25,8 @@ class OptimiserConfig:
       gradient_clip: largest global norm of a gradient; 0 for no clipping.
       ema_decay: of the moving average, reached by the ramp min(ema_decay, (1 + k) / (10 + k)) at update k.
       accumulate: batches whose gradients are averaged into one update.
-      skips_in_a_row: steps whose loss or gradient is not finite change nothing; after so many in a row the
-        run stops.
+      skips_in_a_row: steps whose loss, gradient or new weights are not finite change nothing; after so many
+        in a row the run stops.
     """
 
     learning_rate: float = 1e-4

@@ -54,7 +54,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
     Raises:
       ValueError: if data, teacher, batch size or a resumed run's config don't fit, or another process works
         in the directory; before any training.
-      TrainingStopped: after too many steps in a row whose loss or gradient was not finite.
+      TrainingStopped: after too many steps in a row whose loss, gradient or new weights were not finite.
     """
     workdir, first_process = Path(workdir), jax.process_index() == 0
     if not first_process:
@@ -104,13 +104,13 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             validation.start(state, frozen)
             progress.go_on()
 
-        def save() -> None:
+        def save(last: bool) -> None:
             progress.pause()
             for done in validation.collect(wait=True):  # which checkpoints stay depends on the scores
                 echo(validation.line(done))
-            if int(state.skipped_in_a_row) and number < config.steps:
-                # The weights may be what isn't finite, and no checkpoint at all sets a resumed run back less.
-                echo(f"no checkpoint at step {number}: its loss or gradient was not finite")
+            if int(state.skipped_in_a_row) and not last:
+                # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
+                echo(f"no checkpoint at step {number}: it was skipped, for it was not finite")
             else:
                 checkpoints.save(state, taken)
             progress.go_on()
@@ -120,7 +120,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
                 return [next(batches) for _ in range(config.optimiser.accumulate)]
             except DataError:  # a damaged recording: nothing that was learnt gets lost
                 if jax.process_count() == 1:
-                    save()
+                    save(last=True)
                 raise
 
         if validation.due(number):  # its scores were lost with the process that was to compute them
@@ -130,18 +130,20 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             number, taken = number + 1, taken + config.optimiser.accumulate
             means = progress.add(number, metrics)
             if means.get("skipped_in_a_row", 0) >= config.optimiser.skips_in_a_row:
+                saved = checkpoints.latest
                 raise TrainingStopped(
-                    f"loss or gradient was not finite {means['skipped_in_a_row']:.0f} times in a row, up to "
-                    f"step {number}; the last checkpoint in {workdir} is of step {checkpoints.latest}. "
-                    "Try a lower learning rate, --config.optimiser.gradient_clip, or float32, with "
-                    "--config.resume_override=True"
+                    "loss, gradient or new weights were not finite "
+                    f"{means['skipped_in_a_row']:.0f} times in a row, up to step {number}; "
+                    + (f"the last checkpoint in {workdir} is of step {saved}. " if saved else "")
+                    + "Try a lower learning rate, --config.optimiser.gradient_clip, or float32"
+                    + (", with --config.resume_override=True" if saved else "")
                 )
             reason, due = stop.after(number), validation.due(number)
-            if due or reason or number % config.checkpoints.every == 0 or number == config.steps:
-                save()
+            last = bool(reason) or number == config.steps
+            if last or due or number % config.checkpoints.every == 0:
+                save(last)
             if reason and number < config.steps:
-                last = checkpoints.latest or 0
-                echo(f"{reason}: stopped at step {number}; the same command goes on from step {last}")
+                echo(f"{reason}: stopped at step {number}; the same command goes on from there")
                 break
             if due:
                 validate()

@@ -15,7 +15,7 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: steps made so far, int32.
-      skipped: how many of them changed nothing, since loss or gradient was not finite, int32.
+      skipped: how many of them changed nothing, since loss, gradient or new weights were not finite, int32.
       skipped_in_a_row: how many such the last steps were, int32.
       params: weights of the network.
       ema: their moving average.
@@ -80,13 +80,17 @@ def update(
     largest_decay: float,
     finite: jax.Array | bool = True,
 ) -> TrainState:
-    """One step: an update of weights and moving average, or, unless `finite`, none but of the counts."""
+    """One step: an update of weights and moving average, or none but of the counts.
+
+    The latter unless `finite`, and where the new weights would not be: those of a state always are.
+    """
     changes, optimiser_state = optimiser.update(gradients, state.optimiser, state.params)
     params = optax.apply_updates(state.params, changes)
     step = state.step + 1
     decay = ema_decay(step - state.skipped, largest_decay)
     ema = jax.tree.map(lambda average, new: average - (1 - decay) * (average - new), state.ema, params)
-    skip = 1 - jnp.asarray(finite).astype(jnp.int32)
+    finite &= jnp.isfinite(optax.tree.norm(params))
+    skip = 1 - finite.astype(jnp.int32)
     learnt, before = (params, ema, optimiser_state), (state.params, state.ema, state.optimiser)
     params, ema, optimiser_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learnt, before)
     in_a_row = skip * (state.skipped_in_a_row + skip)

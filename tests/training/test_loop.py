@@ -6,6 +6,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from rosecd_jax import load_checkpoint
@@ -14,7 +15,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
-from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.checkpoint import CheckpointError
 from rosecd_jax.training import (
     CheckpointConfig,
@@ -25,6 +26,8 @@ from rosecd_jax.training import (
     train,
 )
 from rosecd_jax.training.checkpoints import RunCheckpoints
+from rosecd_jax.training.devices import make_mesh
+from rosecd_jax.training.step import Waves, make_step
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
 RATE = 16_000
@@ -100,16 +103,34 @@ def test_a_finished_run_is_left_as_it_is(finished, config):
     assert_same(train(config, workdir, quiet), state)
 
 
-def test_accumulated_batches_make_one_update(config, tmp_path):
-    """Two batches of two are a batch of four: the same examples, other draws, gradients of like size."""
-    optimiser = OptimiserConfig(learning_rate=3e-3, accumulate=2)
-    state = train(dataclasses.replace(config, optimiser=optimiser, steps=2), tmp_path, quiet)
-    assert state.step == 2
-    counts = [
-        leaf for leaf in jax.tree.leaves(state.optimiser) if leaf.shape == () and leaf.dtype == jnp.int32
+def test_accumulated_batches_make_one_update_from_the_mean_of_their_gradients(config):
+    """Seen in Adam's first moment: from the weights, Adam divides a gradient's length out."""
+    config = dataclasses.replace(config, optimiser=OptimiserConfig(learning_rate=3e-3, accumulate=2))
+    model = ScoreModel(config.model)
+    step = make_step(config, model, None, make_mesh())
+    params = jax.device_get(model.init(jax.random.key(0)))
+    generator = np.random.default_rng(0)
+    batches = [
+        Waves(*generator.normal(size=(2, 2, model.front_end.samples(16))).astype(np.float32)) for _ in "ab"
     ]
-    assert counts
-    assert all(int(count) == 2 for count in counts)
+
+    def start():
+        return step.init(params, np.zeros(2, np.uint32))
+
+    alone = []
+    for i, batch in enumerate(batches):
+        state = start()
+        alone.append(step.add_gradient(step.zeros(state.params), state, {}, batch, jnp.int32(i)))
+    mean = jax.tree.map(lambda a, b: np.asarray(a + b) / 2, alone[0][0], alone[1][0])
+    loss = (alone[0][1]["loss"] + alone[1][1]["loss"]) / 2
+    state, metrics = step(start(), {}, batches)
+    assert (state.step, state.optimiser[0][0].count) == (1, 1)
+    assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
+    assert metrics["gradient_norm"] == pytest.approx(float(optax.tree.norm(mean)), rel=1e-5)
+    for moment, gradient in zip(
+        jax.tree.leaves(state.optimiser[0][0].mu), jax.tree.leaves(mean), strict=True
+    ):
+        np.testing.assert_allclose(moment, 0.1 * gradient, rtol=1e-4, atol=1e-7 * np.abs(gradient).max())
 
 
 def test_a_resumed_run_of_another_config_is_refused_with_the_difference(finished, config):
@@ -228,14 +249,34 @@ def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, 
     assert_same(params, finished[0].params)
 
 
-def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(config, tmp_path):
-    optimiser = OptimiserConfig(learning_rate=1e30, skips_in_a_row=3)
-    broken = dataclasses.replace(config, optimiser=optimiser, checkpoints=CheckpointConfig(every=1))
+@pytest.mark.parametrize("steps", [7, 8])
+def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, config, finished, tmp_path):
+    """The run ends before it has to stop: on the step that overflows, and one later."""
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    broken = dataclasses.replace(
+        config,
+        steps=steps,
+        optimiser=OptimiserConfig(learning_rate=1e38, skips_in_a_row=3),
+        checkpoints=CheckpointConfig(every=1, keep_last=1),
+        resume_override=True,
+    )
     lines = []
-    with pytest.raises(TrainingStopped, match=r"the last checkpoint in .* is of step 1\."):
-        train(broken, tmp_path, lines.append)
-    assert any(line.startswith("no checkpoint at step 2") for line in lines)
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["1"]
+    state = train(broken, tmp_path, lines.append)
+    assert [line for line in lines if line.startswith("no checkpoint at step")] == [
+        f"no checkpoint at step {step}: it was skipped, for it was not finite" for step in range(7, steps)
+    ]
+    assert (state.step, state.skipped) == (steps, steps - 6)  # the last state is there all the same
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [str(steps)]
+    for weights, expected in (("raw", finished[0].params), ("ema", finished[0].ema)):
+        assert_same(load_checkpoint(tmp_path, weights)[1], expected)
+
+
+def test_a_run_that_overflows_at_once_says_so_and_leaves_no_checkpoint(config, tmp_path):
+    optimiser = OptimiserConfig(learning_rate=1e38, skips_in_a_row=2)
+    broken = dataclasses.replace(config, optimiser=optimiser, checkpoints=CheckpointConfig(every=1))
+    with pytest.raises(TrainingStopped, match=r"not finite 2 times in a row, up to step 2; Try a lower"):
+        train(broken, tmp_path, quiet)
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_a_run_can_go_on_with_clipped_gradients(finished, config, tmp_path):

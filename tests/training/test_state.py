@@ -76,6 +76,17 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
     np.testing.assert_array_equal(resumed.ema, without.ema)
 
 
+@pytest.mark.parametrize("rate", [1e30, 1e38])
+def test_weights_that_would_overflow_are_not_taken(rate):
+    """Their norm tells; loss and gradient are finite all the while."""
+    (before,), (after,) = (
+        run(OptimiserConfig(learning_rate=r, ema_decay=0.9), jnp.ones(3), [jnp.ones(3)]) for r in (0.0, rate)
+    )
+    assert (before.skipped, after.skipped, after.skipped_in_a_row) == (0, 1, 1)
+    np.testing.assert_array_equal(after.params, before.params)
+    np.testing.assert_array_equal(after.ema, before.ema)
+
+
 def test_warm_up_raises_the_learning_rate_from_zero():
     config = OptimiserConfig(learning_rate=1e-2, warmup_steps=4)
     states = run(config, jnp.zeros(1), [jnp.ones(1)] * 6)
