@@ -4,14 +4,8 @@ A score that does not exist for a pair of waves (silence, too short, NaN samples
 does not end the evaluation of a folder. Waves of different lengths, or not 1-D, raise ValueError.
 """
 
-import ctypes
 import math
-import os
-import signal
-import sys
 import warnings
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +18,6 @@ __all__ = [
     "estoi",
     "evaluate_pair",
     "pesq",
-    "scoring_pool",
     "si_sdr",
     "stoi",
 ]
@@ -96,6 +89,9 @@ def estoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
 def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019) of [samples].
 
+    The waves are taken as they are: a constant offset counts as distortion. (`losses.neg_si_sdr` takes the
+    mean off both, as the authors' loss does; for recordings, which have next to none, both are the same.)
+
     Returns inf for a perfect estimate (a rescaled one may stop near 300 dB), nan if either wave is silent.
     """
     reference, estimate = _check(reference, estimate)
@@ -128,21 +124,6 @@ def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sampl
         estoi(clean, estimate, sample_rate),
         *energy_ratios(clean, estimate, noisy - clean),
     )
-
-
-def scoring_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that compute scores beside other work, give way to it, and end when this process does."""
-    # Spawned, not forked: JAX has threads.
-    return ProcessPoolExecutor(workers, get_context("spawn"), initializer=_serve)
-
-
-def _serve() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the process that will end the pool
-    if hasattr(os, "nice"):
-        os.nice(19)
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # of prctl: else a killed run would leave its workers waiting for good
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _check(*waves: ArrayLike) -> list[NDArray[np.float64]]:

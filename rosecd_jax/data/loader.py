@@ -1,16 +1,14 @@
 """Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any batch."""
 
 import dataclasses
-import multiprocessing
-import os
 import signal
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
+from rosecd_jax.workers import serve_parent
 
 if TYPE_CHECKING:
     import grain
@@ -129,14 +127,5 @@ def training_batches(
 
 
 def _begin_work(worker: int, workers: int) -> None:
-    """In a worker: leave Ctrl-C and SIGTERM to the training process, and end when that does, even killed."""
     del worker, workers
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler send them to all processes
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)  # what it shared is cleaned up by multiprocessing's tracker, which ends after it
+    serve_parent(signal.SIGINT, signal.SIGTERM)

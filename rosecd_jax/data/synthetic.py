@@ -20,6 +20,7 @@ from rosecd_jax.audio.mixing import mix_at_snr
 from rosecd_jax.data import espeak, noises
 from rosecd_jax.data.pairs import SplitSummary
 from rosecd_jax.data.words import sentence
+from rosecd_jax.files import write_text
 
 __all__ = ["SPLITS", "Example", "SplitSummary", "SyntheticCorpus", "make_example", "voices", "write_corpus"]
 
@@ -136,7 +137,10 @@ def write_corpus(
         found = json.loads(marker.read_text())
         if found.get("config") == described:
             return {split: SplitSummary(**summary) for split, summary in found["splits"].items()}
-        raise FileExistsError(f"{directory} already holds a corpus of another config: {found.get('config')}")
+        raise FileExistsError(
+            f"{directory} already holds a corpus of another config, {found.get('config')}; choose another "
+            "directory, or remove that one"
+        )
     _clear(directory)
 
     wanted = {"valid": config.valid_files, "test": config.test_files}
@@ -159,9 +163,7 @@ def write_corpus(
     with open(directory / "files.csv", "w", newline="") as table:
         csv.writer(table).writerows([("file", "voice", "noise", "snr_db", "text"), *rows])
     splits = {split: dataclasses.asdict(summary) for split, summary in summaries.items()}
-    unfinished = marker.with_suffix(".part")
-    unfinished.write_text(json.dumps({"config": described, "splits": splits}, indent=2) + "\n")
-    os.replace(unfinished, marker)
+    write_text(marker, json.dumps({"config": described, "splits": splits}, indent=2) + "\n")
     return summaries
 
 
@@ -170,7 +172,10 @@ def _clear(directory: Path) -> None:
     files = [path for split in SPLITS for path in directory.glob(f"{split}/*/[!.]*")]
     for path in files:
         if not re.fullmatch(r"(train|valid|test)_\d{5,}\.wav", path.name):
-            raise FileExistsError(f"{directory} already holds another corpus, with files such as {path}")
+            raise FileExistsError(
+                f"{directory} already holds another corpus, with files such as {path}; choose another "
+                "directory"
+            )
     for path in files:
         path.unlink()
 

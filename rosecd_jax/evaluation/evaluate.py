@@ -13,7 +13,8 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference.enhancer import Enhancer
-from rosecd_jax.metrics import Scores, evaluate_pair, scoring_pool
+from rosecd_jax.metrics import Scores, evaluate_pair
+from rosecd_jax.workers import background_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ def evaluate(
     # Scores are computed in other processes while the next file is enhanced; on a CPU only afterwards, since
     # they would slow the enhancement, which is being timed.
     beside = jax.default_backend() != "cpu"
-    with scoring_pool(max(1, (os.cpu_count() or 2) // 2)) as pool:
+    with background_pool(max(1, (os.cpu_count() or 2) // 2)) as pool:
         for method, how in methods:
             if isinstance(how, Path):
                 io.find(how)

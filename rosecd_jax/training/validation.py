@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.data.loader import LoaderConfig, centre_crop, open_source
-from rosecd_jax.metrics import Scores, evaluate_pair, scoring_pool
+from rosecd_jax.metrics import Scores, evaluate_pair
 from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
@@ -22,6 +22,7 @@ from rosecd_jax.training.curves import Curves, spectrogram_picture
 from rosecd_jax.training.devices import over_batch, place_batch, replicated
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.step import Step, Waves
+from rosecd_jax.workers import background_pool
 
 SCORES = ("pesq", "estoi", "si_sdr")
 Pair = dict[str, np.ndarray]
@@ -62,7 +63,7 @@ class Validation:
         self.file = workdir / "validation.json"
         self.scores = self._stored_scores()
         self.pending: list[Pending] = []
-        self.pool = scoring_pool(config.validation.workers)
+        self.pool = background_pool(config.validation.workers)
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
 
         def enhance(params: Params, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -146,7 +147,7 @@ class Validation:
         try:
             return self.pool.submit(evaluate_pair, *arguments)
         except BrokenProcessPool:
-            self.pool = scoring_pool(self.config.validation.workers)
+            self.pool = background_pool(self.config.validation.workers)
             return self.pool.submit(evaluate_pair, *arguments)
 
     def _result(self, future: "Future[Scores]", file: tuple[Any, ...]) -> Scores:

@@ -1,0 +1,23 @@
+"""Text files that are either complete or as they were."""
+
+import os
+import uuid
+from pathlib import Path
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 under a temporary name in the same folder, then replace; folders are made.
+
+    Names of files that are not UTF-8 become the bytes that they are on disk. Line ends stay as they are.
+
+    Raises:
+      OSError: if it can't be written; a file already there is as it was, and nothing else is left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:16]}.part")
+    try:
+        temporary.write_text(text, "utf-8", errors="surrogateescape", newline="")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,33 @@
+"""rosecd_jax.files: complete, or as it was."""
+
+import os
+import sys
+
+import pytest
+
+from rosecd_jax.files import write_text
+
+
+def test_folders_are_made_and_what_is_there_is_replaced(tmp_path):
+    for text in ("one\n", "two\r\nä\n"):
+        write_text(tmp_path / "deep" / "a.txt", text)
+        assert (tmp_path / "deep" / "a.txt").read_bytes() == text.encode()
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file systems refuse such names")
+def test_names_that_are_not_utf_8_are_written_as_their_bytes(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    write_text(path, path.name)
+    assert path.read_bytes() == b"caf\xe9.csv"
+
+
+def test_a_failure_keeps_what_was_there_and_leaves_nothing_else(tmp_path):
+    (tmp_path / "a.txt").write_text("before")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "a.txt", "no text: \ud800")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write_text(tmp_path / "folder", "after")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "folder"]
+    assert (tmp_path / "a.txt").read_text() == "before"
