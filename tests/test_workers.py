@@ -38,9 +38,11 @@ def test_workers_end_with_a_process_that_is_killed():
     parent.kill()
     parent.wait()
     end = time.monotonic() + 30
-    while any(map(running, workers)) and time.monotonic() < end:
+    while (left := list(filter(running, workers))) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not any(map(running, workers))
+    for worker in left:
+        os.kill(worker, signal.SIGKILL)
+    assert not left
 
 
 def test_workers_give_way_and_leave_an_interrupt_to_their_parent():

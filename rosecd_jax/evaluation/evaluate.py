@@ -3,15 +3,20 @@
 import csv
 import dataclasses
 import io as text_io
+import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.files import write_text
 from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.metrics import Scores, evaluate_pair
 from rosecd_jax.workers import background_pool
@@ -23,7 +28,7 @@ class FileResult:
 
     Attributes:
       file: path below the clean folder.
-      seconds: length of the recording.
+      seconds: length of the recording; 0 if `error` is set.
       computing: seconds it took to enhance it, compiling excluded; nan if it was not enhanced here.
       scores: mean over channels; all nan if `error` is set.
       error: why there are no scores.
@@ -49,20 +54,18 @@ class Evaluation:
         return [result for result in self.files if result.error]
 
     def summary(self) -> dict[str, tuple[float, float]]:
-        """Mean and standard deviation of each score over the files that have it."""
-        table = np.array([result.scores for result in self.files], np.float64).reshape(
-            -1, len(Scores._fields)
-        )
-        return {
-            name: (float(column.mean()), float(column.std())) if column.size else (np.nan, np.nan)
-            for name, values in zip(Scores._fields, table.T, strict=True)
-            if (column := values[np.isfinite(values)]) is not None
-        }
+        """Mean and standard deviation of each score over the files that have it; nan if none has."""
+        found = {}
+        for name in Scores._fields:
+            values = np.array([getattr(result.scores, name) for result in self.files], np.float64)
+            values = values[np.isfinite(values)]
+            found[name] = (float(values.mean()), float(values.std())) if values.size else (np.nan, np.nan)
+        return found
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of computing per second of audio; nan for what was not enhanced here."""
-        timed = [result for result in self.files if result.computing == result.computing]
+        """Seconds of computing per second of audio, of files with scores; nan if not enhanced here."""
+        timed = [result for result in self.files if not (result.error or math.isnan(result.computing))]
         audio = sum(result.seconds for result in timed)
         return sum(result.computing for result in timed) / audio if audio else float("nan")
 
@@ -94,27 +97,24 @@ def evaluate(
     clean, noisy = Path(data) / "clean", Path(data) / "noisy"
     names = [file.relative_to(clean) for file in io.find(clean)]
     io.find(noisy)
+    workers = max(1, (os.cpu_count() or 2) // 2)
+    # Scores are computed in other processes while the next files are enhanced; on a CPU in turn with them,
+    # since they would slow the enhancement, which is being timed. The waves of so many files are in memory.
+    beside, most = jax.default_backend() != "cpu", 4 * workers
+    group, ahead = (1, most) if beside else (most, 0)
     evaluations = []
-    # Scores are computed in other processes while the next file is enhanced; on a CPU only afterwards, since
-    # they would slow the enhancement, which is being timed.
-    beside = jax.default_backend() != "cpu"
-    with background_pool(max(1, (os.cpu_count() or 2) // 2)) as pool:
+    with background_pool(workers) as pool:
         for method, how in methods:
             if isinstance(how, Path):
                 io.find(how)
-            estimates, scores = [], []
-            for estimate in _estimates(clean, noisy, names, how, seed):
-                if output and isinstance(how, Enhancer) and estimate.wave is not None:
-                    target = (Path(output) / method / estimate.name).with_suffix(".wav")
-                    io.write(target, estimate.wave, estimate.sample_rate, subtype="FLOAT")
-                estimates.append(estimate)
-                if beside:
-                    scores.append(pool.submit(_score, clean, noisy, estimate))
-                if progress:
-                    progress(method, len(estimates), len(names))
-            scores = scores or [pool.submit(_score, clean, noisy, estimate) for estimate in estimates]
-            files = tuple(_result(e, score.result()) for e, score in zip(estimates, scores, strict=True))
-            evaluations.append(Evaluation(method, files))
+            kept = Path(output) / method if output and isinstance(how, Enhancer) else None
+            told = partial(progress, method) if progress else None
+            estimates = _estimates(clean, noisy, names, how, seed, kept, told)
+            results: list[Future[FileResult]] = []
+            while enhanced := list(itertools.islice(estimates, group)):
+                results += [pool.submit(_score, clean, noisy, estimate) for estimate in enhanced]
+                wait(results[: len(results) - ahead])
+            evaluations.append(Evaluation(method, tuple(result.result() for result in results)))
             if output:
                 write_table(Path(output) / f"{method}.csv", evaluations[-1])
     return evaluations
@@ -130,10 +130,16 @@ class _Estimate:
 
 
 def _estimates(
-    clean: Path, noisy: Path, names: Sequence[Path], how: Enhancer | Path | None, seed: int
+    clean: Path,
+    noisy: Path,
+    names: Sequence[Path],
+    how: Enhancer | Path | None,
+    seed: int,
+    kept: Path | None,
+    progress: Callable[[int, int], None] | None,
 ) -> Iterator[_Estimate]:
-    """The estimate of each file, or why there is none."""
-    for name in names:
+    """The estimate of each file, written into the folder `kept`, or why there is none."""
+    for done, name in enumerate(names, start=1):
         try:
             source = how / name if isinstance(how, Path) else noisy / name
             audio = io.read(source if source.exists() else source.with_suffix(".wav"))
@@ -143,47 +149,45 @@ def _estimates(
                 start = time.perf_counter()
                 wave = how(wave, audio.sample_rate, seed=seed)
                 computing = time.perf_counter() - start
-            yield _Estimate(name, wave, audio.sample_rate, computing)
+            estimate = _Estimate(name, wave, audio.sample_rate, computing)
         except ValueError as error:
-            yield _Estimate(name, None, 0, float("nan"), str(error))
+            estimate = _Estimate(name, None, 0, float("nan"), str(error))
+        if kept and estimate.wave is not None:
+            target = (kept / name).with_suffix(".wav")
+            io.write(target, estimate.wave, estimate.sample_rate, subtype="FLOAT")
+        if progress:
+            progress(done, len(names))
+        yield estimate
 
 
-def _score(clean: Path, noisy: Path, estimate: _Estimate) -> tuple[Scores, float, str]:
-    """(scores, seconds, error) of one file; runs in a worker process."""
-    nothing = Scores(*[float("nan")] * len(Scores._fields))
-    if estimate.wave is None:
-        return nothing, 0.0, estimate.error
+def _score(clean: Path, noisy: Path, estimate: _Estimate) -> FileResult:
+    """Runs in a worker process."""
+    name, computing = str(estimate.name), estimate.computing
     try:
+        if estimate.wave is None:
+            raise ValueError(estimate.error)
         reference, mixture = io.read(clean / estimate.name), io.read(noisy / estimate.name)
         if not reference.sample_rate == mixture.sample_rate == estimate.sample_rate:
             rates = (reference.sample_rate, mixture.sample_rate, estimate.sample_rate)
-            raise ValueError(f"{estimate.name}: rates differ (clean, noisy, enhanced: {rates})")
+            raise ValueError(f"{name}: rates differ (clean, noisy, enhanced: {rates})")
         if not reference.wave.shape == mixture.wave.shape == estimate.wave.shape:
             shapes = (reference.wave.shape, mixture.wave.shape, estimate.wave.shape)
-            raise ValueError(f"{estimate.name}: shapes differ (clean, noisy, enhanced: {shapes})")
+            raise ValueError(f"{name}: shapes differ (clean, noisy, enhanced: {shapes})")
         channels = [
             evaluate_pair(*waves, reference.sample_rate)
             for waves in zip(reference.wave, mixture.wave, estimate.wave, strict=True)
         ]
     except ValueError as error:
-        return nothing, 0.0, str(error)
+        return FileResult(name, 0.0, computing, Scores(*[float("nan")] * len(Scores._fields)), str(error))
     seconds = reference.wave.shape[-1] / reference.sample_rate
-    return Scores(*(float(v) for v in np.mean(channels, axis=0))), seconds, ""
-
-
-def _result(estimate: _Estimate, scored: tuple[Scores, float, str]) -> FileResult:
-    scores, seconds, error = scored
-    return FileResult(str(estimate.name), seconds, estimate.computing, scores, error)
+    return FileResult(name, seconds, computing, Scores(*map(float, np.mean(channels, axis=0))))
 
 
 def write_table(path: Path, evaluation: Evaluation) -> None:
-    """The per-file results as CSV, under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The per-file results as CSV, complete or not at all."""
     table = text_io.StringIO()
     rows = csv.writer(table)
     rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error"])
     for result in evaluation.files:
         rows.writerow([result.file, result.seconds, result.computing, *result.scores, result.error])
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(table.getvalue())
-    os.replace(temporary, path)
+    write_text(path, table.getvalue())

@@ -1,15 +1,19 @@
 """rosecd_jax.evaluation: real files in, tables out; what can't be scored is reported, the rest is scored."""
 
 import csv
+import itertools
+import os
+import sys
+import weakref
 
 import jax
 import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from rosecd_jax.evaluation import evaluate
+from rosecd_jax.evaluation import Evaluation, FileResult, evaluate
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.metrics import si_sdr
+from rosecd_jax.metrics import Scores, si_sdr
 from tests.helpers import TINY
 
 RATE = 16_000
@@ -107,6 +111,47 @@ def test_files_that_cannot_be_scored_are_reported_and_the_others_scored(data, tm
     assert "shapes differ" in result.errors[1].error
     assert np.isnan(result.errors[0].scores.pesq)
     assert result.summary()["si_sdr"] == (pytest.approx(20, abs=0.5), 0.0)
+
+
+def test_the_time_of_files_without_scores_does_not_count():
+    scores, nothing = Scores(1, 1, 1, 1, 1), Scores(*[np.nan] * 5)
+    good, bad = FileResult("a", 2.0, 1.0, scores), FileResult("b", 0.0, 9.0, nothing, "shapes differ")
+    assert Evaluation("model", (good, bad)).real_time_factor == 0.5
+    assert np.isnan(Evaluation("model", (bad,)).real_time_factor)
+    assert np.isnan(Evaluation("model", (bad,)).summary()["pesq"]).all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_waves_are_in_memory_until_they_are_scored_and_no_longer(tmp_path, monkeypatch, backend):
+    """On a CPU, where scores are computed in turn, and elsewhere, where they are computed beside."""
+    names = [f"{i:02d}.wav" for i in range(20)]
+    for side, name in itertools.product(("clean", "noisy"), names):
+        io.write(tmp_path / side / name, np.zeros(160), RATE)
+    read, waves, alive = io.read, [], []
+
+    def remembered(path):
+        audio = read(path)
+        waves.append(weakref.ref(audio.wave))
+        return audio
+
+    monkeypatch.setattr(io, "read", remembered)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # one worker, four files
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    count = lambda *_: alive.append(sum(wave() is not None for wave in waves))  # noqa: E731
+    (result,) = evaluate(tmp_path, [("noisy", None)], progress=count)
+    assert [file.file for file in result.files] == names
+    assert len(alive) == 20
+    assert max(alive) <= 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file systems refuse such names")
+def test_names_that_are_not_utf_8_are_in_the_table(tmp_path):
+    name = os.fsdecode(b"caf\xe9.wav")
+    for side in ("clean", "noisy"):
+        io.write(tmp_path / side / name, np.ones(160), RATE)
+    evaluate(tmp_path, [("noisy", None)], output=tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["noisy.csv"]
+    assert b"\ncaf\xe9.wav," in (tmp_path / "out" / "noisy.csv").read_bytes()
 
 
 @pytest.mark.parametrize("missing", ["clean", "noisy"])
