@@ -12,7 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rosecd_jax import audio, conversion, diffusion, evaluation, losses, metrics, models, training
+    from rosecd_jax import (
+        audio,
+        conversion,
+        data,
+        diffusion,
+        evaluation,
+        inference,
+        losses,
+        metrics,
+        models,
+        training,
+    )
     from rosecd_jax.inference.enhancer import Enhancer
     from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
     from rosecd_jax.models.ncsnpp import NCSNppConfig
@@ -27,8 +38,10 @@ __all__ = [
     "ScoreModel",
     "audio",
     "conversion",
+    "data",
     "diffusion",
     "evaluation",
+    "inference",
     "load_checkpoint",
     "losses",
     "metrics",

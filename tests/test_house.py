@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import rosecd_jax
+
 PACKAGE = Path(__file__).parents[1] / "rosecd_jax"
 FLOORS = {
     "audio": 0,
@@ -104,6 +106,14 @@ def run_python(code: str) -> str:
 def test_importing_the_package_is_quick():
     heavy = "{'jax', 'flax', 'orbax', 'numpy', 'scipy', 'soundfile'} & set(sys.modules)"
     assert run_python(f"import sys, rosecd_jax; print({heavy})") == "set()"
+
+
+def test_every_room_and_every_public_name_is_there_when_asked_for():
+    rooms = {room(file) for file in FILES} - {"cli", "files", "workers"}
+    code = "import rosecd_jax; print(*(name for name in rosecd_jax.__all__ if hasattr(rosecd_jax, name)))"
+    names = set(run_python(code).split())
+    assert names == set(rosecd_jax.__all__)
+    assert rooms <= names
 
 
 REPORT = """

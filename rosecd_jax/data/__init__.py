@@ -1,0 +1,15 @@
+"""Paired recordings: found and checked, made (`synthetic`), prepared for TFDS (`builders`), cut into batches."""
+
+from rosecd_jax.data.loader import LoaderConfig, open_source, training_batches
+from rosecd_jax.data.pairs import DataError, PairedFiles
+from rosecd_jax.data.synthetic import SyntheticCorpus, write_corpus
+
+__all__ = [
+    "DataError",
+    "LoaderConfig",
+    "PairedFiles",
+    "SyntheticCorpus",
+    "open_source",
+    "training_batches",
+    "write_corpus",
+]
