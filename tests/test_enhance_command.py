@@ -334,22 +334,26 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(checkpoint, tmp_path):
     assert "disk full; go on with --resume" in done.stderr
 
 
-def test_processes_divide_a_folder(checkpoint, tmp_path):
+def test_processes_divide_a_folder_and_do_not_need_each_other(checkpoint, tmp_path):
+    """No coordinator is there, and the second is killed; the first does its share all the same."""
     source, target = make_folder(tmp_path / "in", 9), tmp_path / "out"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    processes = []
-    for index in range(2):
-        environment = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-        environment |= {**os.environ, "JAX_PROCESS_ID": str(index)} | environment
-        words = command(source, target, "-c", checkpoint, "--report", tmp_path / "report.json")
-        processes.append(subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE))
-    for process in processes:
-        _, stderr = process.communicate(timeout=300)
-        assert process.returncode == 0, stderr.decode()
-    counts = [json.loads((tmp_path / f"report-{i}.json").read_text())["counts"]["enhanced"] for i in range(2)]
-    assert sorted(counts) == [4, 5]
+
+    def start(index: int) -> subprocess.Popen:
+        environment = os.environ | {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(index)}
+        words = command(source, target, "-c", checkpoint, "--resume", "--report", tmp_path / "report.json")
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+
+    first, second = start(0), start(1)
+    second.kill()
+    second.communicate()
+    _, stderr = first.communicate(timeout=300)
+    assert first.returncode == 0, stderr.decode()
+    assert len(outputs(target)) >= 5
+    second = start(1)
+    _, stderr = second.communicate(timeout=300)
+    assert second.returncode == 0, stderr.decode()
+    counts = [json.loads((tmp_path / f"report-{i}.json").read_text())["counts"] for i in range(2)]
+    assert [count["enhanced"] + count["kept"] for count in counts] == [5, 4]
     assert len(outputs(target)) == 9
 
 

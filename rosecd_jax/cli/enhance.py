@@ -52,21 +52,18 @@ def enhance(
 
     Rate, length, channels, format and encoding stay as they are. A file that can't be read is reported at the
     end, with exit code 1; the others are enhanced all the same. Ctrl-C ends after the files under way;
-    --resume goes on. Started as several processes (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID set), each takes its share of the files.
+    --resume goes on. Started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
     """
-    import jax
-
     from rosecd_jax.inference.folder import Plan, enhance_folder, plan_file, plan_folder
     from rosecd_jax.inference.summary import Summary
-    from rosecd_jax.training.devices import join_processes
+    from rosecd_jax.training.devices import share_of_processes
 
     with plain_errors():
         if resume and overwrite:
             raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
-        join_processes()
-        share = jax.process_index(), jax.process_count()
+        share = share_of_processes()
         encoding = format.lower().lstrip(".") or None, subtype.upper() or None
         if source.is_file():
             plan = plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
@@ -83,7 +80,7 @@ def enhance(
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
         enhancer = load_enhancer(checkpoint, **options)
-        settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
+        summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
         summary.started = time.time()
         total = sum(job.header.samples / job.header.sample_rate for job in plan.jobs)
         try:
@@ -93,7 +90,6 @@ def enhance(
                     summary.reports.append(result)
                     if result.status == "failed":
                         typer.secho(f"rosecd: {result.error}", fg="red", err=True)
-                        advance(result.seconds)
             number = signalled()
             counts = summary.counts
             summary.state = (

@@ -18,7 +18,7 @@ ScoreFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 Step = tuple[jax.Array, jax.Array]
 """(x, x_mean) after a step."""
 Corrector = Callable[..., Step]
-"""`annealed_langevin` or `langevin`."""
+"""`annealed_langevin`, `langevin` or `langevin_per_item`."""
 
 
 def annealed_langevin(
@@ -39,10 +39,24 @@ def langevin(
     """
     del sde
     score = score_fn(x, y, t)
-    noise_norm, score_norm = (
-        jnp.mean(jnp.linalg.norm(v.reshape(v.shape[0], -1), axis=-1)) for v in (z, score)
-    )
-    step = 2 * (snr * noise_norm / score_norm) ** 2
+    return _langevin(x, score, z, 2 * (snr * _norms(z).mean() / _norms(score).mean()) ** 2)
+
+
+def langevin_per_item(
+    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, snr: float, z: jax.Array
+) -> Step:
+    """As `langevin`, each item with a step of its own: what it becomes doesn't depend on its batch."""
+    del sde
+    score = score_fn(x, y, t)
+    return _langevin(x, score, z, per_item(2 * (snr * _norms(z) / _norms(score)) ** 2, x))
+
+
+def _norms(x: jax.Array) -> jax.Array:
+    """Of each item, [B, ...] -> [B]."""
+    return jnp.linalg.norm(x.reshape(x.shape[0], -1), axis=-1)
+
+
+def _langevin(x: jax.Array, score: jax.Array, z: jax.Array, step: jax.Array) -> Step:
     x_mean = x + step * score
     return x_mean + jnp.sqrt(2 * step) * z, x_mean
 

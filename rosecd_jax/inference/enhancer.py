@@ -12,11 +12,11 @@ from rosecd_jax.audio import io
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
-from rosecd_jax.inference.programs import BUCKETS, Programs, keep_compiled_programs
+from rosecd_jax.inference.programs import Programs, keep_compiled_programs
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer
 from rosecd_jax.inference.waves import WaveEnhancer
-from rosecd_jax.models.sampling import Sampler, SamplerConfig
+from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 MOST_CHANNELS = 1024
@@ -33,10 +33,11 @@ class Enhancer:
     Attributes:
       model, params: what is run.
       sampler: how; resolved for the model.
-      buckets: lengths, in frames, that signals are padded to, one program for each; see `programs.bucket`.
+      buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`.
         Empty: a program for every multiple of 64 frames, as the papers pad.
       limit: seconds; longer signals go in overlapping windows, of 13 s at the most.
-      batch_frames: frames computed at once; None: what suits the device, 0: one signal at a time.
+      batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
+        wave that is passed to a call goes alone, which may round differently from a file's batch.
     """
 
     model: ScoreModel
@@ -119,12 +120,12 @@ class Enhancer:
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
-        enhanced = self.waves(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
+        enhanced = self.waves.alone(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
 
-    def prepare(self, samples: int, sample_rate: int) -> None:
-        """Compile what a wave of this length needs, so that the call itself is fast."""
-        self.waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate))
+    def prepare(self, samples: int, sample_rate: int, channels: int = 1) -> None:
+        """Compile what a wave of this shape needs, so that the call itself is fast."""
+        self.waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate), channels)
 
     def enhance_file(
         self,

@@ -23,9 +23,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rosecd_jax.inference import load_exported
-from rosecd_jax.inference.programs import BUCKETS, bucket
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.models.sampling import FRAMES, SamplerConfig, enhance_padded
+from rosecd_jax.models.sampling import BUCKETS, FRAMES, SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -191,7 +190,7 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
         "format": FORMAT,
         "sample_rate": model.front_end.sample_rate,
         "block": block_samples(model),
-        "lengths": sorted({bucket(frames, stride) * model.front_end.hop for frames in BUCKETS}),
+        "lengths": sorted({padded_frames(frames, stride) * model.front_end.hop for frames in BUCKETS}),
         "platforms": list(exported.platforms),
         "calling_convention_version": exported.calling_convention_version,
         "jax": jax.__version__,

@@ -44,8 +44,12 @@ class Job(NamedTuple):
     target: Path
     header: io.AudioInfo
 
+    @property
+    def seconds(self) -> float:
+        return self.header.samples / self.header.sample_rate
+
     def report(self, status: Literal["enhanced", "kept", "failed", "left"], error: str = "") -> Report:
-        return Report(self.source, self.target, status, self.header.samples / self.header.sample_rate, error)
+        return Report(self.source, self.target, status, self.seconds, error)
 
 
 class Plan(NamedTuple):
@@ -210,7 +214,7 @@ def enhance_folder(
     stop: Callable[[], bool],
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[Report]:
-    """Carry out a plan; see `Enhancer.enhance_folder`. `advance` is told of seconds of audio that are done.
+    """Carry out a plan; see `Enhancer.enhance_folder`. `advance` is told of seconds of audio done or failed.
 
     A chain of stages, each of which works ahead of the next: load, compute, write. Files of like length
     follow each other, so that batches are full.
@@ -238,6 +242,7 @@ def enhance_folder(
             audio = io.read(job.source)
             return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, rate))
         except (io.AudioError, OSError) as error:
+            advance(job.seconds)
             return job.report("failed", str(error))
 
     def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray]]:
@@ -246,9 +251,9 @@ def enhance_folder(
         if isinstance(batch, Job):
             paths = batch.source, batch.target
             return attempt(
-                batch, lambda: files.enhance_long_file(waves, *paths, seed, subtype, stopped, advance)
+                batch, lambda done: files.enhance_long_file(waves, *paths, seed, subtype, stopped, done)
             )
-        results = waves.programs(batch.frames, [stretch for _, stretch in batch.items])
+        results = waves.programs(batch.frames, rows(batch.frames), [stretch for _, stretch in batch.items])
         return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
 
     def write(result: Report | tuple[_Loaded, np.ndarray]) -> Report:
@@ -256,26 +261,34 @@ def enhance_folder(
             return result
         (job, audio, wave), rows = result
         enhanced = waves.finish(rows, wave)
-        return attempt(job, lambda: advance(files.write_like(audio, job.target, enhanced, rate, subtype)))
+        return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, rate, subtype)))
 
-    def attempt(job: Job, work: Callable[[], object]) -> Report:
+    def attempt(job: Job, work: Callable[[Callable[[float], None]], object]) -> Report:
+        seconds_left = job.seconds
+
+        def done(seconds: float) -> None:
+            nonlocal seconds_left
+            seconds_left -= seconds
+            advance(seconds)
+
         try:
-            work()
+            work(done)
         except files.Stopped:
             return job.report("left")
         except (io.AudioError, OSError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if isinstance(cause, OSError) and cause.errno in FULL:
                 full.append(str(error))
+            advance(seconds_left)
             return job.report("failed", str(error))
         return job.report("enhanced")
 
+    rows = waves.programs.rows
     with (
         ThreadPoolExecutor(THREADS, "read") as readers,
         ThreadPoolExecutor(2, "compute") as computers,
         ThreadPoolExecutor(THREADS, "write") as writers,
     ):
-        rows = waves.programs.rows
         loaded = ahead(lambda job: readers.submit(load, job), like_lengths(), 2 * THREADS)
         batches = _batches(loaded, lambda wave: waves.stretches(wave, seed), rows)
         computed = ahead(lambda batch: computers.submit(compute, batch), batches, 3)

@@ -1,7 +1,7 @@
 """Compiled programs that enhance stretches of whole frames: one for each of a few lengths.
 
-XLA compiles a program for fixed shapes, so signals are padded to one of a few lengths. What a signal becomes
-depends on the length that it is padded to (GroupNorm sees the padding), and that on its own length alone.
+XLA compiles a program for fixed shapes, so signals are padded to one of a few lengths, and go alone or in as
+many rows as fill the device.
 """
 
 import os
@@ -15,11 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.models.sampling import FRAMES, SamplerConfig, enhance_frames
+from rosecd_jax.models.sampling import SamplerConfig, enhance_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
 
-BUCKETS = (256, 512, 1024, 1664, 2560, 3840)
-"""Frames that programs are compiled for; of files of 0.5 to 20 s they waste a fifth. Longer: see `bucket`."""
 ACCELERATOR_FRAMES = 4096
 """Frames that an accelerator computes at once. A CPU takes one signal at a time: batches gain it nothing."""
 
@@ -40,17 +38,6 @@ class Stretch(NamedTuple):
     channel: int
 
 
-def bucket(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) -> int:
-    """The frames that a signal of `frames` frames is padded to: the least of `buckets` that holds it.
-
-    Beyond the last: multiples of 64. Always multiples of the network's stride. Without buckets, that is the
-    padding of the papers, with a program for every length.
-    """
-    unit = max(FRAMES, stride)
-    size = next((size for size in sorted(buckets) if size >= frames), frames)
-    return -(-size // unit) * unit
-
-
 class Programs:
     """The programs of a model and a sampler, compiled when they are first needed; safe to use from threads.
 
@@ -67,53 +54,56 @@ class Programs:
         cpu = jax.default_backend() == "cpu"
         self.batch_frames = (0 if cpu else ACCELERATOR_FRAMES) if batch_frames is None else batch_frames
         self.compiled, self.compile_seconds = 0, 0.0
-        self._programs: dict[int, Future[jax.stages.Compiled]] = {}
+        self._programs: dict[tuple[int, int], Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
         # Two at a time: on a CPU they fill each other's gaps, elsewhere one is copied while one is computed.
         self._pool = ThreadPoolExecutor(2, "enhance")
 
     def rows(self, frames: int) -> int:
-        """How many signals a program for `frames` frames takes at once."""
+        """How many stretches of `frames` frames fill the device."""
         return max(1, self.batch_frames // frames)
 
-    def __call__(self, frames: int, stretches: Sequence[Stretch]) -> np.ndarray:
-        """Enhance at most `rows(frames)` stretches -> float32 [len(stretches), frames · hop]."""
-        rows = self.rows(frames)
+    def __call__(self, frames: int, rows: int, stretches: Sequence[Stretch]) -> np.ndarray:
+        """Enhance at most `rows` stretches -> float32 [len(stretches), frames · hop].
+
+        One's result is the same whatever stands in the other rows; programs of other `rows` may round
+        differently.
+        """
         padded = [*stretches, *[stretches[0]] * (rows - len(stretches))]
         waves, *numbers = zip(
             *(stretch._replace(seed=stretch.seed % 2**32) for stretch in padded), strict=True
         )
         types = np.int32, np.int32, np.uint32, np.int32
         arrays = [np.array(column, dtype) for column, dtype in zip(numbers, types, strict=True)]
-        enhanced = self.program(frames)(self.params, np.stack(waves), *arrays)
+        enhanced = self.program(frames, rows)(self.params, np.stack(waves), *arrays)
         return np.asarray(enhanced)[: len(stretches)]
 
-    def submit(self, frames: int, stretches: Sequence[Stretch]) -> Future[np.ndarray]:
+    def submit(self, frames: int, rows: int, stretches: Sequence[Stretch]) -> Future[np.ndarray]:
         """The same in the background."""
-        return self._pool.submit(self, frames, stretches)
+        return self._pool.submit(self, frames, rows, stretches)
 
-    def program(self, frames: int) -> jax.stages.Compiled:
-        """The program for `frames` frames; compiled at most once, whoever asks."""
+    def program(self, frames: int, rows: int) -> jax.stages.Compiled:
+        """The program for `rows` stretches of `frames` frames; compiled at most once, whoever asks."""
+        shape = frames, rows
         with self._lock:
-            first = frames not in self._programs
-            future = self._programs.setdefault(frames, Future())
+            first = shape not in self._programs
+            future = self._programs.setdefault(shape, Future())
         if first:
             try:
-                future.set_result(self._compile(frames))
+                future.set_result(self._compile(frames, rows))
             except BaseException as error:
                 with self._lock:
-                    del self._programs[frames]
+                    del self._programs[shape]
                 future.set_exception(error)
         return future.result()
 
-    def _compile(self, frames: int) -> jax.stages.Compiled:
+    def _compile(self, frames: int, rows: int) -> jax.stages.Compiled:
         def run(params, wave, valid_frames, first_frames, seeds, channels):
             keys = jax.vmap(lambda seed, channel: jax.random.fold_in(jax.random.key(seed), channel))
             return enhance_frames(
                 self.model, self.sampler, params, wave, valid_frames, first_frames, keys(seeds, channels)
             )
 
-        rows = self.rows(frames)
         wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
         numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32, jnp.int32)]
         start = time.perf_counter()

@@ -61,6 +61,7 @@ class StreamingEnhancer:
         if not 1000 <= sample_rate <= 384_000 or sample_rate != int(sample_rate):
             raise ValueError(f"a sample rate of {sample_rate} Hz: expected a whole number, 1000 to 384,000")
         sample_rate = int(sample_rate)
+        params = jax.device_put(params)  # else numpy's would go there at every step
         self.model, self.params, self.config = model, params, config
         self.sampler = sampler.resolve(model)
         self.channels, self.sample_rate = channels, sample_rate
@@ -127,8 +128,8 @@ class StreamingEnhancer:
     def flush(self) -> np.ndarray:
         """End the signal: the last `latency` samples, float32 [channels, latency]; [latency] of one channel.
 
-        All that was given, without its first `latency` samples, lies sample by sample below the input. The
-        stream is then ready for a new signal.
+        All that was given, without its first `latency` samples, is aligned with the input, sample for sample.
+        The stream is then ready for a new signal.
         """
         shape = (self.channels, self.latency) if self.channels > 1 else (self.latency,)
         rest = self.push(np.zeros(shape, np.float32))

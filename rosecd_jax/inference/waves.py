@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from rosecd_jax.inference.programs import Programs, Stretch, bucket
+from rosecd_jax.inference.programs import Programs, Stretch
 from rosecd_jax.inference.windows import enhance_windows, plan_windows
-from rosecd_jax.models.sampling import FRAMES
+from rosecd_jax.models.sampling import FRAMES, padded_frames
 
 WINDOW = 1664
 """Frames of a long signal's windows (13 s at 16 kHz): many times what networks are trained on, and the
@@ -36,26 +36,43 @@ class WaveEnhancer:
     def frames(self, samples: int) -> int:
         """Frames that a signal of `samples` samples is padded to."""
         frames = self.programs.model.front_end.frames(samples)
-        return bucket(frames, self.programs.model.config.network.stride, self.buckets)
+        return padded_frames(frames, self.programs.model.config.network.stride, self.buckets)
 
     def is_long(self, samples: int) -> bool:
         """Whether a signal of `samples` samples goes in windows."""
         above = samples > self.limit * self.programs.model.front_end.sample_rate
         return above and self.frames(samples) > self.window
 
-    def prepare(self, samples: int) -> None:
-        """Compile what a signal of `samples` samples needs."""
-        self.programs.program(self.window if self.is_long(samples) else self.frames(samples))
+    def rows_alone(self, frames: int, channels: int) -> int:
+        """How many channels of a signal that comes alone go together; few programs for all their counts."""
+        return min(self.programs.rows(frames), 1 << (channels - 1).bit_length())
+
+    def prepare(self, samples: int, channels: int) -> None:
+        """Compile what `alone` needs for a signal of `samples` samples."""
+        if self.is_long(samples):
+            self.programs.program(self.window, self.programs.rows(self.window))
+        else:
+            frames = self.frames(samples)
+            self.programs.program(frames, self.rows_alone(frames, channels))
 
     def __call__(self, wave: np.ndarray, seed: int) -> np.ndarray:
-        """float32 [channels, samples] -> float32 [channels, samples], each channel by itself."""
+        """float32 [channels, samples] -> float32 [channels, samples], each channel by itself.
+
+        By the programs that enhance it together with others, so that its bits are the same as there.
+        """
+        return self._enhance(wave, seed, self.programs.rows(self.frames(wave.shape[1])))
+
+    def alone(self, wave: np.ndarray, seed: int) -> np.ndarray:
+        """The same, but for rounding, by programs that have no more rows than it takes: faster, on a GPU."""
+        return self._enhance(wave, seed, self.rows_alone(self.frames(wave.shape[1]), len(wave)))
+
+    def _enhance(self, wave: np.ndarray, seed: int, rows: int) -> np.ndarray:
         samples = wave.shape[1]
         if self.is_long(samples):
             return np.concatenate(list(self.long([wave], samples, peaks(wave), seed)), axis=1)
         frames, stretches = self.stretches(wave, seed)
-        rows = self.programs.rows(frames)
         starts = range(0, len(stretches), rows)
-        futures = [self.programs.submit(frames, stretches[i : i + rows]) for i in starts]
+        futures = [self.programs.submit(frames, rows, stretches[i : i + rows]) for i in starts]
         return self.finish(np.concatenate([future.result() for future in futures]), wave)
 
     def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:

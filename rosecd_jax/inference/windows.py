@@ -83,8 +83,8 @@ def enhance_windows(
         for wave, valid, first in windows
         for channel, row in enumerate(wave)
     )
-    batches = groups(stretches, programs.rows(plan.window))
-    results = ahead(lambda batch: programs.submit(plan.window, batch), batches, DEPTH)
+    rows = programs.rows(plan.window)
+    results = ahead(lambda batch: programs.submit(plan.window, rows, batch), groups(stretches, rows), DEPTH)
     computed = groups(itertools.chain.from_iterable(results), len(peaks))
 
     held, position = np.zeros((len(peaks), 0), np.float32), 0

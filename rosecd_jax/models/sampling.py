@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import jax
@@ -10,13 +11,15 @@ import jax.numpy as jnp
 from rosecd_jax.diffusion import samplers
 from rosecd_jax.diffusion.noise import noise_source
 from rosecd_jax.diffusion.sde import SBVE
-from rosecd_jax.diffusion.solvers import annealed_langevin, langevin
+from rosecd_jax.diffusion.solvers import annealed_langevin, langevin_per_item
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Sampler = Literal["auto", "consistency", "pc", "predictor", "ode", "bridge", "bridge-sde"]
-CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin}
+CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin_per_item}
 FRAMES = 64
 """Spectrograms are padded to a multiple of this, as in the family's inference."""
+BUCKETS = (256, 512, 1024, 1664, 2560, 3840)
+"""Frames that programs are compiled for; of files of 0.5 to 20 s they waste a fifth. See `padded_frames`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,8 @@ class SamplerConfig:
         first of these that goes with the model's role and process.
       steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30, a bridge's 50) else.
       snr: of the corrector, and of the noise between consistency steps.
-      corrector: of "pc", "annealed-langevin" or "langevin".
+      corrector: of "pc", "annealed-langevin" or "langevin"; the latter with a step for each item, where the
+        authors' code shares one in a batch.
     """
 
     sampler: Sampler = "auto"
@@ -188,13 +192,13 @@ def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
     return jnp.where(position < length, x, filled)
 
 
-def padded_frames(frames: int, stride: int) -> int:
-    """The least count of frames that holds `frames`, out of 1, 2, 3, 4, 6, 8, 12, 16, … times 64.
+def padded_frames(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) -> int:
+    """The frames that a signal of `frames` frames is padded to: the least of `buckets` that holds it.
 
-    So a folder of files of all lengths compiles two programs per octave, and wastes a third at most.
+    Beyond the last: multiples of 64. Always multiples of the network's stride. Without buckets, that is the
+    padding of the papers, with a program for every length. What a signal becomes depends on its padding
+    (GroupNorm sees it), so validation and inference pad alike.
     """
     unit = max(FRAMES, stride)
-    size = 1
-    while size * unit < frames:
-        size = size + 1 if size < 4 else size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-    return size * unit
+    size = next((size for size in sorted(buckets) if size >= frames), frames)
+    return -(-size // unit) * unit

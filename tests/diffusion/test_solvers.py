@@ -95,6 +95,15 @@ def test_langevin_is_its_formula_with_norms_averaged_over_the_batch():
     assert relative_error(x, x_mean + np.sqrt(2 * size) * Z) < 1e-6
 
 
+def test_langevin_per_item_is_langevin_of_each_item_alone():
+    x, x_mean = solvers.langevin_per_item(score, SDE, X, Y, T, SNR, Z)
+    for i in range(2):
+        one = slice(i, i + 1)
+        alone = solvers.langevin(score, SDE, X[one], Y[one], T[one], SNR, Z[one])
+        np.testing.assert_allclose(x[one], alone[0], rtol=1e-6)
+        np.testing.assert_allclose(x_mean[one], alone[1], rtol=1e-6)
+
+
 def test_euler_heun_and_mix_are_their_formulas():
     dt, g = DT[:, None, None], np.asarray(SDE.diffusion(T))[:, None, None]
     noise = g * np.sqrt(-dt) * Z

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from rosecd_jax.audio import io
 from rosecd_jax.diffusion import SBVE, Preconditioning, samplers
 from rosecd_jax.diffusion.noise import noise_source
-from rosecd_jax.diffusion.solvers import langevin
+from rosecd_jax.diffusion.solvers import langevin_per_item
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.sampling import enhance_spectrogram, padded_frames, reflect_tail
+from rosecd_jax.models.sampling import enhance_spectrogram, reflect_tail
 from tests.helpers import quick_jit
 
 STUDENT = ModelConfig(
@@ -52,16 +52,34 @@ def test_any_rate_keeps_length_and_type(student, rate):
     assert np.abs(enhanced).max() > 0
 
 
-def test_channels_are_enhanced_each_by_itself(student):
+@pytest.mark.parametrize("batch_frames", [0, 2048])
+@pytest.mark.parametrize("sampler", [SamplerConfig(), SamplerConfig("pc", 2, corrector="langevin")], ids=str)
+def test_channels_are_enhanced_each_by_itself(student, batch_frames, sampler):
+    enhancer = dataclasses.replace(student, batch_frames=batch_frames, sampler=sampler)
     waves = np.stack([speech_like(5000, seed) for seed in range(6)])
-    enhanced = student(waves, 16_000)
+    enhanced = enhancer(waves, 16_000)
     assert enhanced.shape == (6, 5000)
     changed = waves.copy()
     changed[3] *= -0.5
-    again = student(changed, 16_000)
+    again = enhancer(changed, 16_000)
     others = [0, 1, 2, 4, 5]
     np.testing.assert_array_equal(again[others], enhanced[others])
     assert np.abs(again[3] - enhanced[3]).max() > 0
+
+
+def test_a_signal_alone_does_not_fill_an_accelerators_batch(student):
+    enhancer = dataclasses.replace(student, batch_frames=4096)
+    assert [enhancer.waves.rows_alone(256, channels) for channels in (1, 2, 3, 6, 16, 17)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        16,
+    ]
+    enhancer.prepare(5000, 16_000)
+    enhancer(speech_like(5000), 16_000)
+    assert enhancer.programs.compiled == 1
 
 
 def test_silence_stays_silence(student):
@@ -143,14 +161,6 @@ def test_one_program_serves_all_lengths_of_a_bucket(student):
     assert enhancer.programs.compiled == 1
 
 
-@given(st.integers(1, 40_000))
-def test_padding_holds_the_frames_and_wastes_a_third_at_most(frames):
-    padded = padded_frames(frames, 16)
-    assert padded >= frames
-    assert padded % 64 == 0
-    assert padded - frames < max(64, padded / 3 + 1)
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 12), st.integers(0, 20))
 def test_reflect_tail_is_numpys_reflection_then_zeros(length, most):
@@ -200,7 +210,7 @@ def test_a_bridge_has_its_own_samplers():
         (SamplerConfig("pc", 2), lambda m, y, z: samplers.predictor_corrector(m.score, m.sde, y, z, 2)),
         (
             SamplerConfig("pc", 2, 0.3, "langevin"),
-            lambda m, y, z: samplers.predictor_corrector(m.score, m.sde, y, z, 2, 0.3, langevin),
+            lambda m, y, z: samplers.predictor_corrector(m.score, m.sde, y, z, 2, 0.3, langevin_per_item),
         ),
         (SamplerConfig("predictor", 2), lambda m, y, z: samplers.predictor_only(m.score, m.sde, y, z, 2)),
         (SamplerConfig("ode", 2), lambda m, y, z: samplers.probability_flow(m.score, m.sde, y, z, 2)),

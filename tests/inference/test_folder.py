@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.inference.folder import Report
-from rosecd_jax.inference.programs import BUCKETS, bucket
+from rosecd_jax.inference.folder import Report, enhance_folder, plan_folder
 from rosecd_jax.inference.summary import Summary
 from rosecd_jax.models import ScoreModel
+from rosecd_jax.models.sampling import BUCKETS, padded_frames
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like
 
@@ -55,7 +55,10 @@ def test_batches_change_nothing(batched, tmp_path):
         assert {report.status for report in reports} == {"enhanced"}
     assert batched.programs.compiled == 2  # 256 and 512 frames
     for file in io.find(tmp_path / "in"):
-        alone = batched(io.read(file).wave, 16_000)
+        batched.enhance_file(file, tmp_path / "alone" / file.name)
+        alone = io.read(tmp_path / "alone" / file.name).wave
+        called = batched(io.read(file).wave, 16_000)
+        np.testing.assert_allclose(called, alone, atol=1e-6 * np.abs(alone).max())
         for i in range(2):
             together = tmp_path / f"out{i}" / file.name
             if i == 0 or together.exists():
@@ -69,7 +72,7 @@ def test_the_company_of_a_signal_makes_no_difference(batched, lengths, random):
     stretches = [batched.waves.stretches(speech_like(n, n)[None], 0)[1][0] for n in lengths]
     shuffled = stretches.copy()
     random.shuffle(shuffled)
-    one, other = batched.programs(256, stretches), batched.programs(256, shuffled)
+    one, other = (batched.programs(256, 8, some) for some in (stretches, shuffled))
     for stretch, row in zip(stretches, one, strict=True):
         index = next(i for i, s in enumerate(shuffled) if s is stretch)
         np.testing.assert_array_equal(other[index], row)
@@ -84,16 +87,16 @@ def test_batched_and_single_programs_agree(student, batched):
 def test_lengths_of_half_to_twenty_seconds_need_six_programs_and_waste_a_fifth():
     lengths = np.random.default_rng(0).uniform(0.5, 20, 1000)
     frames = [1 + int(seconds * 16_000) // 128 for seconds in lengths]
-    padded = [bucket(n, 64) for n in frames]
+    padded = [padded_frames(n, 64) for n in frames]
     assert len(set(padded)) <= 6
     assert 1 - sum(frames) / sum(padded) < 0.25
-    assert bucket(1 + 30 * 125, 64) == max(BUCKETS)
+    assert padded_frames(1 + 30 * 125, 64) == max(BUCKETS)
 
 
 @given(st.integers(1, 20_000), st.sampled_from([1, 16, 64, 128, 512]))
 def test_buckets_hold_their_frames_in_strides(frames, stride):
     for buckets in (BUCKETS, ()):
-        size = bucket(frames, stride, buckets)
+        size = padded_frames(frames, stride, buckets)
         assert size >= frames
         assert size % 64 == 0
         assert size % stride == 0
@@ -285,6 +288,24 @@ def test_a_caller_that_goes_away_ends_the_work(student, tmp_path):
     reports.close()  # type: ignore[attr-defined]
     assert len(io.find(tmp_path / "out")) < 60
     assert all(not file.name.startswith(".") for file in (tmp_path / "out").iterdir())
+
+
+def test_progress_comes_to_the_sum_of_all_files_even_of_those_that_fail(student, tmp_path):
+    short = dataclasses.replace(student, limit=1.0)
+    write(tmp_path / "in" / "short.wav", 8000)
+    write(tmp_path / "in" / "long.wav", 48_000)
+    damaged = write(tmp_path / "in" / "damaged.flac", 64_000)
+    damaged.write_bytes(damaged.read_bytes()[:-20_000])
+    write(tmp_path / "in" / "silent.flac", 8000).write_bytes(b"fLaC")
+    unfinished = write(tmp_path / "in" / "unfinished.wav", 64_000, subtype="FLOAT")
+    content = bytearray(unfinished.read_bytes())
+    content[-4:] = np.float32(np.nan).tobytes()
+    unfinished.write_bytes(content)
+    plan = plan_folder(tmp_path / "in", tmp_path / "out", "refuse", None, None, (0, 1))
+    done: list[float] = []
+    reports = list(enhance_folder(short.waves, plan, 0, None, lambda: False, done.append))
+    assert outcomes(reports)["unfinished.wav"] == outcomes(reports)["damaged.flac"] == "failed"
+    assert sum(done) == pytest.approx(sum(job.seconds for job in plan.jobs))
 
 
 def test_shares_are_disjoint_and_complete(student, tmp_path):

@@ -161,6 +161,16 @@ def test_channels_are_enhanced_each_by_itself(mixing):
     assert np.abs(swapped[::-1] - expected).max() > 1e-3  # their noise differs
 
 
+def test_channels_do_not_share_a_correctors_step():
+    sampler = SamplerConfig("pc", 2, corrector="langevin")
+    model = ScoreModel(STUDENT)
+    params = random_params(model)
+    streams = [StreamingEnhancer(model, params, sampler, SMALL, channels=n) for n in (1, 2)]
+    wave = sound(2, 3000)
+    alone, together = whole(streams[0], wave[0]), whole(streams[1], wave)
+    np.testing.assert_allclose(together[0], alone, atol=1e-5 * np.abs(alone).max())
+
+
 def test_the_seed_makes_the_noise(mixing):
     wave = sound(2, 3000)
     other = StreamingEnhancer(Mixing(STUDENT), None, config=SMALL, channels=2, seed=1)

@@ -11,7 +11,13 @@ import jax
 import numpy as np
 import pytest
 
-from rosecd_jax.training.devices import check_batch, join_processes, make_mesh, state_shardings
+from rosecd_jax.training.devices import (
+    check_batch,
+    join_processes,
+    make_mesh,
+    share_of_processes,
+    state_shardings,
+)
 from tests.training.runs import ROOT, assert_equal, finish, last_step, start
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -89,12 +95,13 @@ def test_two_processes_train_and_resume_together(config, corpus, tmp_path):
     assert_equal(last_step(tmp_path / "whole"), last_step(tmp_path / "cut"))
 
 
-def test_a_stop_of_one_process_stops_both_after_the_same_step(config, corpus, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_of_one_process_stops_both_after_the_same_step(number, config, corpus, tmp_path):
     log = tmp_path / "log-0"
     processes = start_two(config, corpus, tmp_path / "run", tmp_path, "--config.steps=100000")
     while "step 3/" not in log.read_text():
         assert processes[0].poll() is None, log.read_text()
-    processes[1].send_signal(signal.SIGTERM)
+    processes[1].send_signal(number)
     for process in processes:
         finish(process, log)
     step = int(re.findall(r"SIGTERM: stopped at step (\d+)", log.read_text())[0])
@@ -112,6 +119,32 @@ def test_alone_nothing_is_joined(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     join_processes()
     assert jax.process_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "share"),
+    [
+        ({}, (0, 1)),
+        ({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "3", "SLURM_STEP_NUM_TASKS": "7"}, (2, 3)),
+        ({"SLURM_PROCID": "0"}, (0, 1)),  # a batch script, no step of srun
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, (1, 4)),
+        ({"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "6"}, (5, 6)),
+        ({"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b"}, (1, 2)),
+        ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}, (0, 1)),
+    ],
+)
+def test_work_is_divided_as_the_launcher_says(monkeypatch, variables, share):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert share_of_processes() == share
+
+
+@pytest.mark.parametrize("number", ["", "2", "-1", "one"])
+def test_a_process_that_does_not_know_its_number_is_refused(monkeypatch, number):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", number)
+    with pytest.raises(ValueError, match=f"JAX_PROCESS_ID='{number}' and JAX_NUM_PROCESSES='2'"):
+        share_of_processes()
 
 
 def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_read(config, corpus, tmp_path):
