@@ -1,8 +1,11 @@
 """The plan of the house: who may import whom, and what an import may cost."""
 
 import ast
+import configparser
 import graphlib
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +91,18 @@ def test_only_the_right_files_open_audio_checkpoints_pickles_and_flags(file):
     name = str(file.relative_to(PACKAGE))
     for library in {module.partition(".")[0] for module in imports(file)}:
         assert name in ONLY_IN.get(library, {name}), f"imports {library}"
+
+
+def test_every_package_that_is_imported_is_declared():
+    settings = configparser.RawConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    needed = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
+    declared = {name.lower().replace("_", "-") for name in re.findall(r"^[\w-]+", "\n".join(needed), re.M)}
+    distributions = importlib.metadata.packages_distributions()
+    imported = {module.partition(".")[0] for file in FILES for module in imports(file)}
+    for package in imported - {"rosecd_jax"} - sys.stdlib_module_names:
+        names = {name.lower().replace("_", "-") for name in distributions[package]}
+        assert names & declared, f"{package} is imported, but none of {names} is in setup.cfg"
 
 
 @every_file

@@ -1,4 +1,4 @@
-"""Paired recordings: found and checked, made (`synthetic`), prepared for TFDS (`builders`), cut into batches."""
+"""Paired recordings: found, checked, made (`synthetic`), prepared for TFDS (`builders`), read in batches."""
 
 from rosecd_jax.data.loader import LoaderConfig, open_source, training_batches
 from rosecd_jax.data.pairs import DataError, PairedFiles

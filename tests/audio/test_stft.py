@@ -4,6 +4,7 @@ import hypothesis
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
+import librosa
 import numpy as np
 import pytest
 
@@ -34,6 +35,14 @@ def test_the_window_is_the_authors():
 
 def test_stft_agrees_with_the_authors():
     assert relative_error(stft(GOLDEN["noisy"]), GOLDEN["stft_noisy"]) < 1e-5
+
+
+@both_front_ends
+def test_stft_is_librosas(front):
+    """Which is what other code computes features with; its default padding is with zeros."""
+    signal = wave(10_000)
+    theirs = librosa.stft(signal, n_fft=front.n_fft, hop_length=front.hop, pad_mode="reflect")
+    assert relative_error(stft(signal, front.n_fft, front.hop), theirs) < 1e-5
 
 
 def test_compress_agrees_with_the_authors():
