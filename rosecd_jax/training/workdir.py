@@ -52,8 +52,8 @@ class WorkdirLock:
 class StopRequest:
     """Notes SIGTERM and Ctrl-C, so that a run can end after the step that it is in. Use as a context.
 
-    A second Ctrl-C interrupts at once. With many processes, a SIGTERM to any one of them stops all after the
-    same step: JAX's preemption service agrees on it.
+    A second Ctrl-C interrupts at once. With many processes, either signal to any one of them stops all after
+    the same step: JAX's preemption service agrees on it.
     """
 
     def __init__(self) -> None:
@@ -76,14 +76,13 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+        if jax.process_count() > 1:  # a Ctrl-C, of which the service doesn't know
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def after(self, step: int) -> str:
         """Why the run has to end after this step; empty if it goes on. Ask after every step."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else self._name()
-        return self._name()
-
-    def _name(self) -> str:
+            return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else ""
         return "" if self.signal is None else signal.Signals(self.signal).name
