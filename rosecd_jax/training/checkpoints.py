@@ -22,9 +22,14 @@ from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.state import TrainState
 
 ITEMS = ("raw", "ema", "optimiser", "progress", "config")
-FREE = ("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project")
-"""Fields of a TrainConfig that may change when a run goes on: they don't change what is learnt."""
-FREE_DATA = ("path", "threads", "workers")
+FREE = (
+    *("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project"),
+    *("data.path", "data.threads", "data.workers", "sharding", "model.network.remat"),
+)
+"""Fields of a TrainConfig that may change when a run goes on: they don't change what is learnt.
+
+The last two do by rounding; but a run that turns out to lack memory can't do without them.
+"""
 ORIGINS = {
     "teacher": "another teacher (config.teacher)",
     "recordings": "other recordings (config.data.path, by their names)",
@@ -108,6 +113,8 @@ class RunCheckpoints:
         policies += [manager.EveryNSteps(keep.keep_every)] if keep.keep_every else []
         self.config, self.origins = config, dict(origins or {})
         self.folder = (workdir / STEPS_FOLDER).absolute()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is no folder; move it away, or choose another --workdir")
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_names=ITEMS,
@@ -188,7 +195,8 @@ class RunCheckpoints:
         """Raise ValueError, with the difference, if the last step on disk is of another config or origin.
 
         What doesn't change what is learnt may differ: how long the run is, how often it reports, where data
-        and teacher lie. With `resume_override` anything may that still fits the weights on disk.
+        and teacher lie, and what saves memory (sharding, rematerialisation). With `resume_override` anything
+        may that still fits the weights on disk.
         """
         items = self._read(config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
         stored, origins = items["config"]["train"], items["progress"].get("origins", {})
@@ -222,8 +230,10 @@ class RunCheckpoints:
             ) from error
 
 
-def _learnt(config: Mapping[str, Any]) -> dict[str, Any]:
+def _learnt(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     """A stored TrainConfig without the fields that are free to change."""
-    kept = {name: value for name, value in config.items() if name not in FREE}
-    data = {name: value for name, value in config.get("data", {}).items() if name not in FREE_DATA}
-    return kept | {"data": data}
+    return {
+        name: _learnt(value, f"{where}{name}.") if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if f"{where}{name}" not in FREE
+    }

@@ -86,8 +86,8 @@ class TrainConfig:
         "consistency-training".
       model: what is trained; `network.dtype` and `network.remat` say in which precision, and with how much
         memory.
-      teacher: path of the teacher's checkpoint. The student starts from its raw weights, and so does
-        consistency training where a teacher is given.
+      teacher: path of the teacher's checkpoint, one of ours or one of the authors' `.ckpt` files. The student
+        starts from its raw weights, and so does consistency training where a teacher is given.
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name
         (denoiser: of "score"); the others are not used.
       data: crops and batches.

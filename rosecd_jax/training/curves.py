@@ -1,4 +1,4 @@
-"""Where the curves of a run go: TensorBoard files, Weights & Biases, or nowhere."""
+"""Where the curves of a run go: TensorBoard files, Weights & Biases, both, or nowhere."""
 
 import uuid
 from collections.abc import Mapping
@@ -27,22 +27,6 @@ class Curves(Protocol):
     def close(self) -> None:
         """Write what is still in memory."""
         ...
-
-
-class NoCurves:
-    """For the processes of a run that leave the writing to the first."""
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        pass
-
-    def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
-        pass
-
-    def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class TensorBoardCurves:
@@ -109,8 +93,8 @@ class WandbCurves:
         self.run.finish()
 
 
-class BothCurves:
-    """Two writers as one."""
+class ManyCurves:
+    """Any number of writers as one; without any, what is written goes nowhere."""
 
     def __init__(self, *writers: Curves) -> None:
         self.writers = writers

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.pairs import DataError
-from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.config import difference, to_dict
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.checkpoints import (
@@ -21,7 +21,7 @@ from rosecd_jax.training.checkpoints import (
     digest_of_weights,
 )
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.curves import BothCurves, Curves, NoCurves, TensorBoardCurves, WandbCurves
+from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
 from rosecd_jax.training.progress import Progress
 from rosecd_jax.training.state import TrainState
@@ -57,8 +57,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
       TrainingStopped: after too many steps in a row whose loss, gradient or new weights were not finite.
     """
     workdir, first_process = Path(workdir), jax.process_index() == 0
-    if not first_process:
-        echo = _nothing
+    echo = echo if first_process else lambda line: None
     mesh = make_mesh()
     check_batch(config.data.batch_size, mesh)
     model = ScoreModel(config.model)
@@ -74,7 +73,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
     with ExitStack() as stack:
         if first_process:
             stack.enter_context(WorkdirLock(workdir))
-        curves = open_curves(config, workdir) if first_process else NoCurves()
+        curves = open_curves(config, workdir) if first_process else ManyCurves()
         stack.callback(curves.close)
         validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves))
         checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
@@ -159,16 +158,15 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
 
 def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params | None]:
-    """What a student starts from: (teacher, its averaged weights, its raw weights), or (None, {}, None).
+    """(teacher, its averaged weights, raw weights to start from); None or {} where the objective has no use.
 
     Raises:
-      ValueError: if the student's front end, process or network differ from the teacher's. In which precision
-        they compute doesn't count.
+      ValueError: if the teacher's checkpoint can't be read, or the student's front end, process or network
+        differ from the teacher's. In which precision they compute doesn't count.
     """
     if not config.teacher or config.objective not in ("distillation", "consistency-training"):
         return None, {}, None
-    teacher, ema = load_checkpoint(config.teacher, "ema")
-    _, raw = load_checkpoint(config.teacher, "raw")
+    teacher, raw = load_any_checkpoint(config.teacher, "raw")
     ours, theirs = (
         {part: to_dict(getattr(c, part)) for part in ("front_end", "sde", "network")}
         for c in (config.model, teacher.config)
@@ -179,15 +177,17 @@ def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params
     if ours != theirs:
         lines = "\n  ".join(difference(theirs, ours))
         raise ValueError(f"the student must be built as its teacher {config.teacher} is:\n  {lines}")
-    return (teacher, ema, raw) if config.objective == "distillation" else (None, {}, raw)
+    if config.objective == "consistency-training":
+        return None, {}, raw
+    return teacher, load_any_checkpoint(config.teacher, "ema")[1], raw
 
 
-def open_curves(config: TrainConfig, workdir: Path) -> Curves:
+def open_curves(config: TrainConfig, workdir: Path) -> ManyCurves:
     """Every writer that the config asks for, as one."""
     tensorboard = TensorBoardCurves(workdir / "tensorboard")
     if not config.wandb_project:
-        return tensorboard
-    return BothCurves(tensorboard, WandbCurves(workdir, config.wandb_project, to_dict(config)))
+        return ManyCurves(tensorboard)
+    return ManyCurves(tensorboard, WandbCurves(workdir, config.wandb_project, to_dict(config)))
 
 
 def ahead(batches: Iterator[Any], count: int = BATCHES_AHEAD) -> Iterator[Any]:
@@ -198,7 +198,3 @@ def ahead(batches: Iterator[Any], count: int = BATCHES_AHEAD) -> Iterator[Any]:
         if len(waiting) > count:
             yield waiting.popleft()
     yield from waiting
-
-
-def _nothing(line: str) -> None:
-    del line

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from rosecd_jax.training.curves import BothCurves, NoCurves, WandbCurves
+from rosecd_jax.training.curves import ManyCurves, WandbCurves
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def offline(monkeypatch, tmp_path):
 
 def test_a_run_is_written_and_gone_on_with_under_the_same_name(offline):
     for step in (1, 2):
-        curves = BothCurves(NoCurves(), WandbCurves(offline, "project", {"learning_rate": 1e-3}))
+        curves = ManyCurves(ManyCurves(), WandbCurves(offline, "project", {"learning_rate": 1e-3}))
         curves.scalars({"train/loss": 0.125}, step)
         curves.sound("example_0/noisy", np.full(1600, 2.0, np.float32), 16_000, step)
         curves.picture("example_0/spectrograms", np.zeros((4, 5, 3), np.uint8), step)

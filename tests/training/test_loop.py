@@ -11,6 +11,7 @@ import pytest
 
 from rosecd_jax import load_checkpoint
 from rosecd_jax.audio import io
+from rosecd_jax.conversion import save_torch_checkpoint
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.diffusion import Preconditioning
@@ -27,6 +28,7 @@ from rosecd_jax.training import (
 )
 from rosecd_jax.training.checkpoints import RunCheckpoints
 from rosecd_jax.training.devices import make_mesh
+from rosecd_jax.training.loop import load_teacher
 from rosecd_jax.training.step import Waves, make_step
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
@@ -148,6 +150,15 @@ def test_a_resumed_run_of_another_config_goes_on_where_that_is_asked_for(finishe
     assert state.step == 7
 
 
+def test_a_run_that_lacks_memory_goes_on_with_less(finished, config, tmp_path):
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    model = dataclasses.replace(config.model, network=dataclasses.replace(NETWORK, remat=True))
+    lines = []
+    sparing = dataclasses.replace(config, model=model, sharding="fsdp", steps=7)
+    assert train(sparing, tmp_path, lines.append).step == 7
+    assert lines[0].startswith("resumed at step 6")
+
+
 def test_a_resumed_run_of_other_recordings_is_refused(finished, config, tmp_path):
     shutil.copytree(config.data.path, tmp_path / "copy")
     moved = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(tmp_path / "copy")))
@@ -194,6 +205,18 @@ def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
     other = dataclasses.replace(student_config, teacher=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"began with another teacher \(config.teacher\)"):
         train(other, tmp_path, quiet)
+
+
+@pytest.mark.parametrize("objective", ["distillation", "consistency-training"])
+def test_a_teacher_may_be_one_of_the_authors_files(objective, student_config, finished, tmp_path):
+    model, raw = load_checkpoint(finished[1], "raw")
+    _, ema = load_checkpoint(finished[1], "ema")
+    file = save_torch_checkpoint(tmp_path / "teacher.ckpt", model, {"raw": raw, "ema": ema})
+    distilled = dataclasses.replace(student_config, objective=objective, teacher=str(file))
+    teacher, frozen, params = load_teacher(distilled)
+    assert_same(params, raw)
+    assert_same(frozen, ema if objective == "distillation" else {})
+    assert teacher == (model if objective == "distillation" else None)
 
 
 def test_a_teacher_of_another_size_is_refused_before_training(student_config, tmp_path):
@@ -310,6 +333,12 @@ def test_what_a_killed_run_was_writing_is_cleared_away(finished, config, tmp_pat
 def test_scores_that_cannot_be_read_are_refused_with_the_way_out(config, tmp_path):
     (tmp_path / "validation.json").write_text("")
     with pytest.raises(ValueError, match=r"validation\.json cannot be read .* delete it"):
+        train(config, tmp_path, quiet)
+
+
+def test_a_file_where_the_checkpoints_belong_is_refused(config, tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(ValueError, match=r"checkpoints is no folder; move it away"):
         train(config, tmp_path, quiet)
 
 
