@@ -62,7 +62,9 @@ class DistillationDraws(NamedTuple):
     predictor: jax.Array
 
 
-def draw(key: jax.Array, shape: tuple[int, ...], config: DistillationConfig) -> DistillationDraws:
+def draw_distillation(
+    key: jax.Array, shape: tuple[int, ...], config: DistillationConfig
+) -> DistillationDraws:
     """The random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 4)
     n = jax.random.randint(key_n, shape[:1], 0, config.steps - 1)
@@ -88,7 +90,7 @@ def distillation_loss(
     Args:
       params: θ.
       batch: complex64 [B, F, T].
-      draws: see `draw`.
+      draws: see `draw_distillation`.
       model: the student; also of the target.
       target_params: θ⁻, the moving average of θ; no gradient flows into it.
       teacher, teacher_params: no gradient flows into them either.

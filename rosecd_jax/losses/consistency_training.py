@@ -47,7 +47,7 @@ class ConsistencyTrainingDraws(NamedTuple):
     z_next: jax.Array
 
 
-def draw(
+def draw_consistency_training(
     key: jax.Array, shape: tuple[int, ...], config: ConsistencyTrainingConfig
 ) -> ConsistencyTrainingDraws:
     """The random numbers of one step for a batch of `shape` [B, F, T]."""
@@ -70,7 +70,7 @@ def consistency_training_loss(
     Args:
       params: θ.
       batch: complex64 [B, F, T].
-      draws: see `draw`.
+      draws: see `draw_consistency_training`.
       target_params: θ⁻, the moving average of θ; no gradient flows into it.
 
     Returns:

@@ -23,7 +23,7 @@ class ScoreDraws(NamedTuple):
     z: jax.Array
 
 
-def draw(key: jax.Array, shape: tuple[int, ...], model: ScoreModel) -> ScoreDraws:
+def draw_score(key: jax.Array, shape: tuple[int, ...], model: ScoreModel) -> ScoreDraws:
     """Times uniform in [t_eps, 1] and circular noise for a batch of `shape` [B, F, T]."""
     key_t, key_z = jax.random.split(key)
     t = jax.random.uniform(key_t, shape[:1], minval=model.sde.t_eps, maxval=model.sde.end_time)

@@ -32,7 +32,7 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
 
     def distillation(params, ema, frozen, batch, key):
         constants = config.distillation
-        draws = consistency.draw(key, batch.y.shape, constants)
+        draws = consistency.draw_distillation(key, batch.y.shape, constants)
         assert teacher is not None
         return consistency.distillation_loss(
             params,
@@ -48,7 +48,7 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
     def training(params, ema, frozen, batch, key):
         del frozen
         constants = config.consistency_training
-        draws = consistency_training.draw(key, batch.y.shape, constants)
+        draws = consistency_training.draw_consistency_training(key, batch.y.shape, constants)
         return consistency_training.consistency_training_loss(
             params, batch, draws, model=model, target_params=ema, config=constants
         )
@@ -56,7 +56,7 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
     def of_a_teacher(loss: Callable[..., tuple[jax.Array, Metrics]], **constants: Any) -> Loss:
         def objective(params, ema, frozen, batch, key):
             del ema, frozen
-            return loss(params, batch, score.draw(key, batch.y.shape, model), model=model, **constants)
+            return loss(params, batch, score.draw_score(key, batch.y.shape, model), model=model, **constants)
 
         return objective
 

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from rosecd_jax.diffusion import SBVE, solvers
-from rosecd_jax.losses import Batch, DistillationConfig, distillation_loss, neg_si_sdr, pesq_loss
-from rosecd_jax.losses.consistency import DistillationDraws, consistency_weight, draw, teacher_step
+from rosecd_jax.losses import (
+    Batch,
+    DistillationConfig,
+    DistillationDraws,
+    distillation_loss,
+    draw_distillation,
+    neg_si_sdr,
+    pesq_loss,
+)
+from rosecd_jax.losses.consistency import consistency_weight, teacher_step
 from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
     STUDENT,
@@ -319,7 +327,7 @@ def test_without_the_consistency_term_neither_teacher_nor_target_runs():
 
 
 def test_draws_have_their_distributions():
-    draws = draw(jax.random.key(0), (4000, 4, 4), DistillationConfig(steps=30))
+    draws = draw_distillation(jax.random.key(0), (4000, 4, 4), DistillationConfig(steps=30))
     assert set(np.asarray(draws.n)) == set(range(29))
     for z in draws[1:]:
         assert z.shape == (4000, 4, 4)
@@ -330,6 +338,6 @@ def test_draws_have_their_distributions():
 
 def test_draws_are_a_function_of_their_key():
     config = DistillationConfig()
-    first, again, other = (draw(jax.random.key(seed), (2, 4, 4), config) for seed in (0, 0, 1))
+    first, again, other = (draw_distillation(jax.random.key(seed), (2, 4, 4), config) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(first.z, other.z)

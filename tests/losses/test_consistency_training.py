@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.losses import Batch, ConsistencyTrainingConfig, consistency_training_loss
-from rosecd_jax.losses.consistency_training import ConsistencyTrainingDraws, draw
+from rosecd_jax.losses import (
+    Batch,
+    ConsistencyTrainingConfig,
+    ConsistencyTrainingDraws,
+    consistency_training_loss,
+    draw_consistency_training,
+)
 from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
     STUDENT,
@@ -108,7 +113,7 @@ def test_the_weights_scale_the_term():
 
 
 def test_draws_have_their_distributions():
-    draws = draw(jax.random.key(0), (4000, 4, 4), ConsistencyTrainingConfig(steps=30))
+    draws = draw_consistency_training(jax.random.key(0), (4000, 4, 4), ConsistencyTrainingConfig(steps=30))
     assert set(np.asarray(draws.n)) == set(range(29))
     for z in draws[1:]:
         assert np.mean(np.abs(z) ** 2) == pytest.approx(1, abs=0.02)

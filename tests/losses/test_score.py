@@ -10,12 +10,14 @@ from rosecd_jax.losses import (
     Batch,
     DataPredictionConfig,
     DenoiserConfig,
+    ScoreDraws,
     data_prediction_loss,
+    draw_score,
     pesq_loss,
     score_loss,
     score_matching_loss,
 )
-from rosecd_jax.losses.score import ScoreDraws, draw, edm_weight
+from rosecd_jax.losses.score import edm_weight
 from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
     BRIDGE,
@@ -195,7 +197,7 @@ def test_data_prediction_is_zero_at_the_clean_speech():
 
 
 def test_draws_have_their_distributions():
-    t, z = draw(jax.random.key(0), (4000, 4, 4), TEACHER)
+    t, z = draw_score(jax.random.key(0), (4000, 4, 4), TEACHER)
     assert t.min() >= 0.03
     assert t.max() <= 1
     assert np.mean(t) == pytest.approx(0.515, abs=0.02)
@@ -204,6 +206,6 @@ def test_draws_have_their_distributions():
 
 
 def test_draws_are_a_function_of_their_key():
-    first, again, other = (draw(jax.random.key(seed), (2, 4, 4), TEACHER) for seed in (0, 0, 1))
+    first, again, other = (draw_score(jax.random.key(seed), (2, 4, 4), TEACHER) for seed in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(first.z, other.z)
