@@ -30,11 +30,12 @@ are theirs, not ours.
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import SBVE, Preconditioning
 from rosecd_jax.losses import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import CheckpointConfig, LoaderConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 
 PLAIN = Preconditioning(c_in="1", c_out="1", c_skip="0")
 SCORE = Preconditioning(c_in="1", c_out="1", c_skip="0", network_scaling="1/sigma", output="score")
