@@ -18,6 +18,7 @@ from rosecd_jax.inference import Enhancer
 from rosecd_jax.training import train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.py"
+# What `rosecd prepare synthetic` makes with the options that configs/demo.py names.
 CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12, utterance_seconds=(2.0, 2.0))
 
 
@@ -63,4 +64,7 @@ def print_verdict(noisy: Evaluation, teacher: Evaluation, student: Evaluation) -
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    try:
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
+    except (ValueError, OSError, ImportError) as error:  # such as a directory that holds something else
+        sys.exit(f"demo: {error}")

@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, real files."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,31 @@ def test_a_config_that_cannot_be_used_says_why(monkeypatch, file, overrides, wor
     monkeypatch.chdir(ROOT)
     with pytest.raises(ValueError, match=words):
         read_config(file, overrides)
+
+
+def test_the_demonstrations_commands_make_what_make_demo_makes(tmp_path, monkeypatch):
+    from benchmarks.demo import CORPUS
+    from rosecd_jax.data import synthetic
+
+    text = (ROOT / "configs" / "demo.py").read_text()
+    (options,) = re.findall(r"rosecd prepare synthetic demo/corpus(.*)", text)
+    asked = []
+    monkeypatch.setattr(synthetic, "write_corpus", lambda directory, config, _: asked.append(config) or {})
+    words = ["prepare", "synthetic", str(tmp_path / "corpus"), *options.split()]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert asked == [CORPUS]
+
+
+def test_the_demonstration_says_in_a_line_that_another_corpus_is_in_its_way(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "corpus.json").write_text('{"config": {"hours": 0.1}, "splits": {}}')
+    words = [sys.executable, "-m", "benchmarks.demo", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "holds a corpus of another config" in done.stderr
+    assert "choose another directory" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_paths_that_end_alike_get_longer_names():

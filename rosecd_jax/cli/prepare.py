@@ -15,6 +15,7 @@ OutArgument = Annotated[
     Path,
     typer.Argument(metavar="OUT", help="Where the data set is made: --config.data.path of `rosecd train`."),
 ]
+FilesOption = Annotated[int, typer.Option(help="0: one for each minute of training speech.")]
 
 
 def synthetic(
@@ -23,13 +24,23 @@ def synthetic(
     ],
     hours: Annotated[float, typer.Option(help="Length of the training split.")] = 0.5,
     seed: SeedOption = 0,
-    test_files: Annotated[int, typer.Option(help="0: one for each minute of training speech.")] = 0,
+    valid_files: FilesOption = 0,
+    test_files: FilesOption = 0,
+    utterance_seconds: Annotated[
+        tuple[float, float], typer.Option(metavar="SHORTEST LONGEST", help="Lengths of the files.")
+    ] = (2.0, 4.0),
 ) -> None:
     """The embedded corpus: synthetic voices and noises, nothing to download (needs the extra `demo`)."""
     from rosecd_jax.data.synthetic import SyntheticCorpus, write_corpus
 
     with plain_errors():
-        corpus = SyntheticCorpus(hours=hours, seed=seed, test_files=test_files)
+        corpus = SyntheticCorpus(
+            hours=hours,
+            seed=seed,
+            utterance_seconds=utterance_seconds,
+            valid_files=valid_files,
+            test_files=test_files,
+        )
         with progress_bar(100, "synthesising") as advance:
             summary = write_corpus(directory, corpus, _percent(advance))
     _tell(directory, summary)
