@@ -1,7 +1,7 @@
 """Everything that can be compared with numbers computed by the authors' code, in one table: `rosecd verify`.
 
 Agreement is asked for in float32 on a CPU, relative to an array's largest magnitude: 1e-5 for closed forms,
-1e-4 for networks, samplers and losses, 1e-3 for gradients; 5e-4 for the bridge's ODE (`comparison.BRIDGE_ODE`).
+1e-4 for networks, samplers and losses (5e-4 for the bridge's ODE, see `BRIDGE_ODE`), 1e-3 for gradients.
 """
 
 import dataclasses
