@@ -215,7 +215,11 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "no limit": (["in", "out", "--limit", "0"], "limit is 0.0 s"),
     "a limit that is no number": (["in", "out", "--limit", "nan"], "limit is nan s"),
     "a report below a file": (["in", "out", "--report", "a.wav/report.json"], "a.wav"),
-    "a report that is a folder": (["in", "out", "--report", "empty"], "empty"),
+    "a report that is a folder": (
+        ["in", "out", "--report", "empty"],
+        "empty: is a folder",
+    ),
+    "fewer than no frames at once": (["in", "out", "--batch-frames", "-1"], "batch_frames is -1"),
 }
 assert len(FILES) + len(COMMANDS) >= 60
 

@@ -12,6 +12,8 @@ import typer
 from rosecd_jax.cli.common import (
     CheckpointOption,
     CorrectorOption,
+    DtypeOption,
+    LimitOption,
     SamplerOption,
     SeedOption,
     SnrOption,
@@ -45,8 +47,12 @@ def enhance(
     snr: SnrOption = 0.5,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")] = "",
-    limit: Annotated[float, typer.Option(help="Seconds; longer files go in overlapping windows.")] = 30.0,
+    dtype: DtypeOption = "",
+    limit: LimitOption = 30.0,
+    batch_frames: Annotated[
+        int | None,
+        typer.Option(help="Frames (8 ms) computed at once; 4096 unless given, on a CPU one signal."),
+    ] = None,
 ) -> None:
     """Remove noise from a file, or from every file of a folder and its subfolders.
 
@@ -69,20 +75,20 @@ def enhance(
             plan = plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
         else:
             plan = plan_folder(source, target, existing, *encoding, share)
-        settings = {"checkpoint": str(checkpoint), "weights": weights, "sampler": sampler, "steps": steps}
-        settings |= {"snr": snr, "corrector": corrector, "seed": seed, "dtype": dtype or None}
-        settings |= {"limit": limit, "format": encoding[0], "subtype": encoding[1], "share": share}
-        summary = Summary(settings)
+        options: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "batch_frames": batch_frames}
+        summary = Summary({"checkpoint": str(checkpoint), "seed": seed, "share": share, **options})
+        summary.settings |= {"format": encoding[0], "subtype": encoding[1]}
         if report and share[1] > 1:
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
         if report:
+            if report.is_dir():
+                raise ValueError(f"--report {report}: is a folder; give a file's name")
             summary.write(report)  # before hours of work, not after, it shows whether that can be done
-        options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
         enhancer = load_enhancer(checkpoint, **options)
         summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
         summary.started = time.time()
-        total = sum(job.header.samples / job.header.sample_rate for job in plan.jobs)
+        total = sum(job.seconds for job in plan.jobs)
         try:
             with stop_signals() as signalled, audio_bar(total) as advance:
                 stop = lambda: signalled() is not None  # noqa: E731

@@ -50,6 +50,10 @@ class Enhancer:
     def __post_init__(self) -> None:
         if not 0 < self.limit < float("inf"):
             raise ValueError(f"limit is {self.limit} s; windows need some length, such as 30")
+        if self.batch_frames is not None and self.batch_frames < 0:
+            raise ValueError(
+                f"batch_frames is {self.batch_frames}; expected 0 for one signal at a time, or more"
+            )
         self.sampler = self.sampler.resolve(self.model)
         self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
         self.params = self.programs.params

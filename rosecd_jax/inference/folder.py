@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from rosecd_jax.audio import io
@@ -84,6 +85,7 @@ def plan_folder(
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:
+        format = format.lower().removeprefix(".")
         _refuse_unfit(format, subtype)
     goals = _goals(source, target, found, format, subtype)
     mine = list(goals.items())[share[0] :: share[1]]
@@ -114,6 +116,7 @@ def plan_file(
     source: Path, target: Path, existing: Existing, format: str | None, subtype: str | None
 ) -> Plan:
     """As `plan_folder`, of one file; `target` is a file, or a folder for one of the source's name."""
+    format = format and format.lower().removeprefix(".")
     if target.is_dir() or not target.suffix:
         target = target / (source.with_suffix(f".{format}") if format else source).name
     if files.same_file(source, target):
@@ -245,7 +248,7 @@ def enhance_folder(
             advance(job.seconds)
             return job.report("failed", str(error))
 
-    def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray]]:
+    def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray | Exception]]:
         if isinstance(batch, Report):
             return batch
         if isinstance(batch, Job):
@@ -253,13 +256,20 @@ def enhance_folder(
             return attempt(
                 batch, lambda done: files.enhance_long_file(waves, *paths, seed, subtype, stopped, done)
             )
-        results = waves.programs(batch.frames, rows(batch.frames), [stretch for _, stretch in batch.items])
+        try:
+            stretches = [stretch for _, stretch in batch.items]
+            results = waves.programs(batch.frames, rows(batch.frames), stretches)
+        except jax.errors.JaxRuntimeError as error:
+            results = [error] * len(batch.items)
         return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
 
-    def write(result: Report | tuple[_Loaded, np.ndarray]) -> Report:
+    def write(result: Report | tuple[_Loaded, np.ndarray | Exception]) -> Report:
         if isinstance(result, Report):
             return result
         (job, audio, wave), rows = result
+        if isinstance(rows, Exception):
+            advance(job.seconds)
+            return job.report("failed", not_computed(job, rows))
         enhanced = waves.finish(rows, wave)
         return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, rate, subtype)))
 
@@ -281,7 +291,14 @@ def enhance_folder(
                 full.append(str(error))
             advance(seconds_left)
             return job.report("failed", str(error))
+        except jax.errors.JaxRuntimeError as error:
+            advance(seconds_left)
+            return job.report("failed", not_computed(job, error))
         return job.report("enhanced")
+
+    def not_computed(job: Job, error: Exception) -> str:
+        remedy = "if memory is short, ask for fewer frames at once (--batch-frames) or a lower --limit"
+        return f"{job.source}: could not be computed ({error}); {remedy}"
 
     rows = waves.programs.rows
     with (
@@ -320,10 +337,10 @@ def _batches(
 
 
 def _by_file(
-    computed: Iterable[Report | list[tuple[_Loaded, np.ndarray]]],
-) -> Iterator[Report | tuple[_Loaded, np.ndarray]]:
-    """Batches' channels put together as files again: float32 [channels, frames · hop]."""
-    rows: list[np.ndarray] = []
+    computed: Iterable[Report | list[tuple[_Loaded, np.ndarray | Exception]]],
+) -> Iterator[Report | tuple[_Loaded, np.ndarray | Exception]]:
+    """Batches' channels put together as files again: float32 [channels, frames · hop], or what went wrong."""
+    rows: list[np.ndarray | Exception] = []
     for result in computed:
         if isinstance(result, Report):
             yield result
@@ -331,5 +348,6 @@ def _by_file(
         for loaded, row in result:
             rows.append(row)
             if len(rows) == len(loaded.wave):
-                yield loaded, np.stack(rows)
+                errors = [row for row in rows if isinstance(row, Exception)]
+                yield loaded, errors[0] if errors else np.stack([np.asarray(row) for row in rows])
                 rows = []

@@ -215,7 +215,7 @@ def test_an_output_that_would_be_an_input_is_refused(student, tmp_path):
     [
         ("a.wav", "PCM_24", None, None, ("WAV", "PCM_24")),
         ("a.wav", "PCM_U8", None, None, ("WAV", "PCM_U8")),
-        ("a.wav", "FLOAT", "flac", None, ("FLAC", "PCM_24")),
+        ("a.wav", "FLOAT", ".FLAC", None, ("FLAC", "PCM_24")),
         ("a.wav", "PCM_16", "flac", None, ("FLAC", "PCM_16")),
         ("a.wav", "PCM_24", "ogg", None, ("OGG", "VORBIS")),
         ("a.mp3", None, "wav", None, ("WAV", "PCM_16")),
@@ -306,6 +306,29 @@ def test_progress_comes_to_the_sum_of_all_files_even_of_those_that_fail(student,
     reports = list(enhance_folder(short.waves, plan, 0, None, lambda: False, done.append))
     assert outcomes(reports)["unfinished.wav"] == outcomes(reports)["damaged.flac"] == "failed"
     assert sum(done) == pytest.approx(sum(job.seconds for job in plan.jobs))
+
+
+def test_a_file_that_does_not_fit_into_memory_fails_and_the_others_do_not(student, tmp_path):
+    """The address space of this process is really limited, below what the long file's program takes."""
+    resource = pytest.importorskip("resource")
+    write(tmp_path / "in" / "short.wav", 8000)
+    io.write(tmp_path / "in" / "two.wav", np.stack([speech_like(29 * 16_000)] * 2), 16_000)
+    write(tmp_path / "in" / "windows.wav", 40 * 16_000)
+    for samples in (8000, 29 * 16_000, 40 * 16_000):
+        student.prepare(samples, 16_000)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, before[1]))
+    try:
+        reports = list(student.enhance_folder(tmp_path / "in", tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert outcomes(reports) == {"short.wav": "enhanced", "two.wav": "failed", "windows.wav": "failed"}
+    assert all("emory" in report.error for report in reports if report.status == "failed")
+    assert "two.wav: could not be computed (RESOURCE_EXHAUSTED" in next(
+        report.error for report in reports if report.source.name == "two.wav"
+    )
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["short.wav"]
 
 
 def test_shares_are_disjoint_and_complete(student, tmp_path):
