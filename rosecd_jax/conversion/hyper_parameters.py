@@ -173,15 +173,13 @@ SGMSE_PLUS = Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score")
 
 def _read_sde(hyper: HyperParameters) -> SDE:
     if hyper.choice("sde", ("ouve", "sbve")) == "ouve":
-        sigma_min, sigma_max = hyper.positive("sigma_min", 0.05), hyper.positive("sigma_max", 0.5)
-        if sigma_min >= sigma_max:
-            raise ValueError(
-                f"hyper-parameters 'sigma_min' {sigma_min} and 'sigma_max' {sigma_max}: no range"
-            )
-        t_eps = hyper.positive("t_eps", 0.03)
-        return OUVE(hyper.positive("theta", 1.5), sigma_min, sigma_max, t_eps, hyper.count("N", 30))
-    if hyper.positive("k", 2.6) <= 1:
-        raise ValueError(f"hyper-parameter 'k' is {hyper.positive('k')}, supported is a number above 1")
+        return OUVE(
+            gamma=hyper.positive("theta", 1.5),
+            sigma_min=hyper.positive("sigma_min", 0.05),
+            sigma_max=hyper.positive("sigma_max", 0.5),
+            t_eps=hyper.positive("t_eps", 0.03),
+            steps=hyper.count("N", 30),
+        )
     # Their t_eps bounds a bridge's times in training only; their samplers go to 1e-4 whatever it is.
     return SBVE(
         k=hyper.positive("k", 2.6),

@@ -7,6 +7,7 @@ score = (D − x_t) / σ².
 """
 
 import dataclasses
+import math
 from typing import Literal, get_args
 
 import jax
@@ -52,6 +53,10 @@ class Preconditioning:
                 raise ValueError(
                     f"preconditioning.{name} is {getattr(self, name)!r}, expected one of {get_args(kind)}"
                 )
+        if not 0 < self.sigma_data < math.inf:
+            raise ValueError(
+                f"preconditioning.sigma_data is {self.sigma_data}, it has to be a number above 0"
+            )
 
 
 def c_in(config: Preconditioning, sigma: jax.Array) -> jax.Array:

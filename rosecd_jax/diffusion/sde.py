@@ -18,6 +18,17 @@ def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
 
 
+def _check(sde: "SDE", *positive: str) -> None:
+    """Raise ValueError if one of these fields is not above 0, or times and steps make no trajectory."""
+    for name in positive:
+        if not 0 < getattr(sde, name) < math.inf:  # nan neither
+            raise ValueError(f"sde.{name} is {getattr(sde, name)}, it has to be a number above 0")
+    if not 0 < sde.t_eps < sde.end_time:
+        raise ValueError(f"sde.t_eps is {sde.t_eps}, it has to be above 0 and below {sde.end_time:g}")
+    if sde.steps < 1:
+        raise ValueError(f"sde.steps is {sde.steps}, it has to be a number from 1 on")
+
+
 @dataclasses.dataclass(frozen=True)
 class OUVE:
     """Ornstein-Uhlenbeck process with variance explosion (Richter et al., arXiv 2208.05830, eq. 11-15).
@@ -40,6 +51,13 @@ class OUVE:
     kind: Literal["ouve"] = "ouve"
 
     end_time = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "gamma", "sigma_min", "sigma_max")
+        if self.sigma_max <= self.sigma_min:
+            raise ValueError(
+                f"sde.sigma_max is {self.sigma_max}, it has to be above sde.sigma_min, {self.sigma_min}"
+            )
 
     @property
     def log_ratio(self) -> float:
@@ -107,6 +125,11 @@ class SBVE:
     kind: Literal["sbve"] = "sbve"
 
     end_time = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "c", "eps")
+        if not 1 < self.k < math.inf:
+            raise ValueError(f"sde.k is {self.k}, it has to be a number above 1")
 
     def sigmas(self, t: jax.Array) -> BridgeSigmas:
         """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the time-scaling α is 1."""

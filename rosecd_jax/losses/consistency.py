@@ -13,10 +13,12 @@ from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
 from rosecd_jax.losses.score import Terms, perturb, squared
 from rosecd_jax.losses.si_sdr import neg_si_sdr
+from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Solver = Literal["pc", "euler", "heun", "mix", "bridge-ode", "bridge-sde"]
 Weighting = Literal["uniform", "snr", "snr+1", "karras", "truncated-snr"]
+TERM_WEIGHTS = ("consistency_weight", "pesq_weight", "si_sdr_weight")
 ODE_SOLVERS = {"euler": solvers.euler, "heun": solvers.heun, "mix": solvers.mix}
 BRIDGE_SOLVERS = {"bridge-ode": solvers.bridge_ode, "bridge-sde": solvers.bridge_sde}
 
@@ -26,7 +28,7 @@ class DistillationConfig:
     """Constants of the distillation objective.
 
     Attributes:
-      steps: N of the time grid t_n = linspace(1, t_eps, N).
+      steps: N of the time grid t_n = linspace(1, t_eps, N), at least 2.
       snr: of the teacher's corrector.
       solver: of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and "mix" are
         its ablations; "bridge-ode" and "bridge-sde" are for a teacher that is a Schrödinger bridge.
@@ -44,6 +46,11 @@ class DistillationConfig:
     consistency_weight: float = 1.0
     pesq_weight: float = 5e-4
     si_sdr_weight: float = 5e-5
+
+    def __post_init__(self) -> None:
+        check_choices(self, "distillation.")
+        check_least(2, {"distillation.steps": self.steps})
+        check_least(0, {f"distillation.{name}": getattr(self, name) for name in ("snr", *TERM_WEIGHTS)})
 
 
 class DistillationDraws(NamedTuple):

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
-from rosecd_jax.losses.consistency import Weighting, consistency_error, time_domain_terms
+from rosecd_jax.losses.consistency import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
 from rosecd_jax.losses.score import Terms, perturb
+from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 
@@ -22,7 +23,7 @@ class ConsistencyTrainingConfig:
     """Constants of the teacher-free objective.
 
     Attributes:
-      steps: N of the time grid t_n = linspace(1, t_eps, N).
+      steps: N of the time grid t_n = linspace(1, t_eps, N), at least 2.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
     """
@@ -32,6 +33,11 @@ class ConsistencyTrainingConfig:
     consistency_weight: float = 1.0
     pesq_weight: float = 5e-4
     si_sdr_weight: float = 5e-5
+
+    def __post_init__(self) -> None:
+        check_choices(self, "consistency_training.")
+        check_least(2, {"consistency_training.steps": self.steps})
+        check_least(0, {f"consistency_training.{name}": getattr(self, name) for name in TERM_WEIGHTS})
 
 
 class ConsistencyTrainingDraws(NamedTuple):

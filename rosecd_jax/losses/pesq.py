@@ -19,6 +19,8 @@ SAMPLE_RATE = 16_000
 WINDOW, HOP = 512, 256
 TAPS = 2048
 """Length of the impulse responses; both have fallen below 1e-25 of their peak by then."""
+LEAST_SAMPLES = 5248
+"""The shortest waves of 20 frames, with the padding of `_prepare`."""
 
 _TINY = 1e-20
 
@@ -53,6 +55,7 @@ def _prepare(wave: jax.Array) -> jax.Array:
     wave = wave * jnp.where(audible, jnp.sqrt(1e7 / jnp.where(audible, power, 1.0)), 0.0)
     fade = np.minimum(1.0, np.arange(1, samples + 1) / 16) * np.minimum(1.0, np.arange(samples, 0, -1) / 16)
     wave = _filter(wave * fade.astype(np.float32), emphasis)
+    # Padded by what is over a multiple of HOP, not by what is lacking: so does the reference implementation.
     wave = jnp.pad(wave, [(0, 0), (0, samples % HOP)])
     frames = (wave.shape[-1] - WINDOW) // HOP + 1
     blocks = wave[:, : (frames + 1) * HOP].reshape(-1, frames + 1, HOP)
@@ -106,7 +109,7 @@ def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
     Differentiable in both; finite for silence.
 
     Args:
-      reference, degraded: float32 [B, samples] at 16 kHz, at least 5376 samples (20 frames).
+      reference, degraded: float32 [B, samples] at 16 kHz, at least LEAST_SAMPLES.
 
     Returns:
       float32 [B].
@@ -115,8 +118,8 @@ def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
       ValueError: if the waves are shorter than that.
     """
     samples = reference.shape[-1]
-    if (samples + samples % HOP - WINDOW) // HOP + 1 < 20:
-        raise ValueError(f"the PESQ loss needs at least 5376 samples at 16 kHz, these waves have {samples}")
+    if samples < LEAST_SAMPLES:
+        raise ValueError(f"the PESQ loss needs at least {LEAST_SAMPLES} samples, these waves have {samples}")
     peak = jnp.maximum(
         jnp.max(jnp.abs(reference), -1, keepdims=True), jnp.max(jnp.abs(degraded), -1, keepdims=True)
     )

@@ -10,6 +10,7 @@ from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import per_item
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
+from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Weighting = Literal["edm", "1", "sigma^2"]
@@ -65,6 +66,9 @@ class DenoiserConfig:
 
     weighting: Weighting = "edm"
 
+    def __post_init__(self) -> None:
+        check_choices(self, "denoiser.")
+
 
 def score_loss(
     params: Params,
@@ -116,6 +120,10 @@ class DataPredictionConfig:
 
     l1_weight: float = 1e-3
     pesq_weight: float = 5e-4
+
+    def __post_init__(self) -> None:
+        names = "l1_weight", "pesq_weight"
+        check_least(0, {f"data_prediction.{name}": getattr(self, name) for name in names})
 
 
 def data_prediction_loss(

@@ -1,6 +1,10 @@
-"""Frozen dataclasses <-> plain JSON values: how configs travel in checkpoints and on the command line."""
+"""Frozen dataclasses <-> plain JSON values: how configs travel in checkpoints and on the command line.
+
+And what a config checks of itself when it is made.
+"""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -73,6 +77,20 @@ def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if kind not in kinds:
         raise ValueError(f"{where}.kind is {kind!r}, expected one of {tuple(kinds)}")
     return kinds[kind]
+
+
+def check_choices(config: Any, where: str = "") -> None:
+    """Raise ValueError if a field of type Literal has another value; `where` comes before its name."""
+    for name, hint in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(hint) is typing.Literal:
+            _convert(hint, getattr(config, name), f"{where}{name}")
+
+
+def check_least(least: float, values: Mapping[str, float]) -> None:
+    """Raise ValueError if a number is below `least`, not finite or not a number; they are given by name."""
+    for name, value in values.items():
+        if not least <= value < math.inf:  # nan neither
+            raise ValueError(f"{name} is {value}, it has to be a number from {least} on")
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:

@@ -37,8 +37,15 @@ def conv(features: int, size: int, scale: float = 1.0, dtype: Any = None, name: 
     )
 
 
+def group_count(channels: int) -> int:
+    """Groups of a GroupNorm."""
+    return min(channels // 4, 32)
+
+
 class GroupNorm(nn.Module):
-    """GroupNorm of min(channels // 4, 32) groups; its statistics are float32 whatever the compute type.
+    """GroupNorm of `group_count(channels)` groups, which have to be of one size.
+
+    Its statistics are float32 whatever the compute type.
 
     Sums are taken per channel, along contiguous memory, and only then over a group's channels: on a CPU four
     times as fast as reducing groups at once.
@@ -47,7 +54,7 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, channels = x.shape[0], x.shape[-1]
-        groups = min(channels // 4, 32)
+        groups = group_count(channels)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x32 = x.astype(jnp.float32)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.layers import (
     AttentionBlock,
     GroupNorm,
@@ -15,6 +16,7 @@ from rosecd_jax.models.layers import (
     TimeEmbedding,
     conv,
     downsample,
+    group_count,
     upsample,
 )
 
@@ -52,8 +54,17 @@ class NCSNppConfig:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        if self.channels % 4:
-            raise ValueError(f"network.channels is {self.channels}, GroupNorm needs a multiple of 4")
+        check_choices(self, "network.")
+        check_least(1, {"network.blocks": self.blocks, "network.channels": self.channels})
+        check_least(1, {"the number of network.multipliers": len(self.multipliers)})
+        check_least(1, {"each of network.multipliers": min(self.multipliers)})
+        for width in sorted(self.normalised_widths):
+            groups = group_count(width)
+            if not groups or width % groups:
+                raise ValueError(
+                    f"network.channels is {self.channels}: a GroupNorm can't divide {width} channels into "
+                    f"{groups} groups; a multiple of 32 always works"
+                )
         if self.bins % self.stride:
             raise ValueError(
                 f"network.bins is {self.bins}: {len(self.multipliers)} levels need multiples of {self.stride}"
@@ -63,6 +74,18 @@ class NCSNppConfig:
     def stride(self) -> int:
         """Frequency and frame counts of an input must be multiples of this."""
         return 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def normalised_widths(self) -> set[int]:
+        """Numbers of channels that a GroupNorm meets: each level's, and joined with what skips to it."""
+        widths = [self.channels * multiplier for multiplier in self.multipliers]
+        found = {self.channels, *widths}
+        for level, width in enumerate(widths):
+            # On the way up, blocks begin with what comes from below; the last has what came from above.
+            ours = [widths[min(level + 1, len(widths) - 1)]] + self.blocks * [width]
+            skips = self.blocks * [width] + [widths[level - 1] if level else self.channels]
+            found |= {a + b for a, b in zip(ours, skips, strict=True)}
+        return found
 
     @property
     def heights(self) -> tuple[int, ...]:

@@ -1,14 +1,15 @@
 """What a training run is made of."""
 
 import dataclasses
-import math
 from typing import Literal
 
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.consistency import BRIDGE_SOLVERS, DistillationConfig
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
+from rosecd_jax.losses.pesq import LEAST_SAMPLES, SAMPLE_RATE
 from rosecd_jax.losses.score import DataPredictionConfig, DenoiserConfig
+from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import ModelConfig
 
 Objective = Literal["score", "score-matching", "data-prediction", "distillation", "consistency-training"]
@@ -121,38 +122,39 @@ class TrainConfig:
     wandb_project: str = ""
 
     def __post_init__(self) -> None:
-        positive = {
-            "steps": self.steps,
-            "log_every": self.log_every,
-            "data.batch_size": self.data.batch_size,
-            "data.frames": self.data.frames,
-            "data.threads": self.data.threads,
-            "optimiser.accumulate": self.optimiser.accumulate,
-            "optimiser.skips_in_a_row": self.optimiser.skips_in_a_row,
-            "validation.files": self.validation.files,
-            "validation.workers": self.validation.workers,
-            "checkpoints.every": self.checkpoints.every,
-            "checkpoints.keep_last": self.checkpoints.keep_last,
-        }
-        for name, value in positive.items():
-            if value < 1:
-                raise ValueError(f"{name} is {value}, it has to be at least 1")
         optimiser = self.optimiser
-        none_allowed = {
-            "seed": self.seed,
-            "data.workers": self.data.workers,
-            "optimiser.learning_rate": optimiser.learning_rate,
-            "optimiser.warmup_steps": optimiser.warmup_steps,
-            "optimiser.decay_steps": optimiser.decay_steps,
-            "optimiser.gradient_clip": optimiser.gradient_clip,
-            "validation.every": self.validation.every,
-            "validation.examples": self.validation.examples,
-            "checkpoints.keep_best": self.checkpoints.keep_best,
-            "checkpoints.keep_every": self.checkpoints.keep_every,
-        }
-        for name, value in none_allowed.items():
-            if not 0 <= value < math.inf:  # nan neither
-                raise ValueError(f"{name} is {value}, it has to be a number from 0 on")
+        check_choices(self)
+        check_least(
+            1,
+            {
+                "steps": self.steps,
+                "log_every": self.log_every,
+                "data.batch_size": self.data.batch_size,
+                "data.frames": self.data.frames,
+                "data.threads": self.data.threads,
+                "optimiser.accumulate": optimiser.accumulate,
+                "optimiser.skips_in_a_row": optimiser.skips_in_a_row,
+                "validation.files": self.validation.files,
+                "validation.workers": self.validation.workers,
+                "checkpoints.every": self.checkpoints.every,
+                "checkpoints.keep_last": self.checkpoints.keep_last,
+            },
+        )
+        check_least(
+            0,
+            {
+                "seed": self.seed,
+                "data.workers": self.data.workers,
+                "optimiser.learning_rate": optimiser.learning_rate,
+                "optimiser.warmup_steps": optimiser.warmup_steps,
+                "optimiser.decay_steps": optimiser.decay_steps,
+                "optimiser.gradient_clip": optimiser.gradient_clip,
+                "validation.every": self.validation.every,
+                "validation.examples": self.validation.examples,
+                "checkpoints.keep_best": self.checkpoints.keep_best,
+                "checkpoints.keep_every": self.checkpoints.keep_every,
+            },
+        )
         if not 0 <= optimiser.ema_decay < 1:
             raise ValueError(f"optimiser.ema_decay is {optimiser.ema_decay}, it has to be from 0 to below 1")
         if 0 < optimiser.decay_steps <= optimiser.warmup_steps:
@@ -174,12 +176,19 @@ class TrainConfig:
                 f"distillation.solver {self.distillation.solver!r} doesn't go with the process "
                 f"{self.model.sde.kind!r}"
             )
-        rate = self.model.front_end.sample_rate
+        front = self.model.front_end
         name = self.objective.replace("-", "_")
-        if rate != 16_000 and getattr(getattr(self, name, None), "pesq_weight", 0.0):
-            raise ValueError(
-                f"the PESQ loss is for 16 kHz, the model works at {rate}: set {name}.pesq_weight=0"
-            )
+        if getattr(getattr(self, name, None), "pesq_weight", 0.0):
+            if front.sample_rate != SAMPLE_RATE:
+                raise ValueError(
+                    f"the PESQ loss is for 16 kHz, the model works at {front.sample_rate}: set "
+                    f"{name}.pesq_weight=0"
+                )
+            if front.samples(self.data.frames) < LEAST_SAMPLES:
+                raise ValueError(
+                    f"data.frames is {self.data.frames}, the PESQ loss needs at least "
+                    f"{1 - (-LEAST_SAMPLES // front.hop)}: set more, or {name}.pesq_weight=0"
+                )
         stride = self.model.network.stride
         if self.data.frames % stride:
             raise ValueError(f"data.frames is {self.data.frames}, the network needs a multiple of {stride}")

@@ -239,7 +239,7 @@ STATE, HYPER = "state_dict", "hyper_parameters"
         ((HYPER, "ch_mult"), [1] * 99, "at most 12"),
         ((HYPER, "ch_mult"), ["1"], "'ch_mult' is '1'"),
         ((HYPER, "sigma_min"), 0.0, "'sigma_min' is 0.0, supported is a positive number"),
-        ((HYPER, "sigma_min"), 0.7, "no range"),
+        ((HYPER, "sigma_min"), 0.7, r"sde\.sigma_max is 0\.5, it has to be above sde\.sigma_min, 0\.7"),
         ((HYPER, "theta"), "1.5", "'theta' is '1.5', supported is a number"),
         ((HYPER, "theta"), float("nan"), "'theta' is nan"),
         ((HYPER, "c_in"), "magic", "'c_in' is 'magic'"),

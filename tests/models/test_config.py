@@ -8,8 +8,15 @@ import pytest
 
 from rosecd_jax.audio import FrontEnd
 from rosecd_jax.diffusion import OUVE, SBVE, Preconditioning
+from rosecd_jax.losses import (
+    ConsistencyTrainingConfig,
+    DataPredictionConfig,
+    DenoiserConfig,
+    DistillationConfig,
+)
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.models.config import difference, from_dict, to_dict
+from rosecd_jax.training import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +52,64 @@ CONFIGS = [
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_a_config_survives_json(config):
     assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "value"),
+    [
+        (NCSNppConfig, "network.time_division", "befor"),
+        (NCSNppConfig, "network.dtype", "float16"),
+        (Preconditioning, "preconditioning.c_in", "emd"),
+        (DistillationConfig, "distillation.solver", "rk4"),
+        (DistillationConfig, "distillation.trajectory", "none"),
+        (ConsistencyTrainingConfig, "consistency_training.weighting", "unform"),
+        (DenoiserConfig, "denoiser.weighting", "emd"),
+        (TrainConfig, "objective", "scor"),
+        (TrainConfig, "sharding", "ddp"),
+    ],
+)
+def test_a_misspelt_choice_is_refused_where_a_config_is_made(make, field, value):
+    with pytest.raises(ValueError, match=rf"^{field} is '{value}', expected one of \('"):
+        make(**{field.rpartition(".")[2]: value})
+
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "values"),
+    [
+        (OUVE, "sde.gamma", (0.0, -1.0, NAN, INFINITY)),
+        (OUVE, "sde.sigma_min", (0.0, -0.1, NAN)),
+        (OUVE, "sde.sigma_max", (0.05, 0.01, NAN, INFINITY)),
+        (OUVE, "sde.t_eps", (0.0, 1.0, NAN)),
+        (OUVE, "sde.steps", (0,)),
+        (SBVE, "sde.k", (1.0, 0.5, NAN, INFINITY)),
+        (SBVE, "sde.c", (0.0, NAN)),
+        (SBVE, "sde.eps", (0.0, NAN)),
+        (SBVE, "sde.t_eps", (0.0, 1.0, NAN)),
+        (SBVE, "sde.steps", (0,)),
+        (Preconditioning, "preconditioning.sigma_data", (0.0, NAN)),
+        (DistillationConfig, "distillation.steps", (1,)),
+        (DistillationConfig, "distillation.snr", (-0.5, NAN)),
+        (DistillationConfig, "distillation.consistency_weight", (-1.0, NAN)),
+        (DistillationConfig, "distillation.pesq_weight", (-1.0, INFINITY)),
+        (DistillationConfig, "distillation.si_sdr_weight", (-1.0, NAN)),
+        (ConsistencyTrainingConfig, "consistency_training.steps", (1,)),
+        (ConsistencyTrainingConfig, "consistency_training.consistency_weight", (-1.0, NAN)),
+        (ConsistencyTrainingConfig, "consistency_training.pesq_weight", (-1.0, NAN)),
+        (ConsistencyTrainingConfig, "consistency_training.si_sdr_weight", (-1.0, NAN)),
+        (DataPredictionConfig, "data_prediction.l1_weight", (-1.0, NAN)),
+        (DataPredictionConfig, "data_prediction.pesq_weight", (-1.0, NAN)),
+        (NCSNppConfig, "network.blocks", (0,)),
+        (NCSNppConfig, "network.channels", (0, -4)),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_where_a_config_is_made(make, field, values):
+    for value in values:
+        words = rf"^{field} is {value}, it has to be (a number from|a number above|above) (\d|sde\.sigma_min)"
+        with pytest.raises(ValueError, match=words):
+            make(**{field.rpartition(".")[2]: value})
 
 
 def test_a_process_is_told_by_its_kind():

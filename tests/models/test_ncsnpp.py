@@ -10,7 +10,7 @@ import pytest
 from rosecd_jax.audio import FrontEnd
 from rosecd_jax.conversion import params_from_torch
 from rosecd_jax.diffusion import Preconditioning
-from rosecd_jax.models import ModelConfig, NCSNpp, NCSNppConfig, ScoreModel, convolution
+from rosecd_jax.models import ModelConfig, NCSNpp, NCSNppConfig, ScoreModel, convolution, layers
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
 from tests.helpers import TINY, quick_jit, random_params, random_spectrogram, relative_error
 
@@ -90,11 +90,32 @@ def test_spectrograms_that_do_not_fit_are_refused(bins, frames):
 
 @pytest.mark.parametrize(
     ("fields", "message"),
-    [({"channels": 10}, r"network\.channels is 10"), ({"bins": 200}, r"network\.bins is 200: 7 levels")],
+    [
+        ({"bins": 200}, r"network\.bins is 200: 7 levels"),
+        ({"multipliers": ()}, r"the number of network\.multipliers is 0"),
+        ({"multipliers": (1, 0)}, r"each of network\.multipliers is 0"),
+        ({"channels": 2}, r"network\.channels is 2: a GroupNorm can't divide 2 channels into 0 groups"),
+        ({"channels": 10}, r"network\.channels is 10: .* 30 channels into 7 groups; a multiple of 32 always"),
+        ({"channels": 132}, r"network\.channels is 132: .* 132 channels into 32 groups"),
+        ({"channels": 100, "multipliers": (1, 2)}, r"network\.channels is 100: .* 200 channels into 32"),
+    ],
 )
 def test_impossible_sizes_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         NCSNppConfig(**fields)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize(
+    ("channels", "multipliers"), [(4, (1,)), (20, (2, 1)), (32, (3, 1, 2)), (60, (1, 1)), (160, (1, 2))]
+)
+def test_channels_that_a_group_norm_can_divide_are_known(monkeypatch, channels, multipliers, blocks):
+    met = set()
+    monkeypatch.setattr(layers, "group_count", lambda count: met.add(count) or min(count // 4, 32))
+    config = NCSNppConfig(channels=channels, multipliers=multipliers, blocks=blocks, bins=16)
+    inputs = jnp.zeros((1, 16, config.stride, 4)), jnp.ones(1)
+    jax.eval_shape(NCSNpp(config).init, jax.random.key(0), *inputs)
+    assert met == config.normalised_widths
 
 
 def test_each_level_halves_the_frequency_axis():

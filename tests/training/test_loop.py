@@ -257,6 +257,18 @@ def test_the_pesq_loss_is_refused_at_other_rates_than_its_own(student_config):
         dataclasses.replace(student_config, model=model, distillation=DistillationConfig())
 
 
+def test_crops_too_short_for_the_pesq_loss_are_refused(student_config):
+    def frames(count):
+        data = dataclasses.replace(student_config.data, frames=count)
+        return dataclasses.replace(student_config, data=data, distillation=DistillationConfig())
+
+    assert frames(42)
+    with pytest.raises(
+        ValueError, match=r"data\.frames is 40, the PESQ loss needs at least 42: set more, or dis"
+    ):
+        frames(40)
+
+
 def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, finished, tmp_path):
     """A learning rate that makes the weights overflow; steps are skipped, counted, and then enough."""
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
