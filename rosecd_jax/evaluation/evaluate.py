@@ -145,7 +145,7 @@ def _estimates(
             audio = io.read(source if source.exists() else source.with_suffix(".wav"))
             wave, computing = audio.wave, float("nan")
             if isinstance(how, Enhancer):
-                how.prepare(wave.shape[-1], audio.sample_rate)
+                how.prepare(wave.shape[-1], audio.sample_rate, len(wave))
                 start = time.perf_counter()
                 wave = how(wave, audio.sample_rate, seed=seed)
                 computing = time.perf_counter() - start

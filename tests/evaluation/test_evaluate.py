@@ -121,6 +121,24 @@ def test_the_time_of_files_without_scores_does_not_count():
     assert np.isnan(Evaluation("model", (bad,)).summary()["pesq"]).all()
 
 
+def test_compiling_is_not_timed_whatever_the_channels(tmp_path, monkeypatch):
+    for side in ("clean", "noisy"):
+        io.write(tmp_path / side / "a.wav", np.random.default_rng(0).normal(size=(2, 8000), scale=0.1), RATE)
+    model = Enhancer(TINY, TINY.init(jax.random.key(0)), steps_of_one(), batch_frames=1024)
+    compiled, enhance = [], Enhancer.__call__
+
+    def watched(self, *arguments, **options):
+        before = self.programs.compiled
+        result = enhance(self, *arguments, **options)
+        compiled.append(self.programs.compiled - before)
+        return result
+
+    monkeypatch.setattr(Enhancer, "__call__", watched)
+    evaluate(tmp_path, [("model", model)])
+    assert compiled == [0]
+    assert model.programs.compiled == 1
+
+
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_waves_are_in_memory_until_they_are_scored_and_no_longer(tmp_path, monkeypatch, backend):
     """On a CPU, where scores are computed in turn, and elsewhere, where they are computed beside."""
