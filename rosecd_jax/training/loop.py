@@ -105,7 +105,9 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
         def save(last: bool) -> None:
             progress.pause()
-            for done in validation.collect(wait=True):  # which checkpoints stay depends on the scores
+            # Which checkpoints stay depends on the scores. A run that is killed while it waits for them lacks but
+            # the steps since that validation, which began with a checkpoint, and computes them anew.
+            for done in validation.collect(wait=True):
                 echo(validation.line(done))
             if int(state.skipped_in_a_row) and not last:
                 # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
