@@ -105,8 +105,8 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
         def save(last: bool) -> None:
             progress.pause()
-            # Which checkpoints stay depends on the scores. A run that is killed while it waits for them lacks but
-            # the steps since that validation, which began with a checkpoint, and computes them anew.
+            # Which checkpoints stay depends on the scores. A run that is killed while it waits for them loses
+            # only the steps since that validation: it began with a checkpoint, and is made anew.
             for done in validation.collect(wait=True):
                 echo(validation.line(done))
             if int(state.skipped_in_a_row) and not last:
