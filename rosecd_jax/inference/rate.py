@@ -1,7 +1,7 @@
 """The sample rate of a stream, changed as it flows, with little delay.
 
 soxr, which files go through, filters in long blocks: its streams wait for tens to hundreds of milliseconds.
-Here an output sample is a sum over the few milliseconds of input around it, by one of a table of filters.
+Here an output sample is a sum over the few milliseconds of input around it, by a filter out of a table.
 """
 
 import math
@@ -12,8 +12,10 @@ ATTENUATION = 80.0
 """Of what would be aliased, in dB."""
 TRANSITION = 0.1
 """Of the lower rate's band, what is lost at its top between passing and stopping."""
-AT_ONCE = 4096
+AT_ONCE = 1024
 """Output samples computed together: each takes a copy of what it sees."""
+MOST_FILTERS = 441
+"""In the table. With more places between two samples, it is interpolated, which is right to about -110 dB."""
 
 
 class RateChange:
@@ -33,17 +35,27 @@ class RateChange:
         narrowing = max(1.0, rate_in / rate_out)  # input samples per sample of the lower rate
         # Kaiser's formulas for the length and the shape of a window.
         self._half = math.ceil(narrowing * (ATTENUATION - 8) / (14.36 * TRANSITION))
+        self._places = min(self._up, MOST_FILTERS)
         self._filters = self._make_filters((1 - TRANSITION / 2) / narrowing)
         self.lag = self._half / rate_in
         self.reset()
 
     def _make_filters(self, cutoff: float) -> np.ndarray:
-        """A windowed sinc for each place of an output between two input samples, float32 [up, 2 · half]."""
-        offsets = np.arange(1 - self._half, self._half + 1) - np.arange(self._up)[:, None] / self._up
+        """A windowed sinc for each place from an input sample to the next, float32 [places + 1, 2 · half]."""
+        places = np.arange(self._places + 1)[:, None] / self._places
+        offsets = np.arange(1 - self._half, self._half + 1) - places
         shape = 0.1102 * (ATTENUATION - 8.7)
         window = np.i0(shape * np.sqrt(np.maximum(0, 1 - (offsets / self._half) ** 2)))
         filters = np.sinc(cutoff * offsets) * window
         return (filters / filters.sum(-1, keepdims=True)).astype(np.float32)
+
+    def _filters_at(self, phases: np.ndarray) -> np.ndarray:
+        """Filters for outputs `phases / up` of a sample behind an input sample, float32 [outputs, 2 · half]."""
+        rows, between = np.divmod(phases * self._places, self._up)
+        if self._places == self._up:
+            return self._filters[rows]
+        share = (between / self._up).astype(np.float32)[:, None]
+        return (1 - share) * self._filters[rows] + share * self._filters[rows + 1]
 
     def reset(self) -> None:
         """Forget what came before."""
@@ -62,7 +74,7 @@ class RateChange:
             places, phases = np.divmod(numbers * self._down, self._up)
             seen = np.lib.stride_tricks.sliding_window_view(self._recent, 2 * self._half, axis=-1)
             around = seen[:, places - (self._half - 1) - self._start]
-            parts.append((around * self._filters[phases]).sum(-1))
+            parts.append((around * self._filters_at(phases)).sum(-1))
             self._given = int(numbers[-1]) + 1
         next_start = self._given * self._down // self._up - (self._half - 1)
         self._recent = self._recent[:, max(0, next_start - self._start) :]

@@ -1,6 +1,7 @@
 """Resampling of streams: against a resampler for whole signals, and its promise about what it waits for."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from rosecd_jax.audio import io
 from rosecd_jax.inference.rate import RateChange
 
-RATES = [8_000, 11_025, 12_345, 16_001, 22_050, 44_100, 48_000, 96_000]
+RATES = [8_000, 11_025, 12_345, 16_001, 22_050, 44_100, 44_101, 48_000, 96_000]
 
 
 def resampled(change: RateChange, wave: np.ndarray, sizes: list[int]) -> np.ndarray:
@@ -60,3 +61,21 @@ def test_cuts_don_t_matter_and_nothing_is_later_than_promised(rate, there, sizes
         fed += size
         given += change(np.zeros((2, size), np.float32)).shape[-1]
         assert given >= math.floor((fed / rates[0] - change.lag) * rates[1])
+
+
+@pytest.mark.parametrize("rates", [(383_999, 16_000), (16_000, 383_999)])
+def test_rates_without_a_common_factor_take_little_memory(rates):
+    tracemalloc.start()
+    try:
+        RateChange(*rates, 2)(np.zeros((2, rates[0] // 16), np.float32))
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_rate_without_a_common_factor_is_resampled_as_well_as_others():
+    seconds = np.arange(96_001) / 96_001
+    tone = np.sin(2 * np.pi * 7_000 * seconds).astype(np.float32)[None]
+    output = RateChange(96_001, 16_000, 1)(tone)[:, 500:]
+    expected = np.sin(2 * np.pi * 7_000 * np.arange(500, 500 + output.shape[-1]) / 16_000)
+    np.testing.assert_allclose(output[0], expected, atol=1e-4)
