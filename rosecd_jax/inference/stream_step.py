@@ -82,19 +82,26 @@ class StreamConfig:
         Raises:
           ValueError: as for lengths in frames.
         """
-        front, stride = model.front_end, model.config.network.stride
+        stride = model.config.network.stride
+        frame = 1000 * model.front_end.hop / model.front_end.sample_rate
         lengths = {"window": window, "hop": hop, "look_ahead": look_ahead, "fade": fade}
-        frames = {}
+        frames = {name: getattr(cls, name) for name in lengths}
         for name, length in lengths.items():
             if length is None:
                 continue
-            if not 0 <= length < 1e6:
-                raise ValueError(f"stream {name} is {length} ms: expected a time from 0 to 1,000,000 ms")
-            frames[name] = round(length * front.sample_rate / (1000 * front.hop))
-        if "window" in frames:
-            frames["window"] = max(stride, -(-frames["window"] // stride) * stride)
-        if hop is not None:
-            frames["hop"] = max(1, frames["hop"])
+            least = 1 if name in ("window", "hop") else 0
+            if not 0 <= length < 1e6 or (length == 0 and least):
+                lowest = "above 0" if least else "from 0"
+                raise ValueError(f"stream {name} is {length:g} ms: expected a time {lowest} to 1,000,000 ms")
+            frames[name] = max(least, round(length / frame))
+        if window is not None:
+            frames["window"] = -(-frames["window"] // stride) * stride
+        used = frames["hop"] + frames["fade"] + frames["look_ahead"]
+        if used > frames["window"]:
+            raise ValueError(
+                f"hop, fade and look-ahead are {used * frame:g} ms, the window only "
+                f"{frames['window'] * frame:g} ms: widen it"
+            )
         return cls(**frames)
 
     def check(self, model: ScoreModel) -> None:

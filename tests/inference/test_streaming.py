@@ -349,8 +349,22 @@ def test_lengths_can_be_given_in_milliseconds():
     assert StreamConfig.from_milliseconds(model, hop=32, fade=0).hop == 4
     assert StreamConfig.from_milliseconds(model) == StreamConfig()
     assert StreamConfig.from_milliseconds(model, hop=0.1, fade=0).hop == 1
-    with pytest.raises(ValueError, match="hop is nan ms"):
-        StreamConfig.from_milliseconds(model, hop=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "words"),
+    [
+        ({"hop": float("nan")}, "hop is nan ms"),
+        ({"hop": 0}, "hop is 0 ms: expected a time above 0"),
+        ({"window": 0}, "window is 0 ms"),
+        ({"look_ahead": -1}, "look_ahead is -1 ms: expected a time from 0"),
+        ({"hop": 1000}, "hop, fade and look-ahead are 1072 ms, the window only 512 ms: widen it"),
+        ({"window": 16}, "hop, fade and look-ahead are 136 ms, the window only 16 ms: widen it"),
+    ],
+)
+def test_lengths_in_milliseconds_are_refused_in_milliseconds(lengths, words):
+    with pytest.raises(ValueError, match=words):
+        StreamConfig.from_milliseconds(ScoreModel(STUDENT), **lengths)
 
 
 def test_the_steps_are_timed(identity):
