@@ -215,10 +215,12 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "no limit": (["in", "out", "--limit", "0"], "limit is 0.0 s"),
     "a limit that is no number": (["in", "out", "--limit", "nan"], "limit is nan s"),
     "a report below a file": (["in", "out", "--report", "a.wav/report.json"], "a.wav"),
-    "a report that is a folder": (
-        ["in", "out", "--report", "empty"],
-        "empty: is a folder",
-    ),
+    "a report that is a folder": (["in", "out", "--report", "empty"], "empty: is no report"),
+    "a report in place of a recording": (["a.wav", "c.wav", "--report", "a.wav"], "a.wav: is no report"),
+    "a report in place of an output": (["a.wav", "c.wav", "--report", "c.wav"], "c.wav: is no report"),
+    "a report in place of a text": (["in", "out", "--report", "text.ckpt"], "text.ckpt: is no report"),
+    "no input, and an output that is a file": (["nope", "b.wav"], "nope: no such file or folder"),
+    "standard output": (["a.wav", "-"], "rosecd stream"),
     "fewer than no frames at once": (["in", "out", "--batch-frames", "-1"], "batch_frames is -1"),
 }
 assert len(FILES) + len(COMMANDS) >= 60
@@ -315,6 +317,71 @@ def test_a_signal_ends_after_the_files_under_way(checkpoint, tmp_path, number):
     assert f"of 300 files enhanced into {target}" in stdout.decode()
     assert "go on with --resume" in stderr.decode()
     assert "Traceback" not in stderr.decode()
+
+
+def test_a_second_interrupt_drops_what_is_under_way(checkpoint, tmp_path):
+    """In the middle of a file that takes minutes: nothing is waited for, and nothing partial is left."""
+    source, target, report = tmp_path / "in", tmp_path / "out", tmp_path / "report.json"
+    io.write(source / "a.wav", tone(60 * 60 * 16_000), 16_000)
+    io.write(source / "b.wav", tone(100), 16_000)
+    words = command(source, target, "-c", checkpoint, "--report", report, "--steps", "50")
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(target.rglob(".a.wav*")), process)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again" not in process.stderr.readline():
+        assert process.poll() is None
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert time.monotonic() - begun < 20
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    content = json.loads(report.read_text())
+    assert content["state"] == "interrupted"
+    assert {Path(file["source"]).name: file["status"] for file in content["files"]}["a.wav"] == "left"
+    assert len(content["files"]) == 2
+    assert not list(target.rglob(".*"))
+
+
+def test_a_lost_terminal_ends_as_a_signal_does_unless_it_is_ignored(checkpoint, tmp_path):
+    for prefix in ([], ["nohup"]):
+        source, target = make_folder(tmp_path / "in", 150), tmp_path / f"out{len(prefix)}"
+        words = [*prefix, *command(source, target, "-c", checkpoint)]
+        process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_for(lambda target=target: list(target.rglob("*.wav")), process)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=300)
+        assert process.returncode == (0 if prefix else 128 + signal.SIGHUP)
+        assert (len(outputs(target)) == 150) == bool(prefix)
+
+
+@pytest.mark.parametrize("where", ["closed", "/dev/full"])
+def test_work_counts_as_done_even_if_nobody_hears_of_it(checkpoint, tmp_path, where):
+    report = tmp_path / "report.json"
+    words = command(make_folder(tmp_path / "in", 2), tmp_path / "out", "-c", checkpoint, "--report", report)
+    reader, writer = os.pipe() if where == "closed" else (None, os.open(where, os.O_WRONLY))
+    if reader is not None:
+        os.close(reader)
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, timeout=300)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(report.read_text())["state"] == "finished"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(checkpoint, tmp_path):
+    """On a file system that really is read-only, where the tests may mount one."""
+    source, target = make_folder(tmp_path / "in", 2), tmp_path / "mounted"
+    target.mkdir()
+    shell = ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"', str(target)]
+    if subprocess.run([*shell, "true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    words = command(source, target / "deep" / "out", "-c", tmp_path / "no checkpoint is looked for")
+    done = subprocess.run([*shell, *words], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 1
+    assert "mounted: can't be written; change its permissions or choose another output" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(checkpoint, tmp_path):

@@ -1,6 +1,8 @@
 """rosecd enhance."""
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ from rosecd_jax.cli.common import (
     load_enhancer,
     plain_errors,
 )
+
+MINUTE = 60.0
 
 
 def enhance(
@@ -61,6 +65,7 @@ def enhance(
     --resume goes on. Started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
     JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
     """
+    from rosecd_jax.audio import io
     from rosecd_jax.inference.folder import Plan, enhance_folder, plan_file, plan_folder
     from rosecd_jax.inference.summary import Summary
     from rosecd_jax.training.devices import share_of_processes
@@ -68,6 +73,8 @@ def enhance(
     with plain_errors():
         if resume and overwrite:
             raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
+        if "-" in (str(source), str(target)):
+            raise ValueError("-: standard input and output are for rosecd stream; give paths")
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
         share = share_of_processes()
         encoding = format.lower().lstrip(".") or None, subtype.upper() or None
@@ -82,13 +89,11 @@ def enhance(
         if report and share[1] > 1:
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
         if report:
-            if report.is_dir():
-                raise ValueError(f"--report {report}: is a folder; give a file's name")
             summary.write(report)  # before hours of work, not after, it shows whether that can be done
         enhancer = load_enhancer(checkpoint, **options)
         summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
         summary.started = time.time()
-        total = sum(job.seconds for job in plan.jobs)
+        total, dropped = sum(job.seconds for job in plan.jobs), False
         try:
             with stop_signals() as signalled, audio_bar(total) as advance:
                 stop = lambda: signalled() is not None  # noqa: E731
@@ -102,25 +107,43 @@ def enhance(
                 f"ended by {number.name}" if number else "disk full" if counts["left"] else "finished"
             )
         except KeyboardInterrupt:
-            summary.state, number = "interrupted", signal.SIGINT
+            reported = {result.target for result in summary.reports}
+            summary.reports += [job.report("left") for job in plan.jobs if job.target not in reported]
+            summary.state, number, dropped = "interrupted", signal.SIGINT, True
         except BaseException as error:
             summary.state = f"ended by {type(error).__name__}"
             raise
         finally:
-            typer.echo(summary.line(target))
             if report:
                 summary.write(report)
+            tell(summary.line(target))
         if summary.counts["left"]:
             typer.secho(f"rosecd: {summary.state}; go on with --resume", fg="red", err=True)
+        if (
+            dropped
+        ):  # threads are still at work, for minutes maybe, on what nobody wants
+            io.remove_leftovers(job.target for job in plan.jobs)
+            os._exit(128 + signal.SIGINT)
         if number:
             raise typer.Exit(128 + number)
         if summary.counts["failed"] or summary.counts["left"]:
             raise typer.Exit(1)
 
 
+def tell(line: str) -> None:
+    """Print to standard output, which may be closed or full: the work is done all the same."""
+    try:
+        typer.echo(line)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Note SIGINT and SIGTERM; yields a function that says which came. A second SIGINT interrupts."""
+    """Note what asks to end, as far as it isn't ignored (nohup); yields a function that says which came.
+
+    A second SIGINT interrupts.
+    """
     received: list[signal.Signals] = []
 
     def note(number: int, frame: object) -> None:
@@ -130,7 +153,9 @@ def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
         received.append(signal.Signals(number))
         typer.secho("rosecd: ending after the files under way; Ctrl-C again to drop them", err=True)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield lambda: received[0] if received else None
     finally:
@@ -140,7 +165,10 @@ def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
 
 @contextmanager
 def audio_bar(total: float) -> Iterator[Callable[[float], None]]:
-    """A bar in seconds of audio on stderr, with speed and time left; yields a function of seconds done."""
+    """A bar in seconds of audio on stderr, with speed and time left; yields a function of seconds done.
+
+    Where stderr is no terminal: a line a minute.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -151,11 +179,17 @@ def audio_bar(total: float) -> Iterator[Callable[[float], None]]:
         TimeRemainingColumn(),
     )
     console, start = Console(stderr=True), time.perf_counter()
+    told = start
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("enhancing", total=total, speed="")
 
         def advance(seconds: float) -> None:
-            done = bar.tasks[0].completed + seconds
-            bar.update(task, advance=seconds, speed=f"{done / (time.perf_counter() - start):.1f} × real time")
+            nonlocal told
+            now, done = time.perf_counter(), bar.tasks[0].completed + seconds
+            speed = f"{done / (now - start):.1f} × real time"
+            bar.update(task, advance=seconds, speed=speed)
+            if not console.is_terminal and now - told > MINUTE:
+                told = now
+                typer.echo(f"rosecd: {done:.0f} of {total:.0f} s of audio, {speed}", err=True)
 
         yield advance

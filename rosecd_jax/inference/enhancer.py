@@ -23,7 +23,7 @@ MOST_CHANNELS = 1024
 """Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
@@ -129,7 +129,8 @@ class Enhancer:
 
     def prepare(self, samples: int, sample_rate: int, channels: int = 1) -> None:
         """Compile what a wave of this shape needs, so that the call itself is fast."""
-        self.waves.prepare(round(samples * self.model.front_end.sample_rate / sample_rate), channels)
+        rate = self.model.front_end.sample_rate
+        self.waves.prepare(io.resampled_length(samples, int(sample_rate), rate), channels)
 
     def enhance_file(
         self,
@@ -170,6 +171,7 @@ class Enhancer:
     ) -> Iterator[Report]:
         """Enhance every audio file below a folder, keeping relative paths; yields a report of each.
 
+        The work is done as the reports are taken: `for report in enhancer.enhance_folder(...)`.
         Reading, computing and writing go on at the same time; files of like length go together. A file that
         can't be read or written is reported, and the others are still enhanced; when the disk is full, those
         not begun are reported as "left".

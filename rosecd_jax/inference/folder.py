@@ -18,7 +18,7 @@ from rosecd_jax.inference.waves import WaveEnhancer
 
 Existing = Literal["refuse", "resume", "overwrite"]
 THREADS = min(4, os.cpu_count() or 1)
-FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class Report(NamedTuple):
@@ -75,11 +75,16 @@ def plan_folder(
         raise ValueError(f"share is {share}; expected (i, n) with 0 <= i < n")
     if source.is_file():
         raise io.AudioError(f"{source}: is a file; give a folder")
+    if not source.exists():
+        raise io.AudioError(f"{source}: no such file or folder; check the spelling")
     if target.exists() and not target.is_dir():
         raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
     if _real(source) == _real(target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
+    _refuse_unwritable(target)
     found, output = io.find(source), _real(target)
+    if source.absolute() in target.absolute().parents:  # by its name: it may be a link that leads elsewhere
+        found = [file for file in found if target.absolute() not in file.absolute().parents]
     if _real(source) in output.parents:
         found = [file for file in found if output not in _real(file).parents]
     if not found:
@@ -124,6 +129,7 @@ def plan_file(
     if format and target.suffix.lower() != f".{format}":
         raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
     _refuse_unfit(target.suffix.removeprefix("."), subtype)
+    _refuse_unwritable(target.parent)
     job = Job(source, target, io.info(source))
     if target.exists() and existing == "refuse":
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
@@ -135,6 +141,13 @@ def plan_file(
 def _real(path: Path) -> Path:
     """Where links lead; unlike Path.resolve it bears circles."""
     return Path(os.path.realpath(path))
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Before hours of work, not after."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise io.AudioError(f"{there}: can't be written; change its permissions or choose another output")
 
 
 def _refuse_unfit(format: str, subtype: str | None) -> None:
@@ -301,15 +314,22 @@ def enhance_folder(
         return f"{job.source}: could not be computed ({error}); {remedy}"
 
     rows = waves.programs.rows
-    with (
-        ThreadPoolExecutor(THREADS, "read") as readers,
-        ThreadPoolExecutor(2, "compute") as computers,
-        ThreadPoolExecutor(THREADS, "write") as writers,
-    ):
+    readers, computers, writers = (
+        ThreadPoolExecutor(threads, name)
+        for name, threads in (("read", THREADS), ("compute", 2), ("write", THREADS))
+    )
+    wait = True
+    try:
         loaded = ahead(lambda job: readers.submit(load, job), like_lengths(), 2 * THREADS)
         batches = _batches(loaded, lambda wave: waves.stretches(wave, seed), rows)
         computed = ahead(lambda batch: computers.submit(compute, batch), batches, 3)
         yield from ahead(lambda item: writers.submit(write, item), _by_file(computed), 2 * THREADS)
+    except KeyboardInterrupt:
+        wait = False  # whoever interrupts doesn't want to wait for what is under way
+        raise
+    finally:
+        for pool in (readers, computers, writers):
+            pool.shutdown(wait, cancel_futures=True)
     for job in left:
         yield job.report("left", full[0] if full else "")
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from rosecd_jax.audio import io
+from rosecd_jax.files import write_text
 from rosecd_jax.inference.folder import Report
 
 
@@ -52,7 +53,7 @@ class Summary:
         """As JSON, under a temporary name first; folders are made.
 
         Raises:
-          OSError: if it can't be written.
+          ValueError: if it can't be written there, or something else than a report would be replaced.
         """
         elapsed = time.time() - self.started
         content = {
@@ -68,10 +69,16 @@ class Summary:
                 for report in self.reports
             ],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        if path.suffix.lower() in io.FORMATS or (path.exists() and not _is_report(path)):
+            raise ValueError(f"{path}: is no report, or wouldn't stay one; choose another name for it")
         try:
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            write_text(path, json.dumps(content, indent=1) + "\n")
+        except OSError as error:
+            raise ValueError(f"{path}: can't be written ({error.strerror}); choose another place") from error
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return {"state", "counts", "files"} <= set(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return False

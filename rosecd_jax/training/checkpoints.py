@@ -75,12 +75,12 @@ def best_steps(
 
 
 def digest_of_names(names: Iterable[str]) -> str:
-    """Of the names of recordings."""
+    """SHA-256 of the names of recordings, hexadecimal."""
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def digest_of_weights(params: Any) -> str:
-    """Of a parameter tree's values."""
+    """SHA-256 of a parameter tree's values, hexadecimal."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())

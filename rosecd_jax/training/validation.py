@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +13,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.data.loader import LoaderConfig, centre_crop, open_source
+from rosecd_jax.files import write_text
 from rosecd_jax.metrics import Scores, evaluate_pair
 from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -131,9 +131,7 @@ class Validation:
             self.curves.scalars({f"valid/{name}": v for name, v in self.scores[number].items()}, number)
             done.append(number)
         if done and jax.process_index() == 0:
-            temporary = self.file.with_suffix(".part")
-            temporary.write_text(json.dumps(self.scores, indent=1) + "\n")
-            os.replace(temporary, self.file)
+            write_text(self.file, json.dumps(self.scores, indent=1) + "\n")
         return done
 
     def line(self, step: int) -> str:

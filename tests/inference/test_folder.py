@@ -329,7 +329,18 @@ def test_a_file_that_does_not_fit_into_memory_fails_and_the_others_do_not(studen
     assert "cannot be read" in errors["broken.wav"]
     assert list((tmp_path / "out").rglob("*")) == []
     write(tmp_path / "in" / "long.wav")
-    assert [r.status for r in student.enhance_folder(tmp_path / "in", tmp_path / "out")].count("enhanced") == 1
+    assert [r.status for r in student.enhance_folder(tmp_path / "in", tmp_path / "out")].count(
+        "enhanced"
+    ) == 1
+
+
+def test_outputs_behind_a_link_inside_the_input_are_no_inputs(student, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "out").symlink_to(tmp_path / "elsewhere")
+    for status in ("enhanced", "kept"):
+        reports = student.enhance_folder(tmp_path / "in", tmp_path / "in" / "out", existing="resume")
+        assert outcomes(reports) == {"a.wav": status}
 
 
 def test_shares_are_disjoint_and_complete(student, tmp_path):
@@ -354,7 +365,12 @@ def test_a_summary_is_json_even_of_odd_names(tmp_path):
     assert content["counts"] == {"enhanced": 2, "kept": 0, "failed": 1, "left": 0}
     assert content["audio_seconds"] == 4
     assert content["files"][0]["error"] == "why"
+    summary.write(tmp_path / "deep" / "report.json")  # a report may replace a report, and nothing else
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["report.json"]
+    (tmp_path / "notes.json").write_text("[1]")
+    for name in ("notes.json", "new.wav", "deep"):
+        with pytest.raises(ValueError, match=f"{name}: is no report"):
+            summary.write(tmp_path / name)
     assert "2 of 3 files enhanced into out (1 failed): 4.0 s of audio" in summary.line(Path("out"))
 
 

@@ -1,6 +1,5 @@
 """Training, validation and inference can be lowered for TPUs and CUDA GPUs, without either."""
 
-import dataclasses
 import functools
 
 import jax
@@ -70,7 +69,7 @@ def test_every_program_of_training(objective):
     ids=["one step", "three steps", "predictor-corrector", "probability flow"],
 )
 def test_every_sampler_from_wave_to_wave(model_config, sampler):
-    model = ScoreModel(dataclasses.replace(model_config))
+    model = ScoreModel(model_config)
     function = jax.jit(functools.partial(enhance_padded, model, sampler.resolve(model)))
     params = shapes(model.init, jax.random.key(0))
     keys = shapes(lambda: jax.random.split(jax.random.key(0), 2))
