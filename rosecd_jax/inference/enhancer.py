@@ -14,7 +14,7 @@ from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
 from rosecd_jax.inference.programs import Programs, keep_compiled_programs
 from rosecd_jax.inference.stream_step import StreamConfig
-from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer
+from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer, StreamPrograms
 from rosecd_jax.inference.waves import WaveEnhancer
 from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -58,6 +58,7 @@ class Enhancer:
         self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
         self.params = self.programs.params
         self.waves = WaveEnhancer(self.programs, self.buckets, self.limit)
+        self.stream_programs = StreamPrograms(self.model, self.params, self.sampler)
 
     @classmethod
     def from_checkpoint(
@@ -201,6 +202,8 @@ class Enhancer:
     ) -> StreamingEnhancer:
         """Enhance a signal as it comes: chunks of any size in, as many samples out, a fixed time later.
 
+        The first stream of a config and number of channels compiles a program, the others use it as well.
+
         Args:
           config: how much the network sees at each step, and how far ahead: what the latency is made of.
           channels, sample_rate: of the signal; the model's rate if None.
@@ -217,4 +220,5 @@ class Enhancer:
             channels=channels,
             sample_rate=sample_rate,
             seed=seed,
+            programs=self.stream_programs,
         )

@@ -50,7 +50,7 @@ class RateChange:
         return (filters / filters.sum(-1, keepdims=True)).astype(np.float32)
 
     def _filters_at(self, phases: np.ndarray) -> np.ndarray:
-        """Filters for outputs `phases / up` of a sample behind an input sample, float32 [outputs, 2 · half]."""
+        """Filters for outputs `phases / up` of the way to the next input, float32 [outputs, 2 · half]."""
         rows, between = np.divmod(phases * self._places, self._up)
         if self._places == self._up:
             return self._filters[rows]

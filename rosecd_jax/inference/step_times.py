@@ -15,7 +15,7 @@ class StepTimes:
 
     Attributes:
       hop: seconds of signal that a step handles.
-      count: steps so far.
+      count: steps so far. A step counts with all that was done for it since the one before: resampling, too.
       total: seconds that they took together.
       longest: seconds of the slowest.
       under_runs: steps that took longer than the hop; live, the output falls behind at these.

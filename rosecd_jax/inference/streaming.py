@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 import time
 
 import jax
@@ -18,11 +19,41 @@ LOUDEST = 1e30
 """Samples must be smaller in magnitude, so that no product overflows; full scale is 1."""
 
 
+class StreamPrograms:
+    """A model's steps, compiled once for each config and number of channels; safe to use from threads."""
+
+    def __init__(self, model: ScoreModel, params: Params, sampler: SamplerConfig) -> None:
+        """`sampler` is resolved."""
+        self._compile = functools.cache(functools.partial(compile_step, model, params, sampler))
+        self._lock = threading.Lock()
+
+    def __call__(self, config: StreamConfig, channels: int) -> jax.stages.Compiled:
+        """The step with these, from (params, state, block, keys); `stream_step` tells their shapes."""
+        with self._lock:  # a second one who asks waits for the first, instead of compiling the same
+            return self._compile(config, channels)
+
+
+def compile_step(
+    model: ScoreModel, params: Params, sampler: SamplerConfig, config: StreamConfig, channels: int
+) -> jax.stages.Compiled:
+    """A stream's step, compiled, and run once on silence: the first run is slow. The state is donated."""
+    arguments = (
+        params,
+        initial_state(model, config, channels),
+        np.zeros((channels, config.block(model.front_end)), np.float32),
+        stream_keys(0, channels),
+    )
+    step = functools.partial(stream_step, model, sampler, config)
+    program = jax.jit(step, donate_argnums=1).lower(*arguments).compile()
+    jax.block_until_ready(program(*arguments))
+    return program
+
+
 class StreamingEnhancer:
     """A model that enhances a signal as it comes: `push` chunks, then `flush`.
 
     The output is the enhanced signal, `latency` samples late. It depends on the input alone, not on how that
-    was cut into chunks. Each channel is enhanced by itself. One program is compiled, when this is made.
+    was cut into chunks. Each channel is enhanced by itself. Its program is there once it is made.
 
     Attributes:
       model, params, sampler, config: what is run, and how; the sampler resolved for the model.
@@ -30,7 +61,7 @@ class StreamingEnhancer:
       sample_rate: of the signal, in Hz.
       latency: samples that the output is late, computing not counted: the block that has to be complete, the
         look-ahead, the cross-fade, half of a frame's window in whole hops, and half of what resamples.
-      times: how long the steps took, since the stream was made.
+      times: how long the steps took, since the stream was made, with the resampling that they needed.
     """
 
     def __init__(
@@ -43,6 +74,7 @@ class StreamingEnhancer:
         channels: int = 1,
         sample_rate: int | None = None,
         seed: int = 0,
+        programs: StreamPrograms | None = None,
     ) -> None:
         """Compile the step, and run it once on silence.
 
@@ -50,6 +82,7 @@ class StreamingEnhancer:
           sample_rate: None for the model's; others are converted there and back, which adds to the latency,
             and nothing above half the model's rate is left.
           seed: of the noise that the sampler starts from.
+          programs: of the same model, parameters and sampler, shared with other streams.
 
         Raises:
           ValueError: if sampler or window don't go with the model, or there are no channels or no such rate.
@@ -61,19 +94,14 @@ class StreamingEnhancer:
         if not 1000 <= sample_rate <= 384_000 or sample_rate != int(sample_rate):
             raise ValueError(f"a sample rate of {sample_rate} Hz: expected a whole number, 1000 to 384,000")
         sample_rate = int(sample_rate)
-        params = jax.device_put(params)  # else numpy's would go there at every step
-        self.model, self.params, self.config = model, params, config
-        self.sampler = sampler.resolve(model)
+        self.model, self.config, self.sampler = model, config, sampler.resolve(model)
+        self.params = jax.device_put(params)  # else numpy's would go there at every step
         self.channels, self.sample_rate = channels, sample_rate
-        self.times = StepTimes(config.block(front) / front.sample_rate)
 
-        self._keys = stream_keys(seed, channels)
-        state = initial_state(model, config, channels)
-        self._block = config.block(front)
-        silence = np.zeros((channels, self._block), np.float32)
-        step = functools.partial(stream_step, model, self.sampler, config)
-        self._program = jax.jit(step, donate_argnums=1).lower(params, state, silence, self._keys).compile()
-        jax.block_until_ready(self._program(params, state, silence, self._keys))
+        self._keys, self._block = stream_keys(seed, channels), config.block(front)
+        programs = programs or StreamPrograms(model, self.params, self.sampler)
+        self._program = programs(config, channels)
+        self.times = StepTimes(self._block / front.sample_rate)
 
         late = self._block - 1 + config.delay(front)
         self._changes: tuple[RateChange, ...] = ()
@@ -95,6 +123,8 @@ class StreamingEnhancer:
         self._early = self.config.delay(self.model.front_end)
         self._pending = np.zeros((self.channels, 0), np.float32)
         self._ready = np.zeros((self.channels, self.latency), np.float32)
+        self._step_seconds: list[float] = []
+        self._seconds = 0.0  # of all that was done since the last step was counted
         for change in self._changes:
             change.reset()
 
@@ -111,6 +141,7 @@ class StreamingEnhancer:
           ValueError: if the shape doesn't fit, or samples are NaN, infinite or absurdly large. The stream is
             then as if the chunk had not come.
         """
+        start = time.perf_counter()
         chunk = np.asarray(chunk, np.float32)
         wave = chunk[None] if chunk.ndim == 1 else chunk
         if wave.ndim != 2 or len(wave) != self.channels:
@@ -123,6 +154,7 @@ class StreamingEnhancer:
             )
         ready = np.concatenate([self._ready, self._enhance(wave)], axis=-1)
         given, self._ready = np.split(ready, [wave.shape[-1]], axis=-1)
+        self._count_steps(time.perf_counter() - start)
         return given.reshape(chunk.shape)
 
     def flush(self) -> np.ndarray:
@@ -156,5 +188,14 @@ class StreamingEnhancer:
         start = time.perf_counter()
         self._state, enhanced = self._program(self.params, self._state, block, self._keys)
         enhanced = np.asarray(enhanced)
-        self.times.record(time.perf_counter() - start)
+        self._step_seconds.append(time.perf_counter() - start)
         return enhanced
+
+    def _count_steps(self, seconds: float) -> None:
+        """Count the steps of a push that took so long; what else it did, and those before, falls on them."""
+        self._seconds += seconds
+        if self._step_seconds:
+            others = (self._seconds - sum(self._step_seconds)) / len(self._step_seconds)
+            for own in self._step_seconds:
+                self.times.record(own + others)
+            self._step_seconds, self._seconds = [], 0.0

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.inference import Enhancer, streaming
+from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import (
     StreamConfig,
@@ -365,6 +369,46 @@ def test_lengths_can_be_given_in_milliseconds():
 def test_lengths_in_milliseconds_are_refused_in_milliseconds(lengths, words):
     with pytest.raises(ValueError, match=words):
         StreamConfig.from_milliseconds(ScoreModel(STUDENT), **lengths)
+
+
+def test_the_streams_of_an_enhancer_share_programs(monkeypatch):
+    compiled, compile_step = [], streaming.compile_step
+
+    def slow_compile_step(*arguments):
+        compiled.append(arguments[-2:])
+        time.sleep(0.1)
+        return compile_step(*arguments)
+
+    monkeypatch.setattr(streaming, "compile_step", slow_compile_step)
+    enhancer, wave = Enhancer(Mixing(STUDENT), None), sound(3000)
+    with ThreadPoolExecutor(4) as pool:
+        outputs = list(pool.map(lambda seed: whole(enhancer.stream(SMALL, seed=seed), wave), [0, 1, 0, 1]))
+    assert compiled == [(SMALL, 1)]
+    for seed in (0, 1):
+        alone = StreamingEnhancer(Mixing(STUDENT), None, config=SMALL, seed=seed)
+        np.testing.assert_array_equal(outputs[seed], whole(alone, wave))
+        np.testing.assert_array_equal(outputs[seed + 2], outputs[seed])
+    del compiled[:]
+    enhancer.stream(SMALL, channels=2)
+    enhancer.stream(dataclasses.replace(SMALL, hop=2))
+    assert compiled == [(SMALL, 2), (dataclasses.replace(SMALL, hop=2), 1)]
+
+
+def test_the_time_of_a_step_holds_the_resampling(monkeypatch):
+    stream = StreamingEnhancer(Identity(STUDENT), None, config=SMALL, sample_rate=8_000)
+    call = RateChange.__call__
+
+    def slow_call(self, wave):
+        time.sleep(stream.times.hop / 4)
+        return call(self, wave)
+
+    monkeypatch.setattr(RateChange, "__call__", slow_call)
+    for chunk in np.array_split(sound(10 * 256), 20):  # two of them are a hop, four calls
+        stream.push(chunk)
+    assert stream.times.under_runs == stream.times.count == 9
+    stream.push(sound(5 * 256))
+    assert stream.times.count == 14
+    assert stream.times.total >= (4 * 9 + 2) * stream.times.hop / 4
 
 
 def test_the_steps_are_timed(identity):
