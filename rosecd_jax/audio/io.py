@@ -1,35 +1,39 @@
-"""Audio files in and out, and resampling. Nothing else in the package opens an audio file.
+"""Audio files in and out, with the names of finding and resampling them. Nothing else opens an audio file.
 
-Waves are float32 arrays whose full scale is [-1, 1]. Files go through libsndfile (package soundfile), sample
-rates through libsoxr (package soxr).
+Waves are float32 arrays whose full scale is [-1, 1]. Files go through libsndfile (package soundfile).
 """
 
 import contextlib
-import math
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rosecd_jax.audio.checked_file import CheckedFile
+from rosecd_jax.audio.folders import Found, find, is_audio, look
+from rosecd_jax.audio.formats import FORMATS, UNWRITABLE, AudioError, lossy_settings
+from rosecd_jax.audio.resampling import resample, resample_blocks, resampled_length
 
 if TYPE_CHECKING:
     import soundfile
 
 __all__ = [
+    "FORMATS",
     "Audio",
     "AudioError",
     "AudioInfo",
+    "Found",
     "decode",
     "find",
     "fits",
     "info",
     "is_audio",
+    "look",
     "read",
     "read_blocks",
     "remove_leftovers",
@@ -40,19 +44,12 @@ __all__ = [
     "writing",
 ]
 
-# Suffix -> libsndfile's format. Headerless and MATLAB files are left out: there a suffix says too little.
-FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".caf": "CAF", ".w64": "W64", ".rf64": "RF64"}
-FORMATS |= {".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".aif": "AIFF", ".aiff": "AIFF"}
-FORMATS |= {".au": "AU", ".snd": "AU", ".sph": "NIST", ".nist": "NIST"}
 # libsndfile rounds down in some formats and to the nearest in others, so `write` does the rounding.
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
+NO_TAGS: Mapping[str, str] = {}
 UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
 BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes at once
 LARGEST_WAV = 2**32 - 2**16  # bytes of samples; more need RF64, which is a WAV with longer counters
-
-
-class AudioError(ValueError):
-    """Audio that cannot be found, read or written. The message names the file and the remedy."""
 
 
 class Audio(NamedTuple):
@@ -62,16 +59,20 @@ class Audio(NamedTuple):
     sample_rate: int  # Hz
     subtype: str  # sample encoding, in libsndfile's words: PCM_16, PCM_24, FLOAT, ...
     format: str  # container: WAV, FLAC, OGG, ...
+    bit_rate: float = 0.0  # bits a second, of the whole file; 0: unknown
+    tags: Mapping[str, str] = NO_TAGS  # title, artist, ..., in soundfile's words
 
 
 class AudioInfo(NamedTuple):
-    """What a file's header says."""
+    """What a file's header says; the last four as in `Audio`."""
 
     sample_rate: int  # Hz
     channels: int
     samples: int  # per channel
     subtype: str
     format: str
+    bit_rate: float = 0.0
+    tags: Mapping[str, str] = NO_TAGS
 
 
 def read(path: str | os.PathLike[str]) -> Audio:
@@ -94,12 +95,16 @@ def decode(data: bytes, name: str) -> Audio:
 def info(path: str | os.PathLike[str]) -> AudioInfo:
     """Read a file's header only: quick, but says nothing about the samples behind it.
 
-    Raises AudioError if the file is missing, empty or not audio, or its header declares no samples.
+    They are read and counted if the header doesn't say how many there are, as in a FLAC from a pipe. Raises
+    AudioError if the file is missing, empty or not audio, or its header declares no samples.
     """
-    with _open(_existing(path), str(path)) as file:
-        header = AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
-    _refuse_empty(header.samples, str(path), "samples")
-    return header
+    source = _existing(path)
+    with _open(source, str(path)) as file:
+        samples = sum(map(len, _blocks(file))) if file.frames == UNDECLARED else file.frames
+        _refuse_empty(samples, str(path), "samples")
+        bit_rate = 8 * source.stat().st_size * file.samplerate / samples
+        encoding = file.subtype, file.format, bit_rate, _tags(file)
+        return AudioInfo(file.samplerate, file.channels, samples, *encoding)
 
 
 def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
@@ -109,7 +114,7 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
     """
     name, samples = str(path), 0
     with _open(_existing(path), name) as file:
-        while len(block := np.asarray(file.read(size, dtype="float32", always_2d=True), np.float32)):
+        for block in _blocks(file, size):
             _refuse_unless_finite(block, name)
             samples += len(block)
             yield np.ascontiguousarray(block.T)
@@ -118,19 +123,41 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
 
 def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; give an audio file")
-    _refuse_empty(path.stat().st_size, str(path))
+    try:
+        if not path.is_file():
+            kind = "is not a regular file" if path.exists() else "no such file"
+            raise AudioError(f"{path}: {'is a folder' if path.is_dir() else kind}; give an audio file")
+        _refuse_empty(path.stat().st_size, str(path))
+        path.open("rb").close()  # libsndfile would only say "System error"
+    except PermissionError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
     return path
 
 
 def _read(source: Path | BytesIO, name: str) -> Audio:
     with _open(source, name) as file:
-        wave = np.ascontiguousarray(file.read(dtype="float32", always_2d=True).T, np.float32)
-        audio = Audio(wave, file.samplerate, file.subtype, file.format)
-    _refuse_empty(wave.size, name, "samples")
-    _refuse_unless_finite(wave, name)
-    return audio
+        if file.frames == UNDECLARED:
+            samples = np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)])
+        else:
+            samples = file.read(dtype="float32", always_2d=True)
+        _refuse_empty(len(samples), name, "samples")
+        wave = np.ascontiguousarray(samples.T, np.float32)
+        _refuse_unless_finite(wave, name)
+        size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
+        bit_rate = 8 * size * file.samplerate / len(samples)
+        return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
+
+
+def _blocks(file: "soundfile.SoundFile", size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
+    """The samples of an open file, [samples, channels], until it ends."""
+    while len(block := np.asarray(file.read(size, dtype="float32", always_2d=True), np.float32)):
+        yield block
+
+
+def _tags(file: "soundfile.SoundFile") -> dict[str, str]:
+    """Title, artist and so on; not the program that wrote the file, nor what is not UTF-8 (\ufffd)."""
+    tags = file.copy_metadata()
+    return {key: text for key, text in tags.items() if text and key != "software" and "\ufffd" not in text}
 
 
 @contextlib.contextmanager
@@ -143,11 +170,12 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
         named: Any = source if isinstance(source, BytesIO) or os.name == "nt" else os.fsencode(source)
         with soundfile.SoundFile(named) as file:
             if file.frames == UNDECLARED:
-                raise ValueError("its header declares no length")
+                # soundfile seeks to where it is after each read, which fails at the end of such a file.
+                file.seekable = lambda: False
             yield file
     except AudioError:  # of samples that were read: it says all there is to say
         raise
-    # soundfile's own errors, and what it does about headerless files and streams of undeclared length
+    # soundfile's own errors, and what it does about headerless files
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", error)
         raise AudioError(f"{name}: cannot be read as audio ({reason}); convert it to WAV") from error
@@ -169,12 +197,16 @@ def write(
     sample_rate: int,
     subtype: str | None = None,
     format: str | None = None,
+    bit_rate: float = 0.0,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> None:
     """Write a floating-point wave, [samples] or [channels, samples], completely or not at all.
 
     The format follows from the suffix and the subtype from the format (PCM_16 for WAV and FLAC) unless given,
-    in libsndfile's words. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. Missing folders are made. Raises
-    AudioError, and leaves a file already there as it was, if wave or format are unfit or writing fails.
+    in libsndfile's words. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. If a `bit_rate` is given (bits a
+    second), MP3 and Opus are asked for no less, as far as they go, and Vorbis for its best quality; else they
+    get libsndfile's medium. Of `tags`, those that the format knows are written. Missing folders are made.
+    Raises AudioError if wave or format are unfit or writing fails; a file already there stays as it was.
     """
     samples = np.asarray(wave)
     if samples.ndim not in (1, 2) or samples.size == 0:
@@ -182,7 +214,8 @@ def write(
     if not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(f"{path}: samples are {samples.dtype}; scale them to floats in [-1, 1]")
     samples = np.atleast_2d(samples)
-    with writing(path, sample_rate, len(samples), subtype, format, samples.shape[1]) as put:
+    length = samples.shape[1]
+    with writing(path, sample_rate, len(samples), subtype, format, length, bit_rate, tags) as put:
         put(samples)
 
 
@@ -194,11 +227,13 @@ def writing(
     subtype: str | None = None,
     format: str | None = None,
     samples: int = 0,
+    bit_rate: float = 0.0,
+    tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[Callable[[NDArray], None]]:
     """Write a file block by block; it has its name when the context ends, and is not there if that raises.
 
-    Formats, subtypes, clipping and what is raised are those of `write`. An AudioError of a full disk has the
-    system's OSError as its cause.
+    Formats, subtypes, clipping, bit rate, tags and what is raised are those of `write`. An AudioError of a
+    full disk has the system's OSError as its cause.
 
     Args:
       samples: how many will come, as far as is known; a WAV that would be too long for its header is written
@@ -222,7 +257,13 @@ def writing(
         file = CheckedFile(temporary)
         try:
             disk: Any = file
-            with soundfile.SoundFile(disk, "w", sample_rate, channels, subtype, format=format) as sound:
+            settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
+            with soundfile.SoundFile(
+                disk, "w", sample_rate, channels, subtype, format=format, **settings
+            ) as sound:
+                for tag, text in tags.items():
+                    with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
+                        setattr(sound, tag, text)
                 pending = np.zeros((channels, 0), np.float32)
 
                 def put(block: NDArray) -> None:
@@ -259,7 +300,7 @@ def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
     import soundfile
 
     format = FORMATS.get(Path(path).suffix.lower())
-    return format is not None and soundfile.check_format(format, subtype)
+    return bool(format and (format, subtype) not in UNWRITABLE and soundfile.check_format(format, subtype))
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
@@ -306,94 +347,3 @@ def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
             for name in os.listdir(folder):
                 if name.endswith(".part") and name[: -len(".0123456789abcdef.part")] in known:
                     os.unlink(folder / name)
-
-
-def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
-    """How many samples `resample` makes of `samples`: the nearest number, halves up as in soxr, not 0."""
-    return max(1, (2 * samples * rate_out + rate_in) // (2 * rate_in))
-
-
-def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:
-    """Resample [..., samples] from `rate_in` to `rate_out` (Hz), at soxr's best quality.
-
-    Returns float32 of `resampled_length`, or cut or zero-padded to `samples`: how a wave gets its own length
-    back after a stay at another rate. Equal rates leave the values as they are.
-    """
-    import soxr
-
-    source = np.asarray(wave, np.float32)
-    *leading, length = source.shape
-    channels = source.reshape(math.prod(leading), length)
-    if rate_in != rate_out:
-        channels = soxr.resample(channels.T, rate_in, rate_out, quality="VHQ").T
-    if samples is None:
-        samples = resampled_length(length, rate_in, rate_out)
-    result = np.zeros((len(channels), samples), np.float32)
-    kept = min(samples, channels.shape[1])
-    result[:, :kept] = channels[:, :kept]
-    return result.reshape(*leading, samples)
-
-
-def resample_blocks(
-    blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int, samples: int | None = None
-) -> Iterator[NDArray[np.float32]]:
-    """`resample` of a wave that comes in blocks [channels, samples]; the same values, in other blocks."""
-    import soxr
-
-    length = produced = channels = 0
-    stream = None
-
-    def kept(block: NDArray[np.float32]) -> NDArray[np.float32]:
-        nonlocal produced
-        block = block[:, : None if samples is None else max(0, samples - produced)]
-        produced += block.shape[1]
-        return block
-
-    for block in blocks:
-        length, channels = length + block.shape[1], len(block)
-        if rate_in != rate_out:
-            stream = stream or soxr.ResampleStream(rate_in, rate_out, channels, quality="VHQ")
-            block = stream.resample_chunk(np.ascontiguousarray(block.T)).T
-        yield kept(block)
-    if stream is not None:
-        yield kept(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
-    if samples is None:
-        samples = resampled_length(length, rate_in, rate_out)
-    missing = samples - produced
-    if missing > 0:
-        yield np.zeros((channels, missing), np.float32)
-
-
-def is_audio(path: PurePath) -> bool:
-    """Whether a relative path ends as an audio file's, and no part of it is hidden or temporary (. or ~)."""
-    return path.suffix.lower() in FORMATS and not any(part.startswith((".", "~")) for part in path.parts)
-
-
-def find(path: str | os.PathLike[str]) -> list[Path]:
-    """The audio files of a folder and its subfolders, sorted; or the file itself, if `path` is a file.
-
-    Skips hidden and temporary names (a leading dot or tilde). Links are followed, to folders too, but no
-    folder is entered from below itself; a link that leads nowhere is found, for whoever reads it to complain.
-    Raises AudioError if nothing is left, or a folder can't be read.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise AudioError(f"{path}: no such file or folder; check the spelling")
-
-    def refuse(error: OSError) -> None:
-        raise AudioError(f"{error.filename}: cannot be read ({error.strerror}); change its permissions")
-
-    files = []
-    above = {path: (os.path.realpath(path),)}  # the real places of a folder and of those above it
-    for folder, folders, names in os.walk(path, followlinks=True, onerror=refuse):
-        here = Path(folder)
-        places = above.pop(here)
-        entered = {name: os.path.realpath(here / name) for name in folders}
-        folders[:] = [name for name, place in entered.items() if place not in places]
-        above |= {here / name: (*places, entered[name]) for name in folders}
-        files += [here / name for name in names if is_audio((here / name).relative_to(path))]
-    if not files:
-        raise AudioError(f"{path}: no audio files in this folder; known suffixes: {' '.join(FORMATS)}")
-    return sorted(files)

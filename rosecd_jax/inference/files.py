@@ -30,7 +30,8 @@ def write_like(audio: io.Audio, target: Path, enhanced: np.ndarray, rate: int, s
     """Write what was enhanced at `rate` as the source is; returns its seconds."""
     samples = audio.wave.shape[1]
     wave = io.resample(enhanced, rate, audio.sample_rate, samples=samples)
-    io.write(target, wave, audio.sample_rate, fitting_subtype(target, audio, subtype))
+    subtype = fitting_subtype(target, audio, subtype)
+    io.write(target, wave, audio.sample_rate, subtype, bit_rate=audio.bit_rate, tags=audio.tags)
     return samples / audio.sample_rate
 
 
@@ -76,8 +77,11 @@ def enhance_long_file(
         samples += block.shape[1]
         loudest = np.maximum(loudest, peaks(block)) if block.size else loudest
 
+    like = {"bit_rate": header.bit_rate * header.samples / source_samples, "tags": header.tags}
     subtype = fitting_subtype(target, header, subtype)
-    with io.writing(target, header.sample_rate, header.channels, subtype, samples=source_samples) as put:
+    with io.writing(
+        target, header.sample_rate, header.channels, subtype, samples=source_samples, **like
+    ) as put:
         blocks = io.resample_blocks(_as_long_as(source, source_samples), header.sample_rate, rate)
         enhanced = waves.long(blocks, samples, loudest, seed)
         for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +39,7 @@ def test_round_trip_is_exact_to_half_a_quantisation_step(tmp_path, name, subtype
     assert audio.wave.dtype == np.float32
     assert audio.wave.shape == wave.shape
     assert np.abs(audio.wave - wave).max() <= tolerance
-    assert audio[1:] == (44100, (subtype or "PCM_16").upper(), Path(name).suffix[1:].upper())
+    assert audio[1:4] == (44100, (subtype or "PCM_16").upper(), Path(name).suffix[1:].upper())
 
 
 @pytest.mark.parametrize("suffix", io.FORMATS)
@@ -74,6 +73,33 @@ def test_a_read_file_can_be_written_as_it_was(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+TAGS = {"title": "Über", "artist": "Me", "album": "All", "date": "2001", "comment": "yes", "genre": "Speech"}
+
+
+@pytest.mark.parametrize("suffix", io.FORMATS)
+def test_tags_are_written_as_far_as_the_format_has_them(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    io.write(path, noise(1, 4800), 48000, tags=TAGS)
+    tags = io.read(path).tags
+    assert tags == io.info(path).tags
+    few = {"AIFF": ("title", "artist", "comment"), "W64": (), "AU": (), "NIST": (), "VOC": ()}
+    assert tags == {tag: TAGS[tag] for tag in few.get(io.FORMATS[suffix], TAGS)}
+
+
+def test_a_tag_that_an_mp3_leaves_empty_is_none(tmp_path):
+    io.write(tmp_path / "a.mp3", noise(1, 4800), 48000, tags={"title": "Über"})
+    assert io.info(tmp_path / "a.mp3").tags == {"title": "Über"}
+
+
+def test_neither_the_writing_program_nor_garbled_text_is_a_tag(tmp_path):
+    with soundfile.SoundFile(tmp_path / "a.wav", "w", 16000, 1) as file:
+        file.software, file.title, file.artist = "a program", "XXXX", "Me"
+        file.write(np.zeros(9))
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content.replace(b"XXXX", "Über".encode("latin-1")))
+    assert io.info(tmp_path / "a.wav").tags == {"artist": "Me"}
+
+
 def test_integer_subtypes_clip_and_float_does_not(tmp_path):
     wave = np.array([-3.0, -1.0, 1.0, 3.0])
     for subtype in ("PCM_16", "PCM_24", "PCM_32"):
@@ -105,7 +131,6 @@ UNREADABLE = {
     "zero.wav": "is empty, it holds no bytes",
     "text.wav": "cannot be read as audio",
     "headerless.raw": "cannot be read as audio",
-    "stream.flac": "cannot be read as audio",
     "silent.wav": "is empty, it holds no samples",
 }
 DAMAGED = {"cut.flac": "cannot be read as audio", "nan.wav": "NaN", "infinite.wav": "infinite"}
@@ -121,9 +146,7 @@ def faulty(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan]), 16000, "FLOAT")
     soundfile.write(tmp_path / "infinite.wav", np.array([0, np.inf]), 16000, "FLOAT")
     soundfile.write(tmp_path / "whole.flac", noise(9000), 16000)
-    whole = (tmp_path / "whole.flac").read_bytes()
-    (tmp_path / "cut.flac").write_bytes(whole[:5000])
-    (tmp_path / "stream.flac").write_bytes(whole[:22] + bytes(4) + whole[26:])  # declares no length
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:5000])
     return tmp_path
 
 
@@ -132,6 +155,31 @@ def test_read_names_file_and_remedy(faulty, name, complaint):
     with pytest.raises(io.AudioError, match=complaint) as error:
         io.read(faulty / name)
     assert str(error.value).startswith(f"{faulty / name}: ")
+
+
+def test_a_pipe_is_not_taken_for_a_missing_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for look in (io.read, io.info, io.find):
+        with pytest.raises(io.AudioError, match=r"pipe\.wav: is not a regular file"):
+            look(tmp_path / "pipe.wav")
+
+
+@pytest.mark.parametrize("size", [1000, 4000, 9000, io.BLOCK])
+def test_a_flac_from_a_pipe_declares_no_length_and_is_read_to_its_end(tmp_path, size):
+    whole, stream = tmp_path / "whole.flac", tmp_path / "stream.flac"
+    io.write(whole, noise(2, 9000), 16000)
+    content = whole.read_bytes()
+    stream.write_bytes(content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:])
+    expected = io.read(whole)
+    for audio in (io.read(stream), io.decode(stream.read_bytes(), "stream")):
+        np.testing.assert_array_equal(audio.wave, expected.wave)
+        assert audio[1:] == expected[1:]
+    np.testing.assert_array_equal(np.concatenate(list(io.read_blocks(stream, size)), axis=1), expected.wave)
+    assert io.info(stream) == io.info(whole)
+    stream.write_bytes(stream.read_bytes()[:20_000])
+    for read in (io.info, io.read, lambda path: list(io.read_blocks(path, size))):
+        with pytest.raises(io.AudioError, match="cannot be read as audio"):
+            read(stream)
 
 
 @pytest.mark.parametrize(("name", "complaint"), UNREADABLE.items())
@@ -165,7 +213,7 @@ def test_info_and_decode_agree_with_read(tmp_path, suffix):
     decoded = io.decode(path.read_bytes(), "a")
     np.testing.assert_array_equal(decoded.wave, audio.wave)
     assert decoded[1:] == audio[1:]
-    assert io.info(path) == io.AudioInfo(48000, *audio.wave.shape, audio.subtype, audio.format)
+    assert io.info(path) == io.AudioInfo(48000, *audio.wave.shape, *audio[2:])
 
 
 @pytest.mark.parametrize(
@@ -224,56 +272,6 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, suffix):
     before = path.read_bytes()
     assert subprocess.run([sys.executable, "-c", script, path]).returncode == 7
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
-
-
-RATES = st.sampled_from([8000, 16000, 22050, 44100, 48000, 96000])
-
-
-@settings(max_examples=60, deadline=None)
-@given(RATES, RATES, st.integers(1, 3000))
-def test_resampled_lengths(rate_in, rate_out, length):
-    wave = noise(2, length)
-    there = io.resample(wave, rate_in, rate_out)
-    assert there.dtype == np.float32
-    assert there.shape[1] == io.resampled_length(length, rate_in, rate_out)
-    assert there.shape[1] == max(1, len(soxr.resample(wave[0], rate_in, rate_out, quality="VHQ")))
-    assert io.resample(there, rate_out, rate_in, samples=length).shape == wave.shape
-
-
-def test_a_sine_survives_resampling_and_the_way_back():
-    sine = np.sin(2 * np.pi * 1000 * np.arange(44100) / 44100).astype(np.float32)
-    there = io.resample(sine, 44100, 16000)
-    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
-    np.testing.assert_allclose(there[500:-500], expected[500:-500], atol=1e-4)
-    back = io.resample(there, 16000, 44100, samples=44100)
-    np.testing.assert_allclose(back[2000:-2000], sine[2000:-2000], atol=1e-4)
-
-
-def test_resample_keeps_leading_axes_apart():
-    wave = noise(2, 3, 500)
-    together = io.resample(wave, 48000, 16000)
-    assert together.shape == (2, 3, 167)
-    np.testing.assert_allclose(together[1, 2], io.resample(wave[1, 2], 48000, 16000), atol=1e-6)
-
-
-def test_equal_rates_and_given_lengths():
-    wave = noise(2, 5)
-    np.testing.assert_array_equal(io.resample(wave, 16000, 16000), wave)
-    np.testing.assert_array_equal(io.resample(wave, 16000, 16000, samples=7), np.pad(wave, ((0, 0), (0, 2))))
-    np.testing.assert_array_equal(io.resample(wave, 16000, 16000, samples=3), wave[:, :3])
-
-
-@settings(max_examples=40, deadline=None)
-@given(RATES, RATES, st.integers(1, 20_000), st.integers(1, 5000), st.integers(1, 2))
-def test_a_wave_in_blocks_is_resampled_as_the_whole(rate_in, rate_out, length, size, channels):
-    wave = noise(channels, length)
-    blocks = (wave[:, i : i + size] for i in range(0, length, size))
-    together = np.concatenate(list(io.resample_blocks(blocks, rate_in, rate_out)), axis=1)
-    np.testing.assert_array_equal(together, io.resample(wave, rate_in, rate_out))
-    back = io.resample_blocks(iter([together]), rate_out, rate_in, samples=length)
-    np.testing.assert_array_equal(
-        np.concatenate(list(back), axis=1), io.resample(together, rate_out, rate_in, samples=length)
-    )
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
@@ -360,38 +358,6 @@ def test_a_wav_that_outgrows_its_header_is_rf64(tmp_path, monkeypatch):
     io.write(tmp_path / "short.wav", noise(50), 16000)
     io.write(tmp_path / "long.wav", noise(51), 16000)
     assert [io.info(tmp_path / f"{name}.wav").format for name in ("short", "long")] == ["WAV", "RF64"]
-
-
-def test_find(tmp_path):
-    for name in ("b.WAV", "a.flac", "deep/er/c.mp3", ".hidden.wav", ".folder/d.wav", "~e.wav", "notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.wav").mkdir()
-    assert io.find(tmp_path) == [tmp_path / name for name in ("a.flac", "b.WAV", "deep/er/c.mp3")]
-    assert io.find(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-    assert io.find(tmp_path / ".folder") == [tmp_path / ".folder" / "d.wav"]
-    for missing, complaint in {"folder.wav": "no audio files", "nowhere": "no such file or folder"}.items():
-        with pytest.raises(io.AudioError, match=complaint):
-            io.find(tmp_path / missing)
-
-
-def test_find_follows_links_but_not_in_circles(tmp_path):
-    for file in ("in/a.wav", "elsewhere/b.wav"):
-        (tmp_path / file).parent.mkdir()
-        (tmp_path / file).touch()
-    (tmp_path / "in" / "one").symlink_to("../elsewhere")
-    (tmp_path / "in" / "two").symlink_to("../elsewhere")
-    (tmp_path / "elsewhere" / "back").symlink_to("../in")
-    (tmp_path / "in" / "self").symlink_to(".")
-    found = [str(file.relative_to(tmp_path / "in")) for file in io.find(tmp_path / "in")]
-    assert found == ["a.wav", "one/b.wav", "two/b.wav"]
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_find_names_a_folder_that_cannot_be_read(tmp_path):
-    (tmp_path / "closed").mkdir(mode=0)
-    with pytest.raises(io.AudioError, match="closed: cannot be read"):
-        io.find(tmp_path)
 
 
 def test_importing_is_light():

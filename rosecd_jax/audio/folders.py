@@ -1,0 +1,77 @@
+"""The audio files of a folder and its subfolders."""
+
+import os
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from rosecd_jax.audio.formats import FORMATS, OTHERS, AudioError
+
+
+class Found(NamedTuple):
+    """What `look` finds.
+
+    Attributes:
+      files: audio files, sorted.
+      others: files of sound, sorted, whose suffixes say that libsndfile can't read or write them, as .m4a.
+      errors: of folders that can't be read, which and why.
+    """
+
+    files: list[Path]
+    others: list[Path]
+    errors: list[str]
+
+
+def is_audio(path: PurePath) -> bool:
+    """Whether a relative path ends as an audio file's, and no part of it is hidden or temporary (. or ~)."""
+    return path.suffix.lower() in FORMATS and not any(map(_is_hidden, path.parts))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "~"))
+
+
+def find(path: str | os.PathLike[str]) -> list[Path]:
+    """The audio files that `look` finds. Raises AudioError as `look` does, and if a folder can't be read."""
+    found = look(path)
+    if found.errors:
+        raise AudioError(found.errors[0])
+    return found.files
+
+
+def look(path: str | os.PathLike[str]) -> Found:
+    """The audio files of a folder and its subfolders; or the file itself, if `path` is a file.
+
+    Skips hidden and temporary names (a leading dot or tilde) and enters no such folder. Links are followed,
+    to folders too, but no folder is entered from below itself; a link that leads nowhere is found, for
+    whoever reads it to complain. Raises AudioError if there is no audio file.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Found([path], [], [])
+    if not path.is_dir():
+        kind = "is not a regular file" if path.exists() else "no such file or folder"
+        raise AudioError(f"{path}: {kind}; give an audio file or a folder")
+    found = Found([], [], [])
+
+    def note(error: OSError) -> None:
+        found.errors.append(f"{error.filename}: cannot be read ({error.strerror}); change its permissions")
+
+    above = {path: (os.path.realpath(path),)}  # the real places of a folder and of those above it
+    for folder, folders, names in os.walk(path, followlinks=True, onerror=note):
+        here = Path(folder)
+        places = above.pop(here)
+        entered = {name: os.path.realpath(here / name) for name in folders if not _is_hidden(name)}
+        folders[:] = [name for name, place in entered.items() if place not in places]
+        above |= {here / name: (*places, entered[name]) for name in folders}
+        for file in (here / name for name in names if not _is_hidden(name)):
+            if file.suffix.lower() in FORMATS:
+                found.files.append(file)
+            elif file.suffix.lower() in OTHERS:
+                found.others.append(file)
+    if not found.files:
+        kinds = " ".join(sorted({file.suffix.lower() for file in found.others}))
+        nothing = f"{path}: no audio files in this folder{kinds and f' but {kinds}'}"
+        raise AudioError(
+            found.errors[0] if found.errors else f"{nothing}; known suffixes: {' '.join(FORMATS)}"
+        )
+    return Found(sorted(found.files), sorted(found.others), found.errors)

@@ -1,0 +1,67 @@
+"""One file into another: what it keeps besides its samples."""
+
+import dataclasses
+import struct
+
+import numpy as np
+import pytest
+
+from rosecd_jax.audio import io
+from rosecd_jax.inference import Enhancer
+from rosecd_jax.models import ScoreModel
+from tests.helpers import random_params
+from tests.inference.test_enhancer import STUDENT, speech_like
+
+MODEL = ScoreModel(STUDENT)
+
+
+@pytest.fixture(scope="module")
+def student() -> Enhancer:
+    return Enhancer(MODEL, random_params(MODEL))
+
+
+@pytest.mark.parametrize("limit", [30.0, 1.0], ids=["whole", "windows"])
+@pytest.mark.parametrize(("suffix", "bit_rate"), [(".mp3", 144_000), (".opus", 128_000), (".flac", 0)])
+def test_bit_rate_and_tags_are_kept(student, tmp_path, limit, suffix, bit_rate):
+    enhancer = dataclasses.replace(student, limit=limit)
+    source, target = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    io.write(source, speech_like(32_000), 16_000, bit_rate=bit_rate, tags={"title": "Über", "artist": "Me"})
+    enhancer.enhance_file(source, target)
+    assert io.info(target).tags == {"title": "Über", "artist": "Me"}
+    if bit_rate:
+        assert io.info(target).bit_rate > 0.8 * bit_rate
+
+
+@pytest.mark.parametrize("limit", [30.0, 1.0], ids=["whole", "windows"])
+def test_a_cut_mp3_keeps_the_bit_rate_of_what_is_left(student, tmp_path, limit):
+    source, target = tmp_path / "a.mp3", tmp_path / "b.mp3"
+    io.write(source, speech_like(64_000), 16_000, bit_rate=128_000)
+    source.write_bytes(source.read_bytes()[:32_000])  # of its 4 s, less than 2
+    seconds = dataclasses.replace(student, limit=limit).enhance_file(source, target)
+    assert 1.5 < seconds < 2
+    assert io.info(target).bit_rate > 128_000
+
+
+def test_what_libsndfile_only_reads_becomes_the_formats_usual_encoding(student, tmp_path):
+    io.write(tmp_path / "a.mp3", speech_like(16_000), 16_000, bit_rate=64_000)
+    mp3 = (tmp_path / "a.mp3").read_bytes()
+    fields = (b"fmt ", 30, 0x55, 1, 16_000, 8000, 1, 0, 12, 1, 2, 288, 1, 1393)
+    header = struct.pack("<4sIHHIIHHHHIHHH", *fields) + struct.pack("<4sII", b"fact", 4, 16_000)
+    body = b"WAVE" + header + struct.pack("<4sI", b"data", len(mp3)) + mp3
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert io.info(tmp_path / "a.wav").subtype == "MPEG_LAYER_III"
+    student.enhance_file(tmp_path / "a.wav", tmp_path / "b.wav")
+    assert io.info(tmp_path / "b.wav")[:5] == (16_000, 1, 16_000, "PCM_16", "WAV")
+
+
+def test_a_flac_from_a_pipe_is_enhanced(student, tmp_path):
+    io.write(tmp_path / "a.flac", speech_like(32_000), 16_000)
+    content = (tmp_path / "a.flac").read_bytes()
+    stream = content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:]  # declares no length
+    (tmp_path / "stream.flac").write_bytes(stream)
+    for limit in (30.0, 1.0):
+        enhancer = dataclasses.replace(student, limit=limit)
+        for name in ("a", "stream"):
+            assert enhancer.enhance_file(tmp_path / f"{name}.flac", tmp_path / f"{name}-out.flac") == 2.0
+        enhanced = [io.read(tmp_path / f"{name}-out.flac").wave for name in ("a", "stream")]
+        np.testing.assert_array_equal(*enhanced)
