@@ -1,13 +1,17 @@
 """rosecd stream in a pipe: real processes where it is about the pipe, else the command in this process."""
 
+import array
 import contextlib
+import fcntl
 import io
 import os
 import signal
 import struct
 import subprocess
 import sys
+import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,9 +87,9 @@ def expected(checkpoint, wave) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def process(*arguments: object) -> Iterator[subprocess.Popen]:
+def process(*arguments: object, program: str = PROGRAM) -> Iterator[subprocess.Popen]:
     """rosecd stream with pipes at all three ends; killed at the end if it is still there."""
-    words = [sys.executable, "-c", PROGRAM, "stream", *map(str, arguments)]
+    words = [sys.executable, "-c", program, "stream", *map(str, arguments)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(words, cwd=ROOT, **pipes) as started:
         watch = threading.Timer(240, started.kill)
@@ -110,7 +114,7 @@ def wav(wave: np.ndarray, rate: int = 16_000, subtype: str = "PCM_16", format: s
 
 def test_a_pipe_of_raw_samples_flows_before_its_input_ends(checkpoint, wave, expected):
     data = S16.encode(wave)
-    with process("-c", checkpoint, *SMALL) as pipe:
+    with process("-c", checkpoint, "--encoding", "s16le", *SMALL) as pipe:
         pipe.stdin.write(data[:12_000])
         pipe.stdin.flush()
         steps = 6000 // 512
@@ -128,7 +132,7 @@ def test_a_pipe_of_raw_samples_flows_before_its_input_ends(checkpoint, wave, exp
 
 
 def test_nobody_reading_on_ends_it_quietly(checkpoint):
-    with process("-c", checkpoint, *SMALL) as pipe:
+    with process("-c", checkpoint, "--channels", 1, *SMALL) as pipe:
         pipe.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             pipe.stdin.write(b"\1" * 200_000)
@@ -139,16 +143,115 @@ def test_nobody_reading_on_ends_it_quietly(checkpoint):
     assert "Exception ignored" not in words
 
 
-def test_an_interrupt_ends_it_quietly(checkpoint):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_input_and_what_was_read_is_written(checkpoint, wave, number):
+    read = 7_000  # samples; all but the last `latency` of what was read are written at once
+    stream = StreamingEnhancer(*load_checkpoint(checkpoint), config=CONFIG)
+    expected = np.concatenate([stream.push(wave[0, :read]), stream.flush()])[stream.latency :]
     with process("-c", checkpoint, *SMALL) as pipe:
-        pipe.stdin.write(b"\1" * 20_000)
+        pipe.stdin.write(wav(wave)[: 44 + 2 * read])
         pipe.stdin.flush()
-        assert pipe.stdout.read(10_000)
-        pipe.send_signal(signal.SIGINT)
-        words = pipe.stderr.read().decode()
-        assert pipe.wait() == 130
+        first = pipe.stdout.read(44 + 2 * (read - LATENCY))
+        pipe.send_signal(number)
+        rest, words = pipe.stdout.read(), pipe.stderr.read().decode()
+        assert pipe.wait() == 128 + number
+    assert (first + rest)[44:] == S16.encode(expected[None])
     assert "Traceback" not in words
     assert "steps: mean" in words
+
+
+def test_a_second_signal_ends_it_at_once(checkpoint):
+    with process("-c", checkpoint, "--rate", 16_000, *SMALL) as pipe:
+        pipe.stdin.write(b"\1" * 100_000)
+        pipe.stdin.flush()
+        waiting = array.array("i", [0])
+        while waiting[0] < 60_000:  # the pipe is full: nobody reads, so that it can't write what it has read
+            time.sleep(0.1)
+            fcntl.ioctl(pipe.stdout, termios.FIONREAD, waiting)
+        pipe.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert pipe.poll() is None
+        while pipe.poll() is None:
+            pipe.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert pipe.returncode == -signal.SIGTERM
+
+
+def test_an_ignored_interrupt_stays_ignored(checkpoint, wave, expected):
+    with process(
+        "-c", checkpoint, *SMALL, program=PROGRAM.replace("signal.default_int_handler", "1")
+    ) as pipe:
+        pipe.stdin.write(wav(wave)[:12_000])
+        pipe.stdin.flush()
+        first = pipe.stdout.read(5_000)
+        pipe.send_signal(signal.SIGINT)
+        pipe.stdin.write(wav(wave)[12_000:])
+        pipe.stdin.close()
+        assert (first + pipe.stdout.read())[44:] == S16.encode(expected[None])
+        assert pipe.wait() == 0
+
+
+def test_samples_before_one_that_is_nan_are_written(checkpoint, wave, expected):
+    code = ENCODINGS["f32le"]
+    bad = np.concatenate([wave, np.full((1, 1), np.nan, np.float32)], axis=-1)
+    done = in_this_process(checkpoint, code.encode(bad), *SMALL, "--encoding", "f32le")
+    assert done.exit_code == 1
+    assert "NaN" in done.stderr
+    whole = 2 + 9998 // 512 * 512  # samples in the chunks before; the first holds two
+    np.testing.assert_array_equal(
+        code.decode(done.stdout_bytes, 1)[0, : whole - LATENCY], expected[: whole - LATENCY]
+    )
+    assert len(done.stdout_bytes) == 4 * whole
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"fLaC\0\0\0\x22", "FLAC"),
+        (b"OggS\0\2\0\0", "Ogg"),
+        (b"ID3\4\0\0\0\0", "MP3"),
+        (b"\0\0\0\x20ftypisom", "MP4"),
+        (b"\x1aE\xdf\xa3\1\0\0\0", "Matroska or WebM"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--encoding", "s16le")])
+def test_other_files_are_refused_by_name(checkpoint, start, name, options):
+    done = in_this_process(checkpoint, start + b"\1" * 2000, *SMALL, *options)
+    assert done.exit_code == 1
+    assert not done.stdout_bytes
+    assert f"the input is {name}, no WAV; make it plain WAV, as by ffmpeg" in done.stderr
+
+
+def test_raw_samples_are_taken_only_where_somebody_says_so(checkpoint, wave):
+    done = in_this_process(checkpoint, S16.encode(wave), *SMALL)
+    assert done.exit_code == 1
+    assert not done.stdout_bytes
+    assert "the input is no WAV" in done.stderr
+    assert "--encoding s16le" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("samples", [999, 1000])
+def test_the_length_in_the_header_is_that_of_the_output(checkpoint, samples):
+    data = wav(np.full((1, samples), 0.25), subtype="PCM_U8")
+    done = in_this_process(checkpoint, data, *SMALL)
+    assert done.exit_code == 0, done.stderr
+    assert struct.unpack("<I", done.stdout_bytes[4:8])[0] == len(done.stdout_bytes) - 8
+    assert soundfile.info(io.BytesIO(done.stdout_bytes)).frames == samples
+
+
+def test_an_input_shorter_than_its_header_says_is_told(checkpoint, wave):
+    done = in_this_process(checkpoint, wav(wave)[:-100], *SMALL)
+    assert done.exit_code == 0
+    assert "the input ends 100 bytes before the length that its header says" in done.stderr
+
+
+def test_the_network_can_compute_in_bfloat16(checkpoint, wave):
+    data = wav(wave, subtype="FLOAT")
+    options = [(), ("--dtype", "float32"), ("--dtype", "bfloat16")]
+    as_trained, full, half = (in_this_process(checkpoint, data, *SMALL, *o).stdout_bytes for o in options)
+    assert len(half) == len(full)
+    assert half != full == as_trained
 
 
 def test_a_terminal_is_refused(checkpoint):
@@ -216,10 +319,11 @@ def test_two_channels_at_another_rate_keep_place_and_count(checkpoint):
     np.testing.assert_array_equal(samples.T, output)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 8, 9])
 def test_the_shortest_inputs(checkpoint, count):
-    done = in_this_process(checkpoint, b"\1" * count, *SMALL)
-    assert done.exit_code == 0, done.stderr
+    done = in_this_process(checkpoint, b"\1" * count, *SMALL, "--encoding", "s16le")
+    assert done.exit_code == int(count < 2), done.stderr
+    assert ("no samples came on standard input; see whether" in done.stderr) == (count < 2)
     assert len(done.stdout_bytes) == count - count % 2
     assert ("its last 1 bytes are left out" in done.stderr) == bool(count % 2)
 
@@ -227,11 +331,15 @@ def test_the_shortest_inputs(checkpoint, count):
 @pytest.mark.parametrize(
     ("arguments", "start", "words"),
     [
-        (("--encoding", "mp3"), b"", "--encoding mp3: expected one of u8, s16le"),
-        (("--channels", "0"), b"", "--channels 0"),
-        (("--rate", "7"), b"", "sample rate of 7 Hz"),
+        ((), b"", "no samples came on standard input"),
+        ((), wav(np.zeros((1, 0))), "no samples came on standard input"),
+        (("--encoding", "mp3"), b"1234", "--encoding mp3: expected one of u8, s16le"),
+        (("--channels", "0"), b"1234", "--channels 0"),
+        (("--rate", "7"), b"1234", "sample rate of 7 Hz"),
         (("--weights", "best"), b"", "weights='best': expected one of"),
-        (("--hop-ms", "900"), b"", "widen it"),
+        (("--hop-ms", "900"), b"", "968 ms, the window only 512 ms: widen it"),
+        (("--hop-ms", "0"), b"", "hop is 0 ms"),
+        (("--dtype", "int8"), b"", "dtype 'int8'"),
         (("--sampler", "bridge"), b"", "doesn't go with this model"),
         (("--rate", "48000"), b"wav", "--rate 48000: the input is WAV, and its header says 16000"),
         ((), b"RIFF1234WAVEfmt ", "ends inside of the WAV header"),

@@ -18,6 +18,17 @@ MOST_SKIPPED = 1 << 24
 """Bytes of chunks before the samples; more than that is no header."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 KINDS = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 80: "MPEG", 85: "MP3", 0xFF: "AAC"}
+OTHER_FILES = {
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"ID3": "MP3",
+    b"FORM": "AIFF",
+    b"caff": "CAF",
+    b".snd": "AU",
+    b"riff": "Wave64",
+    b"\x1aE\xdf\xa3": "Matroska or WebM",
+}
+"""Other kinds of files, by their first bytes."""
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 """What follows the format's number in the identifier of an extensible WAV's encoding."""
 
@@ -51,6 +62,14 @@ class WavHeader(NamedTuple):
 def is_wav(start: bytes) -> bool:
     """Whether the first four bytes of a stream are those of a WAV file, of any kind."""
     return start[:4] in (b"RIFF", b"RF64", b"RIFX")
+
+
+def refuse_others(start: bytes) -> None:
+    """Raise ValueError if a stream's first eight bytes are those of a known kind of file other than WAV."""
+    known = (name for first, name in OTHER_FILES.items() if start.startswith(first))
+    name = "MP4" if start[4:8] == b"ftyp" else next(known, None)
+    if name:
+        raise _unfit(f"is {name}, no WAV")
 
 
 def read_header(start: bytes, read: ReadExactly) -> WavHeader:

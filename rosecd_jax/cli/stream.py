@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
@@ -11,6 +12,7 @@ import typer
 from rosecd_jax.cli.common import (
     CheckpointOption,
     CorrectorOption,
+    DtypeOption,
     SamplerOption,
     SeedOption,
     SnrOption,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rosecd_jax.audio.pcm import Encoding
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
+NOTHING = "no samples came on standard input; see whether what should write them has failed"
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit codes: 128 and the number of the signal, as a shell tells them."""
 
@@ -67,37 +70,71 @@ def stream(
     snr: SnrOption = 0.5,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
+    dtype: DtypeOption = "",
 ) -> None:
     """Remove noise from what comes on standard input, and write it to standard output as it is ready.
 
     ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c STUDENT | ffmpeg -i - clean.flac
 
-    The input is WAV, known by its header, or raw PCM as --rate, --channels and --encoding say. The output is
-    of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
+    The input is WAV, known by its header, or raw PCM if --rate, --channels or --encoding is given. The output
+    is of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
     it, so that it stays in step with a picture. Latency and times of computing are told on standard error.
+    Ctrl-C or SIGTERM ends the input: what was read is still written. A second one ends all at once.
     """
     from rosecd_jax.inference.stream_step import StreamConfig
 
     with plain_errors(), quiet_ends():
         refuse_terminals()
         sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        loaded = load_enhancer(checkpoint, weights=weights, **sampling)
+        loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(loaded.model, **lengths)
 
         source = sys.stdin.buffer
         start = source.read(4)
+        if not start:
+            raise ValueError(NOTHING)
         form = wav_format(source, start, rate, channels, encoding)
         if form is None:
-            form = raw_format(rate, channels, encoding, loaded.model.front_end.sample_rate)
+            start += source.read(4)
+            form = raw_format(start, rate, channels, encoding, loaded.model.front_end.sample_rate)
         else:
             start = b""
         enhancer = loaded.stream(config, channels=form.channels, sample_rate=form.sample_rate, seed=seed)
         tell_start(enhancer, form)
-        try:
-            pump(enhancer, form, start, source, sys.stdout.buffer)
-        finally:
-            tell_end(enhancer)
+        with signals_end_input() as received:
+            try:
+                samples = pump(enhancer, form, start, source, sys.stdout.buffer)
+            finally:
+                tell_end(enhancer)
+        if received:
+            raise typer.Exit(128 + received[0])
+        if not samples:
+            raise ValueError(NOTHING)
+
+
+@contextlib.contextmanager
+def signals_end_input() -> Iterator[list[int]]:
+    """Standard input ends at the first SIGINT or SIGTERM, which is yielded in a list; a second one kills."""
+    received: list[int] = []
+
+    def end_input(number: int, frame: object) -> None:
+        del frame
+        received.append(number)
+        for caught in before:
+            signal.signal(caught, signal.SIG_DFL)
+        # A read that waits is taken up again after this, and meets the end of a file; one with data keeps it.
+        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end_input)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -151,10 +188,23 @@ def wav_format(
     return Format(header.encoding, header.sample_rate, header.channels, header.to_bytes(), header.size)
 
 
-def raw_format(rate: int | None, channels: int | None, encoding: str | None, model_rate: int) -> Format:
-    """Raw PCM; raises ValueError for an encoding that nobody knows, or no channels."""
-    from rosecd_jax.audio.pcm import ENCODINGS
+def raw_format(
+    start: bytes, rate: int | None, channels: int | None, encoding: str | None, model_rate: int
+) -> Format:
+    """Raw PCM that begins with these eight bytes.
 
+    Raises:
+      ValueError: if they are another kind of file's, nobody said that it is raw, or an option makes no sense.
+    """
+    from rosecd_jax.audio.pcm import ENCODINGS
+    from rosecd_jax.audio.wav_stream import refuse_others
+
+    refuse_others(start)
+    if rate is channels is encoding is None:
+        raise ValueError(
+            "the input is no WAV; make it one, as by ffmpeg -i INPUT -f wav -, "
+            "or say what raw samples it is, such as --encoding s16le"
+        )
     rate = model_rate if rate is None else rate
     channels = 1 if channels is None else channels
     encoding = "s16le" if encoding is None else encoding
@@ -165,8 +215,9 @@ def raw_format(rate: int | None, channels: int | None, encoding: str | None, mod
     return Format(ENCODINGS[encoding], rate, channels, b"", None)
 
 
-def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: BinaryIO, sink: BinaryIO) -> None:
-    """Enhance until the input ends; everything is written as soon as it is ready."""
+def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: BinaryIO, sink: BinaryIO) -> int:
+    """Enhance until the input ends; everything is written as soon as it is ready. Returns its bytes."""
+    size = 0
     early = enhancer.latency  # of what the enhancer gives, so much belongs to before the first sample
 
     def write(wave) -> None:
@@ -181,11 +232,18 @@ def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: Bina
     sink.flush()
     # A hop at a time: whoever sends faster than that should not have to wait for the first output.
     most = form.frame * max(1, round(enhancer.times.hop * form.sample_rate))
-    for data in whole_frames(source, start, form, most):
-        write(enhancer.push(form.encoding.decode(data, form.channels)))
-    write(enhancer.flush())
+    try:
+        for data in whole_frames(source, start, form, most):
+            write(enhancer.push(form.encoding.decode(data, form.channels)))
+            size += len(data)
+    finally:  # an error, such as a sample that is NaN, takes nothing from those before it
+        write(enhancer.flush())
+    if size == form.size and size % 2:
+        sink.write(b"\0")  # the header counts it: chunks of a WAV are even
+        sink.flush()
     while source.read(1 << 16):  # chunks behind a WAV's samples: their writer should not meet a closed pipe
         pass
+    return size
 
 
 def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Iterator[bytes]:
@@ -202,6 +260,8 @@ def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Ite
         left -= len(data)
         if not data:
             break
+    if form.size is not None and left:
+        tell(f"the input ends {left} bytes before the length that its header says")
     if rest:
         tell(f"the input ends in the middle of a sample; its last {len(rest)} bytes are left out")
 
