@@ -4,6 +4,7 @@ import errno
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ except io.AudioError as error: print(error)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a full device")
 def test_no_call_of_libsndfile_raises_and_the_failure_is_remembered():
-    file = CheckedFile("/dev/full")
+    file = CheckedFile(Path("/dev/full"))
     assert file.write(b"some") == 4
     for position in (file.seek(0), file.seek(0, 2), file.tell()):
         assert isinstance(position, int)
@@ -33,7 +34,7 @@ def test_no_call_of_libsndfile_raises_and_the_failure_is_remembered():
 def test_a_full_disk_is_one_error_and_no_traceback(tmp_path, suffix):
     script = 'mount -t tmpfs -o size=100k tmpfs "$0" && shift 0 && "$@" && ls -A "$0"'
     python = (sys.executable, "-c", WRITE, tmp_path / f"a{suffix}")
-    command = ["unshare", "-m", "sh", "-c", script, tmp_path, *python]
+    command = ["unshare", "-Urm", "sh", "-c", script, tmp_path, *python]
     if subprocess.run([*command[:5], tmp_path, "true"], capture_output=True).returncode:
         pytest.skip("needs the right to mount")
     done = subprocess.run(command, capture_output=True, text=True)
