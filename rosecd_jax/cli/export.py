@@ -1,16 +1,18 @@
 """rosecd export."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rosecd_jax.cli.common import (
     CorrectorOption,
+    DtypeOption,
     SamplerOption,
     SnrOption,
     StepsOption,
     WeightsOption,
+    load_enhancer,
     plain_errors,
 )
 
@@ -28,13 +30,13 @@ def export(
     platforms: Annotated[str, typer.Option(help="Some of cpu, cuda, tpu, rocm; commas between.")] = (
         "cpu,cuda,tpu"
     ),
+    dtype: DtypeOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported model.")] = False,
 ) -> None:
     """A model as a folder that enhances with JAX alone: StableHLO from wave to wave, of any length.
 
-    The sampler is part of it. OUT/load.py loads it: `load("OUT")(wave, seed=0)`.
+    The sampler is part of it. OUT/load.py loads it: `from OUT.load import load; clean = load()(wave)`.
     """
-    from rosecd_jax.conversion.checkpoint import load_any_checkpoint
     from rosecd_jax.inference.export import check_platforms, check_target, export_model
     from rosecd_jax.models.sampling import SamplerConfig
 
@@ -42,10 +44,11 @@ def export(
         # What is wrong with the options shows before a large checkpoint is read.
         names = check_platforms([name.strip() for name in platforms.split(",") if name.strip()])
         check_target(target, overwrite)
-        config = SamplerConfig(sampler, steps, snr, corrector)  # type: ignore[arg-type]
-        model, params = load_any_checkpoint(checkpoint, weights)  # type: ignore[arg-type]
-        export_model(target, model, params, config, platforms=names, overwrite=overwrite)
-        resolved = config.resolve(model)
+        sampling: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        SamplerConfig(**sampling)
+        loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
+        resolved = loaded.sampler
+        export_model(target, loaded.model, loaded.params, resolved, platforms=names, overwrite=overwrite)
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e6
     words = f"{resolved.sampler}, {resolved.steps} step{'s' if resolved.steps > 1 else ''}"
     typer.echo(f"{checkpoint} -> {target} ({words}; {', '.join(names)}; {size:.1f} MB)")

@@ -98,6 +98,8 @@ def check_target(path: Path, overwrite: bool) -> None:
     above = next((parent for parent in path.absolute().parents if parent.exists()), None)
     if above is not None and not above.is_dir():
         raise ExportError(f"{path} can't be made: {above} is a file")
+    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+        raise ExportError(f"{path} can't be made: {above} can't be written to; choose another path")
     if path.is_file():
         raise ExportError(f"{path} is a file; an exported model is a folder, choose another path")
     if path.exists() and not overwrite:

@@ -1,4 +1,8 @@
-"""An exported model with nothing but JAX: `clean = load("exported")(wave, seed=0)`. Its folder has a copy."""
+"""An exported model with nothing but JAX; load.py in its folder is a copy of this.
+
+from exported.load import load
+clean = load()(wave, seed=0)
+"""
 
 import dataclasses
 import json
@@ -9,7 +13,7 @@ import numpy as np
 
 
 def load(folder=Path(__file__).parent):
-    """enhance(wave, seed) of a folder: float32 [samples] or [channels, samples], at the rate of meta.json."""
+    """enhance(wave, seed) of a folder: float32 [samples] or [channels, samples], at enhance.sample_rate."""
     meta = json.loads(Path(folder, "meta.json").read_text())
     weights = jax.device_put(dict(np.load(Path(folder, "weights.npz"))))
     batch, blocks = jax.export.symbolic_shape("batch, blocks")
@@ -23,7 +27,10 @@ def load(folder=Path(__file__).parent):
     run = jax.jit(dataclasses.replace(typed, mlir_module_serialized=module).call)
 
     def enhance(wave, seed=0):
-        rows, samples = np.atleast_2d(np.asarray(wave, np.float32)), np.shape(wave)[-1]
+        rows = np.atleast_2d(np.asarray(wave, np.float32))
+        samples = rows.shape[-1]
+        if rows.ndim != 2 or len(rows) > samples or not np.isfinite(rows).all():
+            raise ValueError(f"wave of {np.shape(wave)}: expected finite [samples] or [channels, samples]")
         whole_blocks = meta["block"] * (samples // meta["block"] + 1)
         length = next((length for length in meta["lengths"] if length > samples), whole_blocks)
         padded = np.pad(rows, ((0, 0), (0, length - samples)))[:, None]
@@ -31,4 +38,5 @@ def load(folder=Path(__file__).parent):
         clean = [run(weights, row, samples_of, np.array([i], np.int32), seed) for i, row in enumerate(padded)]
         return np.concatenate(clean)[:, :samples].reshape(np.shape(wave))
 
+    enhance.sample_rate = meta["sample_rate"]  # type: ignore[attr-defined]
     return enhance

@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,15 +104,23 @@ def test_equals_the_enhancer_with_its_buckets(exported):
     assert not enhanced[1].any()
 
 
-WITH_JAX_ALONE = """
+ROOT = Path(__file__).parents[2]
+IN_GUIDE = (ROOT / "docs" / "export.md").read_text().split("```python\n")[1].split("```")[0]
+IN_README = re.findall("`(from .*load.*)`", (ROOT / "README.md").read_text())[0]
+WITH_JAX_ALONE = f"""
 import importlib.util, sys
 
-sys.path += ["packages", "exported"]
+sys.path += ["packages", ""]
 for name in ("rosecd_jax", "flax", "soundfile", "flatbuffers"):
-    assert importlib.util.find_spec(name) is None, f"{name} is installed"
-import load
+    assert importlib.util.find_spec(name) is None, name + " is installed"
 import numpy as np
-np.save("enhanced.npy", load.load()(np.load("noisy.npy"), seed=5))
+wave = np.load("noisy.npy")
+{IN_README}
+once = clean
+{IN_GUIDE}
+assert np.array_equal(once, clean)
+assert enhance.sample_rate == 16_000
+np.save("enhanced.npy", enhance(wave, seed=5))
 """
 
 
@@ -214,6 +224,31 @@ def test_the_authors_checkpoints_by_the_command(tmp_path, weights):
         )
 
 
+@pytest.mark.parametrize(
+    "wave",
+    [noisy(100, 2), np.array([0.1, np.nan]), np.array([np.inf]), np.zeros((1, 1, 5)), np.zeros(0)],
+    ids=["transposed", "nan", "infinite", "cube", "empty"],
+)
+def test_the_loader_refuses_what_it_would_spoil(exported, wave):
+    with pytest.raises(ValueError, match=r"expected finite \[samples\] or \[channels, samples\]"):
+        load(exported)(wave)
+
+
+def test_the_networks_type_can_be_chosen(checkpoint, tmp_path):
+    done = rosecd_export(checkpoint, tmp_path / "out", "--platforms", "cpu", "--dtype", "bfloat16")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "out" / "meta.json").read_text())["model"]["network"]["dtype"] == "bfloat16"
+    assert np.isfinite(load(without_buckets(tmp_path / "out"))(noisy(1000))).all()
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
+    done = rosecd_export("nowhere", tmp_path / "new" / "out")
+    assert done.exit_code == 1
+    assert f"{tmp_path} can't be written to; choose another path" in done.output
+
+
 def test_overwrite_replaces_an_exported_model_and_nothing_else(checkpoint, tmp_path):
     assert rosecd_export(checkpoint, tmp_path / "out", "--platforms", "cpu").exit_code == 0
     done = rosecd_export(checkpoint, tmp_path / "out", "--platforms", "tpu", "--overwrite")
@@ -239,6 +274,7 @@ def test_overwrite_replaces_an_exported_model_and_nothing_else(checkpoint, tmp_p
         ("tiny", "out", ["--sampler", "euler"], "sampler 'euler'"),
         ("tiny", "out", ["--sampler", "bridge"], "'bridge' doesn't go with"),
         ("tiny", "out", ["--corrector", "ald"], "corrector 'ald'"),
+        ("tiny", "out", ["--dtype", "int8"], "dtype 'int8'"),
         ("tiny", "out", ["--weights", "raw"], "holds no 'raw' weights"),
         ("tiny", "out", ["--weights", "best"], "weights='best'"),
     ],
