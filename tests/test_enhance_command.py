@@ -292,7 +292,7 @@ def test_a_killed_folder_of_a_hundred_goes_on_where_it_was(checkpoint, tmp_path)
     assert len(after) == 100
     assert {name: after[name] for name in done} == done
     counts = json.loads(report.read_text())["counts"]
-    assert counts == {"enhanced": 100 - len(done), "kept": len(done), "failed": 0, "left": 0}
+    assert counts == {"enhanced": 100 - len(done), "kept": len(done), "failed": 0, "left": 0, "skipped": 0}
     assert not list(target.rglob(".*"))
 
     fresh = run(source, tmp_path / "fresh", "-c", checkpoint)

@@ -35,7 +35,7 @@ class Enhancer:
       sampler: how; resolved for the model.
       buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`.
         Empty: a program for every multiple of 64 frames, as the papers pad.
-      limit: seconds; longer signals go in overlapping windows, of 13 s at the most.
+      limit: seconds; longer signals go in overlapping windows, of 20 s at the most.
       batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
         wave that is passed to a call goes alone, which may round differently from a file's batch.
     """

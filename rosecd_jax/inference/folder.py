@@ -17,6 +17,7 @@ from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.waves import WaveEnhancer
 
 Existing = Literal["refuse", "resume", "overwrite"]
+Status = Literal["enhanced", "kept", "failed", "left", "skipped"]
 THREADS = min(4, os.cpu_count() or 1)
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -26,14 +27,15 @@ class Report(NamedTuple):
 
     Attributes:
       source, target: its paths.
-      status: "enhanced", "kept" (an earlier run has done it), "failed", or "left" (the run ended before).
+      status: "enhanced", "kept" (an earlier run has done it), "failed", "left" (the run ended before), or
+        "skipped" (sound in a format that can't be read or written, such as .m4a).
       seconds: its length, as far as it is known.
       error: why it failed, else empty.
     """
 
     source: Path
     target: Path
-    status: Literal["enhanced", "kept", "failed", "left"]
+    status: Status
     seconds: float
     error: str = ""
 
@@ -49,7 +51,7 @@ class Job(NamedTuple):
     def seconds(self) -> float:
         return self.header.samples / self.header.sample_rate
 
-    def report(self, status: Literal["enhanced", "kept", "failed", "left"], error: str = "") -> Report:
+    def report(self, status: Status, error: str = "") -> Report:
         return Report(self.source, self.target, status, self.seconds, error)
 
 
@@ -82,11 +84,8 @@ def plan_folder(
     if _real(source) == _real(target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
     _refuse_unwritable(target)
-    found, output = io.find(source), _real(target)
-    if source.absolute() in target.absolute().parents:  # by its name: it may be a link that leads elsewhere
-        found = [file for file in found if target.absolute() not in file.absolute().parents]
-    if _real(source) in output.parents:
-        found = [file for file in found if output not in _real(file).parents]
+    looked = io.look(source)
+    found, others = (_outside(target, source, files) for files in (looked.files, looked.others))
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:
@@ -114,7 +113,21 @@ def plan_folder(
     with ThreadPoolExecutor(THREADS) as pool:
         settled = list(pool.map(settle, mine))
     jobs = [item for item in settled if isinstance(item, Job)]
-    return Plan(jobs, [item for item in settled if isinstance(item, Report)])
+    reports = [item for item in settled if isinstance(item, Report)]
+    if share[0] == 0:
+        reports += [Report(source, target, "failed", 0.0, error) for error in looked.errors]
+        reports += [Report(file, target / file.relative_to(source), "skipped", 0.0) for file in others]
+    return Plan(jobs, reports)
+
+
+def _outside(target: Path, source: Path, found: list[Path]) -> list[Path]:
+    """Those that aren't outputs of before, where the output lies inside the input."""
+    output = _real(target)
+    if source.absolute() in target.absolute().parents:  # by its name: it may be a link that leads elsewhere
+        found = [file for file in found if target.absolute() not in file.absolute().parents]
+    if _real(source) in output.parents:
+        found = [file for file in found if output not in _real(file).parents]
+    return found
 
 
 def plan_file(
@@ -307,7 +320,7 @@ def enhance_folder(
         except jax.errors.JaxRuntimeError as error:
             advance(seconds_left)
             return job.report("failed", not_computed(job, error))
-        return job.report("enhanced")
+        return job.report("enhanced")._replace(seconds=job.seconds - seconds_left)  # headers may lie
 
     def not_computed(job: Job, error: Exception) -> str:
         remedy = "if memory is short, ask for fewer frames at once (--batch-frames) or a lower --limit"

@@ -5,11 +5,11 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rosecd_jax.audio import io
 from rosecd_jax.files import write_text
-from rosecd_jax.inference.folder import Report
+from rosecd_jax.inference.folder import Report, Status
 
 
 @dataclasses.dataclass
@@ -29,9 +29,9 @@ class Summary:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many files were enhanced, kept, failed, left."""
+        """How many files were enhanced, kept, failed, left, skipped."""
         counted = Counter(report.status for report in self.reports)
-        return {status: counted[status] for status in ("enhanced", "kept", "failed", "left")}
+        return {status: counted[status] for status in get_args(Status)}
 
     @property
     def audio_seconds(self) -> float:
@@ -42,6 +42,8 @@ class Summary:
         """The run in a sentence."""
         counts, elapsed = self.counts, time.time() - self.started
         others = ", ".join(f"{n} {status}" for status, n in counts.items() if n and status != "enhanced")
+        skipped = {report.source.suffix.lower() for report in self.reports if report.status == "skipped"}
+        others += "".join(f" {suffix}" for suffix in sorted(skipped))
         words = f"{counts['enhanced']} of {len(self.reports)} files enhanced into {target}"
         words += f" ({others})" if others else ""
         if counts["enhanced"]:

@@ -9,9 +9,9 @@ from rosecd_jax.inference.programs import Programs, Stretch
 from rosecd_jax.inference.windows import enhance_windows, plan_windows
 from rosecd_jax.models.sampling import FRAMES, padded_frames
 
-WINDOW = 1664
-"""Frames of a long signal's windows (13 s at 16 kHz): many times what networks are trained on, and the
-memory of some networks grows with its square."""
+WINDOW = 2560
+"""Frames of a long signal's windows (20 s at 16 kHz): many times what networks are trained on, and a length
+that shorter signals have a program for."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rosecd_jax.inference.folder import Report, enhance_folder, plan_folder
 from rosecd_jax.inference.summary import Summary
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.sampling import BUCKETS, padded_frames
+from tests.audio.test_folders import run_without_privilege
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like
 
@@ -334,6 +335,35 @@ def test_a_file_that_does_not_fit_into_memory_fails_and_the_others_do_not(studen
     ) == 1
 
 
+def test_what_cannot_be_read_is_named_and_the_rest_is_enhanced(student, tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    for name in ("film.MP4", "memo.m4a", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"...")
+    reports = list(student.enhance_folder(tmp_path / "in", tmp_path / "out"))
+    assert outcomes(reports) == {"a.wav": "enhanced", "film.MP4": "skipped", "memo.m4a": "skipped"}
+    summary = Summary({}, reports)
+    assert "1 of 3 files enhanced into out (2 skipped .m4a .mp4): 0.5 s" in summary.line(Path("out"))
+    shares = [student.enhance_folder(tmp_path / "in", tmp_path / "o", share=(i, 2)) for i in range(2)]
+    assert [len(list(share)) for share in shares] == [3, 0]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+def test_a_folder_that_cannot_be_read_fails_by_itself(tmp_path):
+    write(tmp_path / "in" / "a.wav")
+    (tmp_path / "in" / "closed").mkdir(mode=0)
+    code = (
+        "from pathlib import Path; from rosecd_jax.inference.folder import plan_folder; "
+        "here = Path(sys.argv[1]); plan = plan_folder(here / 'in', here / 'out', 'refuse', None, None, (0, 1)); "
+        "print([job.source.name for job in plan.jobs], [report[2:] for report in plan.settled])"
+    )
+    try:
+        printed = run_without_privilege(code, tmp_path)
+    finally:
+        (tmp_path / "in" / "closed").chmod(0o700)
+    error = f"{tmp_path}/in/closed: cannot be read (Permission denied); change its permissions"
+    assert printed.strip() == f"['a.wav'] [('failed', 0.0, {error!r})]"
+
+
 def test_outputs_behind_a_link_inside_the_input_are_no_inputs(student, tmp_path):
     write(tmp_path / "in" / "a.wav")
     (tmp_path / "elsewhere").mkdir()
@@ -362,7 +392,7 @@ def test_a_summary_is_json_even_of_odd_names(tmp_path):
         summary.reports.append(Report(Path("ä\n\udcff.wav"), Path("b.wav"), status, 2.0, "why"))
     summary.write(tmp_path / "deep" / "report.json")
     content = json.loads((tmp_path / "deep" / "report.json").read_text())
-    assert content["counts"] == {"enhanced": 2, "kept": 0, "failed": 1, "left": 0}
+    assert content["counts"] == {"enhanced": 2, "kept": 0, "failed": 1, "left": 0, "skipped": 0}
     assert content["audio_seconds"] == 4
     assert content["files"][0]["error"] == "why"
     summary.write(tmp_path / "deep" / "report.json")  # a report may replace a report, and nothing else
