@@ -119,9 +119,7 @@ def enhance(
             tell(summary.line(target))
         if summary.counts["left"]:
             typer.secho(f"rosecd: {summary.state}; go on with --resume", fg="red", err=True)
-        if (
-            dropped
-        ):  # threads are still at work, for minutes maybe, on what nobody wants
+        if dropped:  # threads are still at work, for minutes maybe, on what nobody wants
             io.remove_leftovers(job.target for job in plan.jobs)
             os._exit(128 + signal.SIGINT)
         if number:

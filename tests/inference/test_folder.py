@@ -353,7 +353,8 @@ def test_a_folder_that_cannot_be_read_fails_by_itself(tmp_path):
     (tmp_path / "in" / "closed").mkdir(mode=0)
     code = (
         "from pathlib import Path; from rosecd_jax.inference.folder import plan_folder; "
-        "here = Path(sys.argv[1]); plan = plan_folder(here / 'in', here / 'out', 'refuse', None, None, (0, 1)); "
+        "here = Path(sys.argv[1]); "
+        "plan = plan_folder(here / 'in', here / 'out', 'refuse', None, None, (0, 1)); "
         "print([job.source.name for job in plan.jobs], [report[2:] for report in plan.settled])"
     )
     try:
