@@ -164,9 +164,11 @@ def test_a_second_signal_ends_it_at_once(checkpoint):
     with process("-c", checkpoint, "--rate", 16_000, *SMALL) as pipe:
         pipe.stdin.write(b"\1" * 100_000)
         pipe.stdin.flush()
-        waiting = array.array("i", [0])
-        while waiting[0] < 60_000:  # the pipe is full: nobody reads, so that it can't write what it has read
-            time.sleep(0.1)
+        waiting, before = array.array("i", [0]), -1
+        while waiting[0] < 60_000 or waiting[0] != before:
+            # Until the pipe, which nobody reads, is full: with more to write than goes in, the process waits.
+            before = waiting[0]
+            time.sleep(2)
             fcntl.ioctl(pipe.stdout, termios.FIONREAD, waiting)
         pipe.send_signal(signal.SIGINT)
         time.sleep(0.5)
