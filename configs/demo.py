@@ -7,8 +7,8 @@ Reproduces no published figure; it shows every part of the method working in min
     python train.py --config=configs/demo.py:student --workdir=demo/student --config.data.path=demo/corpus \
         --config.teacher=demo/teacher
 
-`make demo` does this, and enhances and measures the test split with both, in some five to eight minutes; what is in
-`demo/` already is not made again.
+`make demo` does this, and enhances and measures the test split with both, in five to eight minutes; what is
+in `demo/` already is not made again.
 
 A few hundred updates can't teach a network of 215,000 weights a different task at every t, which the paper's
 process asks for: noise to be ignored at t = 1, an answer nearly given at the other end. Here the process
