@@ -1,4 +1,4 @@
-"""Text files that are either complete or as they were."""
+"""Text files that are either complete or as they were, and where they can be made."""
 
 import os
 import uuid
@@ -21,3 +21,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def existing_part(path: str | os.PathLike[str]) -> Path:
+    """The path itself or the nearest folder above it that exists, absolute: where something would be made."""
+    path = Path(path).absolute()
+    return next(part for part in (path, *path.parents) if part.exists())

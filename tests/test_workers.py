@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from rosecd_jax.workers import background_pool
+from rosecd_jax.workers import background_pool, share_of_processes
 
 PROGRAM = """
 import time
-from rosecd_jax.workers import background_pool
+from rosecd_jax.workers import background_pool, share_of_processes
 pool = background_pool(2)
 list(pool.map(time.sleep, [1, 1]))  # both have begun
 print(*pool._processes, flush=True)
@@ -51,3 +51,29 @@ def test_workers_give_way_and_leave_an_interrupt_to_their_parent():
         assert pool.submit(signal.getsignal, signal.SIGTERM).result() == signal.SIG_DFL
         if hasattr(os, "nice"):
             assert pool.submit(os.nice, 0).result() == 19
+
+
+@pytest.mark.parametrize(
+    ("variables", "share"),
+    [
+        ({}, (0, 1)),
+        ({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "3", "SLURM_STEP_NUM_TASKS": "7"}, (2, 3)),
+        ({"SLURM_PROCID": "0"}, (0, 1)),  # a batch script, no step of srun
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, (1, 4)),
+        ({"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "6"}, (5, 6)),
+        ({"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b"}, (1, 2)),
+        ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}, (0, 1)),
+    ],
+)
+def test_work_is_divided_as_the_launcher_says(monkeypatch, variables, share):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert share_of_processes() == share
+
+
+@pytest.mark.parametrize("number", ["", "2", "-1", "one"])
+def test_a_process_that_does_not_know_its_number_is_refused(monkeypatch, number):
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAX_PROCESS_ID", number)
+    with pytest.raises(ValueError, match=f"JAX_PROCESS_ID='{number}' and JAX_NUM_PROCESSES='2'"):
+        share_of_processes()

@@ -68,7 +68,7 @@ def enhance(
     from rosecd_jax.audio import io
     from rosecd_jax.inference.folder import Plan, enhance_folder, plan_file, plan_folder
     from rosecd_jax.inference.summary import Summary
-    from rosecd_jax.training.devices import share_of_processes
+    from rosecd_jax.workers import share_of_processes
 
     with plain_errors():
         if resume and overwrite:
@@ -77,7 +77,7 @@ def enhance(
             raise ValueError("-: standard input and output are for rosecd stream; give paths")
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
         share = share_of_processes()
-        encoding = format.lower().lstrip(".") or None, subtype.upper() or None
+        encoding = format or None, subtype.upper() or None
         if source.is_file():
             plan = plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
         else:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from rosecd_jax.files import existing_part
 from rosecd_jax.inference import load_exported
 from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.sampling import BUCKETS, FRAMES, SamplerConfig, enhance_padded, padded_frames
@@ -95,10 +96,10 @@ def check_target(path: Path, overwrite: bool) -> None:
     Raises:
       ExportError: if it can't.
     """
-    above = next((parent for parent in path.absolute().parents if parent.exists()), None)
-    if above is not None and not above.is_dir():
+    above = existing_part(path.absolute().parent)
+    if not above.is_dir():
         raise ExportError(f"{path} can't be made: {above} is a file")
-    if above is not None and not os.access(above, os.W_OK | os.X_OK):
+    if not os.access(above, os.W_OK | os.X_OK):
         raise ExportError(f"{path} can't be made: {above} can't be written to; choose another path")
     if path.is_file():
         raise ExportError(f"{path} is a file; an exported model is a folder, choose another path")

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.files import existing_part
 from rosecd_jax.inference import files
 from rosecd_jax.inference.ahead import ahead
 from rosecd_jax.inference.programs import Stretch
@@ -158,7 +159,7 @@ def _real(path: Path) -> Path:
 
 def _refuse_unwritable(folder: Path) -> None:
     """Before hours of work, not after."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = existing_part(folder)
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
         raise io.AudioError(f"{there}: can't be written; change its permissions or choose another output")
 

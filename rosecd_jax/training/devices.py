@@ -34,34 +34,6 @@ def join_processes() -> None:
         jax.distributed.initialize()
 
 
-def share_of_processes() -> tuple[int, int]:
-    """(number of this process, how many there are) as the environment has it, none of them joined.
-
-    For work that is only divided: processes that are joined wait for each other and die with each other.
-    JAX_PROCESS_ID and JAX_NUM_PROCESSES say so, or Slurm's srun, Open MPI's mpirun, or a TPU slice.
-
-    Raises:
-      ValueError: if these are no numbers, or not set together.
-    """
-    environment = os.environ
-    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1
-    if "JAX_PROCESS_ID" in environment or "JAX_NUM_PROCESSES" in environment:
-        names = "JAX_PROCESS_ID", "JAX_NUM_PROCESSES"
-    elif "SLURM_STEP_NUM_TASKS" in environment:
-        names = "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"
-    elif "OMPI_COMM_WORLD_SIZE" in environment:
-        names = "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
-    else:
-        return (int(environment.get("TPU_WORKER_ID", 0)), hosts) if hosts > 1 else (0, 1)
-    number, count = (environment.get(name, "") for name in names)
-    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
-        raise ValueError(
-            f"{names[0]}={number!r} and {names[1]}={count!r}: expected a process' number, from 0 on, and how "
-            "many there are"
-        )
-    return int(number), int(count)
-
-
 def make_mesh() -> jax.sharding.Mesh:
     """All devices of all processes along the axis `data`."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))

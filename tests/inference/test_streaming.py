@@ -316,24 +316,6 @@ def test_any_rate_keeps_place_and_count(rate):
     assert np.argmax(run(stream, impulse, [rate])) == rate // 3 + stream.latency
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"window": 0}, "window is 0 frames"),
-        ({"hop": 0}, "hop is 0 frames"),
-        ({"hop": 1.5}, "whole number"),
-        ({"look_ahead": -1}, "from 0 on"),
-        ({"fade": 9}, "can't be longer than the hop of 8"),
-        ({"look_ahead": 60}, "are 69 frames, the window only 64: widen it"),
-        ({"level_decay": -1.0}, "level_decay"),
-        ({"level_decay": float("nan")}, "level_decay"),
-    ],
-)
-def test_a_config_that_makes_no_sense_is_refused(options, words):
-    with pytest.raises(ValueError, match=words):
-        StreamConfig(**options)
-
-
 def test_a_stream_that_makes_no_sense_is_refused():
     model = Identity(STUDENT)
     with pytest.raises(ValueError, match="this network needs a multiple of 2"):
@@ -344,31 +326,6 @@ def test_a_stream_that_makes_no_sense_is_refused():
         StreamingEnhancer(model, None, sample_rate=3)
     with pytest.raises(ValueError, match="doesn't go with this model"):
         StreamingEnhancer(model, None, SamplerConfig("bridge"))
-
-
-def test_lengths_can_be_given_in_milliseconds():
-    model = ScoreModel(dataclasses.replace(STUDENT, network=NCSNppConfig(multipliers=(1, 1, 1, 1))))
-    config = StreamConfig.from_milliseconds(model, window=250, hop=30, look_ahead=0, fade=8)
-    assert config == StreamConfig(window=32, hop=4, look_ahead=0, fade=1)
-    assert StreamConfig.from_milliseconds(model, hop=32, fade=0).hop == 4
-    assert StreamConfig.from_milliseconds(model) == StreamConfig()
-    assert StreamConfig.from_milliseconds(model, hop=0.1, fade=0).hop == 1
-
-
-@pytest.mark.parametrize(
-    ("lengths", "words"),
-    [
-        ({"hop": float("nan")}, "hop is nan ms"),
-        ({"hop": 0}, "hop is 0 ms: expected a time above 0"),
-        ({"window": 0}, "window is 0 ms"),
-        ({"look_ahead": -1}, "look_ahead is -1 ms: expected a time from 0"),
-        ({"hop": 1000}, "hop, fade and look-ahead are 1072 ms, the window only 512 ms: widen it"),
-        ({"window": 16}, "hop, fade and look-ahead are 136 ms, the window only 16 ms: widen it"),
-    ],
-)
-def test_lengths_in_milliseconds_are_refused_in_milliseconds(lengths, words):
-    with pytest.raises(ValueError, match=words):
-        StreamConfig.from_milliseconds(ScoreModel(STUDENT), **lengths)
 
 
 def test_the_streams_of_an_enhancer_share_programs(monkeypatch):

@@ -15,7 +15,6 @@ from rosecd_jax.training.devices import (
     check_batch,
     join_processes,
     make_mesh,
-    share_of_processes,
     state_shardings,
 )
 from tests.training.runs import ROOT, assert_equal, finish, last_step, start
@@ -119,32 +118,6 @@ def test_alone_nothing_is_joined(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     join_processes()
     assert jax.process_count() == 1
-
-
-@pytest.mark.parametrize(
-    ("variables", "share"),
-    [
-        ({}, (0, 1)),
-        ({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "3", "SLURM_STEP_NUM_TASKS": "7"}, (2, 3)),
-        ({"SLURM_PROCID": "0"}, (0, 1)),  # a batch script, no step of srun
-        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4"}, (1, 4)),
-        ({"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "6"}, (5, 6)),
-        ({"TPU_WORKER_ID": "1", "TPU_WORKER_HOSTNAMES": "a,b"}, (1, 2)),
-        ({"TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}, (0, 1)),
-    ],
-)
-def test_work_is_divided_as_the_launcher_says(monkeypatch, variables, share):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert share_of_processes() == share
-
-
-@pytest.mark.parametrize("number", ["", "2", "-1", "one"])
-def test_a_process_that_does_not_know_its_number_is_refused(monkeypatch, number):
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-    monkeypatch.setenv("JAX_PROCESS_ID", number)
-    with pytest.raises(ValueError, match=f"JAX_PROCESS_ID='{number}' and JAX_NUM_PROCESSES='2'"):
-        share_of_processes()
 
 
 def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_read(config, corpus, tmp_path):
