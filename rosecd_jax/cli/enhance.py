@@ -97,7 +97,8 @@ def enhance(
         try:
             with stop_signals() as signalled, audio_bar(total) as advance:
                 stop = lambda: signalled() is not None  # noqa: E731
-                for result in enhance_folder(enhancer.waves, plan, seed, encoding[1], stop, advance):
+                results = enhance_folder(enhancer.waves, plan, seed, encoding[1], stop, advance)
+                for result in results:  # kept by name: if it were closed, it would wait for what is under way
                     summary.reports.append(result)
                     if result.status == "failed":
                         typer.secho(f"rosecd: {result.error}", fg="red", err=True)

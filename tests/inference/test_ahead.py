@@ -1,0 +1,78 @@
+"""Work done ahead: order, how much is under way, what a failure or a signal does."""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rosecd_jax.inference.ahead import ahead, groups
+
+
+def test_results_come_in_order_and_no_more_than_asked_for_are_under_way():
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number
+
+    def submit(number: int):
+        begun.append(number)
+        return pool.submit(work, number)
+
+    with ThreadPoolExecutor(4) as pool:
+        for place, result in enumerate(ahead(submit, range(50), 5)):
+            assert result == place
+            assert len(begun) == min(50, place + 6)
+
+
+def test_a_failure_arises_in_its_turn_and_what_has_not_begun_is_cancelled():
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        time.sleep(0.05)
+        if number == 2:
+            raise TimeoutError("of the work's own")
+        done.append(number)
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        results = ahead(lambda number: pool.submit(work, number), range(20), 10)
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(TimeoutError, match="own"):
+            next(results)
+    assert len(done) < 6
+
+
+def test_a_signal_is_heard_that_does_not_wake_the_main_thread():
+    """The system may deliver it to any thread, or just before the main thread goes to sleep."""
+    assert threading.current_thread() is threading.main_thread()
+    release = threading.Event()
+
+    def interrupt() -> None:
+        time.sleep(0.3)  # until the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        release.wait(10)
+
+    def hear(number: int, frame: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            begun = time.monotonic()
+            with pytest.raises(InterruptedError):
+                list(ahead(lambda work: pool.submit(work), [interrupt], 1))
+            heard = time.monotonic() - begun
+            release.set()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard < 5
+
+
+@pytest.mark.parametrize("count, sizes", [(0, []), (1, [1]), (4, [4]), (9, [4, 4, 1])])
+def test_groups_hold_everything_once_and_in_order(count, sizes):
+    found = list(groups(iter(range(count)), 4))
+    assert [len(group) for group in found] == sizes
+    assert sum(found, []) == list(range(count))
