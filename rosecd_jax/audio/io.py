@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rosecd_jax.audio.checked_file import CheckedFile
 from rosecd_jax.audio.folders import Found, find, is_audio, look
-from rosecd_jax.audio.formats import FORMATS, UNWRITABLE, AudioError, lossy_settings
+from rosecd_jax.audio.formats import FORMATS, UNWRITABLE, AudioError, lossy_settings, misfit
 from rosecd_jax.audio.resampling import resample, resample_blocks, resampled_length
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "look",
     "read",
     "read_blocks",
+    "refuse_misfit",
     "remove_leftovers",
     "resample",
     "resample_blocks",
@@ -279,10 +280,8 @@ def writing(
                 sound.write(pending.T)
         except soundfile.LibsndfileError as error:
             file.check()
-            complaint = (
-                f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz ({error.error_string})"
-            )
-            raise AudioError(f"{path}: {complaint}; choose another format, or resample") from error
+            complaint = misfit(format, subtype, sample_rate, channels) or f"libsndfile: {error.error_string}"
+            raise AudioError(f"{path}: {complaint}") from error
         file.close()
         os.replace(temporary, path)
     except OSError as error:
@@ -301,6 +300,14 @@ def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
 
     format = FORMATS.get(Path(path).suffix.lower())
     return bool(format and (format, subtype) not in UNWRITABLE and soundfile.check_format(format, subtype))
+
+
+def refuse_misfit(
+    path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
+) -> None:
+    """Raise the AudioError with which `writing` would refuse such a file, without a look at the disk."""
+    if complaint := misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
+        raise AudioError(f"{path}: {complaint}")
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:

@@ -18,6 +18,7 @@ def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, sub
     if same_file(source, target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
     header = io.info(source)
+    refuse_misfit(target, header, subtype)
     if is_long(waves, header):
         return enhance_long_file(waves, source, target, seed, subtype)
     audio = io.read(source)
@@ -115,6 +116,12 @@ def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str |
         return source.subtype
     deep = plain and source.subtype not in ("PCM_S8", "PCM_U8", "PCM_16")
     return "PCM_24" if deep and io.fits(target, "PCM_24") else None
+
+
+def refuse_misfit(target: Path, source: io.AudioInfo, subtype: str | None) -> None:
+    """Before the work: raise AudioError if the output's encoding can't have the source's rate or channels."""
+    wanted = fitting_subtype(target, source, subtype)
+    io.refuse_misfit(target, source.sample_rate, source.channels, wanted)
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -107,6 +107,7 @@ def plan_folder(
             return Report(file, goal, "failed", 0.0, error)
         try:
             job = Job(file, goal, io.info(file))
+            files.refuse_misfit(goal, job.header, subtype)
         except (io.AudioError, OSError) as error:
             return Report(file, goal, "failed", 0.0, str(error))
         return job.report("kept") if existing == "resume" and _is_done(job, subtype) else job
@@ -145,6 +146,7 @@ def plan_file(
     _refuse_unfit(target.suffix.removeprefix("."), subtype)
     _refuse_unwritable(target.parent)
     job = Job(source, target, io.info(source))
+    files.refuse_misfit(target, job.header, subtype)
     if target.exists() and existing == "refuse":
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
     if existing == "resume" and _is_done(job, subtype):

@@ -71,8 +71,8 @@ def test_a_signal_is_heard_that_does_not_wake_the_main_thread():
     assert heard < 5
 
 
-@pytest.mark.parametrize("count, sizes", [(0, []), (1, [1]), (4, [4]), (9, [4, 4, 1])])
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (4, [4]), (9, [4, 4, 1])])
 def test_groups_hold_everything_once_and_in_order(count, sizes):
     found = list(groups(iter(range(count)), 4))
     assert [len(group) for group in found] == sizes
-    assert sum(found, []) == list(range(count))
+    assert [number for group in found for number in group] == list(range(count))

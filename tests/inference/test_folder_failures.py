@@ -91,3 +91,18 @@ def test_a_folder_that_cannot_be_read_fails_by_itself(tmp_path):
         (tmp_path / "in" / "closed").chmod(0o700)
     error = f"{tmp_path}/in/closed: cannot be read (Permission denied); change its permissions"
     assert printed.strip() == f"['a.wav'] [('failed', 0.0, {error!r})]"
+
+
+def test_a_rate_that_the_output_cannot_have_is_refused_before_the_work(student, tmp_path):
+    for rate in (44_100, 48_000):
+        io.write(tmp_path / "in" / f"{rate}.wav", speech_like(8000), rate)
+    plan = plan_folder(tmp_path / "in", tmp_path / "out", "refuse", "opus", None, (0, 1))
+    assert [job.source.name for job in plan.jobs] == ["48000.wav"]
+    assert [report.source.name for report in plan.settled] == ["44100.wav"]
+    assert "44100.opus: OGG cannot hold 1 channel(s) at 44100 Hz as OPUS" in plan.settled[0].error
+
+    compiled = student.waves.programs.compiled
+    with pytest.raises(io.AudioError, match="at 44100 Hz as OPUS"):
+        student.enhance_file(tmp_path / "in" / "44100.wav", tmp_path / "out.opus")
+    assert student.waves.programs.compiled == compiled
+    assert os.listdir(tmp_path) == ["in"]
