@@ -1,6 +1,7 @@
 """What several test files need: comparison with the authors' numbers, small models, cheap compilation."""
 
 import functools
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,10 @@ def compile_model(model: ScoreModel, *names: str) -> Program:
             return compiled(*arguments)
 
     return program
+
+
+def free_port() -> int:
+    """A port for processes that join each other on this machine."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]

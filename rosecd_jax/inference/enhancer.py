@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from rosecd_jax.audio import io
@@ -167,7 +168,7 @@ class Enhancer:
         existing: Existing = "refuse",
         format: str | None = None,
         subtype: str | None = None,
-        share: tuple[int, int] = (0, 1),
+        share: tuple[int, int] | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Report]:
         """Enhance every audio file below a folder, keeping relative paths; yields a report of each.
@@ -182,13 +183,15 @@ class Enhancer:
             as long as their source and not older), "overwrite".
           format: suffix of the outputs, such as "flac"; None: each source's.
           subtype: their encoding, such as PCM_24; None: each source's, if the format has it.
-          share: (i, n): only every n-th file, from the i-th on; so n processes divide a folder.
+          share: (i, n): only every n-th file, from the i-th on; so n processes divide a folder. None: all of
+            them, or, if `jax.distributed` joined this process with others, those of its number.
           stop: asked before each file and each block of a long one; what is not done by then is "left".
 
         Raises:
           AudioError: if the source holds no audio file, at once.
           ValueError: if outputs exist and `existing` is "refuse", at once.
         """
+        share = share or (jax.process_index(), jax.process_count())
         plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
         return enhance_folder(self.waves, plan, seed, subtype, stop)
 

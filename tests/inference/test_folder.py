@@ -299,19 +299,6 @@ def test_outputs_behind_a_link_inside_the_input_are_no_inputs(student, tmp_path)
         assert outcomes(reports) == {"a.wav": status}
 
 
-def test_shares_are_disjoint_and_complete(student, tmp_path):
-    for number in range(7):
-        write(tmp_path / "in" / f"{number}.wav", 1000)
-    (tmp_path / "in" / "5.wav").write_bytes(b"broken")
-    shares = [
-        outcomes(student.enhance_folder(tmp_path / "in", tmp_path / "out", share=(i, 3))) for i in range(3)
-    ]
-    assert sorted(name for share in shares for name in share) == [f"{i}.wav" for i in range(7)]
-    assert len(io.find(tmp_path / "out")) == 6
-    with pytest.raises(ValueError, match=r"share is \(3, 3\)"):
-        student.enhance_folder(tmp_path / "in", tmp_path / "other", share=(3, 3))
-
-
 def test_a_summary_is_json_even_of_odd_names(tmp_path):
     summary = Summary({"seed": 1})
     for status in ("enhanced", "enhanced", "failed"):

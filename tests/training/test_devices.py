@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -17,6 +16,7 @@ from rosecd_jax.training.devices import (
     make_mesh,
     state_shardings,
 )
+from tests.helpers import free_port
 from tests.training.runs import ROOT, assert_equal, finish, last_step, start
 
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
@@ -51,12 +51,6 @@ def test_losses_and_gradients_do_not_depend_on_the_devices(measured, name):
     for leaf in one.keys() - {"losses"}:
         scale = max(np.abs(one[leaf]).max(), 1e-6 * largest)  # some are zero but for rounding
         assert np.abs(many[leaf] - one[leaf]).max() < 1e-4 * scale, leaf
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
 
 
 def start_two(config, corpus, workdir, folder, *overrides):
