@@ -1,8 +1,12 @@
 """Fixtures shared by all tests: the authors' numbers and the networks that made them."""
 
 import os
+import signal
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tolerances are those of float32 on a CPU
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and so in all processes
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,14 +96,17 @@ def test_a_second_interrupt_drops_what_is_under_way(checkpoint, tmp_path):
     io.write(source / "b.wav", tone(100), 16_000)
     words = command(source, target, "-c", checkpoint, "--report", report, "--steps", "50")
     process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    limit = threading.Timer(300, process.kill)  # nothing else ends a wait for a line that doesn't come
+    limit.start()
     wait_for(lambda: list(target.rglob(".a.wav*")), process)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    while "Ctrl-C again" not in process.stderr.readline():
-        assert process.poll() is None
+    while "Ctrl-C again" not in (line := process.stderr.readline()):
+        assert line, "it ended, or was ended, without a word"
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
+    limit.cancel()
     assert time.monotonic() - begun < 20
     assert process.returncode == 130
     assert "Traceback" not in stderr

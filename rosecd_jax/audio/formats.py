@@ -1,7 +1,5 @@
 """What audio files there are: suffixes, and what encodings that lose something can be asked for."""
 
-import functools
-from io import BytesIO
 from typing import Any
 
 # Suffix -> libsndfile's format. Headerless and MATLAB files are left out: there a suffix says too little.
@@ -25,19 +23,6 @@ OTHERS |= {".webm", ".wmv", ".pcm", ".vox"}
 
 class AudioError(ValueError):
     """Audio that cannot be found, read or written. The message names the file and the remedy."""
-
-
-@functools.cache
-def misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
-    """Why libsndfile writes no such file, or "": some encodings are of few rates, or of few channels."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(BytesIO(), "w", sample_rate, channels, subtype, format=format):
-            return ""
-    except soundfile.LibsndfileError as error:
-        holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
-        return f"{holds} ({error.error_string}); choose another format, or resample"
 
 
 def lossy_settings(subtype: str, sample_rate: int, channels: int, bit_rate: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Waves are float32 arrays whose full scale is [-1, 1]. Files go through libsndfil
 """
 
 import contextlib
+import functools
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rosecd_jax.audio.checked_file import CheckedFile
 from rosecd_jax.audio.folders import Found, find, is_audio, look
-from rosecd_jax.audio.formats import FORMATS, UNWRITABLE, AudioError, lossy_settings, misfit
+from rosecd_jax.audio.formats import FORMATS, UNWRITABLE, AudioError, lossy_settings
 from rosecd_jax.audio.resampling import resample, resample_blocks, resampled_length
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def writing(
                 sound.write(pending.T)
         except soundfile.LibsndfileError as error:
             file.check()
-            complaint = misfit(format, subtype, sample_rate, channels) or f"libsndfile: {error.error_string}"
+            complaint = _misfit(format, subtype, sample_rate, channels) or f"libsndfile: {error.error_string}"
             raise AudioError(f"{path}: {complaint}") from error
         file.close()
         os.replace(temporary, path)
@@ -306,8 +307,21 @@ def refuse_misfit(
     path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
 ) -> None:
     """Raise the AudioError with which `writing` would refuse such a file, without a look at the disk."""
-    if complaint := misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
+    if complaint := _misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
         raise AudioError(f"{path}: {complaint}")
+
+
+@functools.cache
+def _misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
+    """Why libsndfile writes no such file, or "": some encodings are of few rates, or of few channels."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(BytesIO(), "w", sample_rate, channels, subtype, format=format):
+            return ""
+    except soundfile.LibsndfileError as error:
+        holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
+        return f"{holds} ({error.error_string}); choose another format, or resample"
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
