@@ -35,6 +35,7 @@ __all__ = [
     "info",
     "is_audio",
     "look",
+    "most_padding",
     "read",
     "read_blocks",
     "refuse_misfit",
@@ -251,6 +252,8 @@ def writing(
     bytes_a_sample = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}.get(subtype, 4)
     if format in ("WAV", "WAVEX") and samples * channels * bytes_a_sample > LARGEST_WAV:
         format = "RF64"
+    if complaint := _misfit(format, subtype, sample_rate, channels):
+        raise AudioError(f"{path}: {complaint}")
     # In the same folder, where os.replace is atomic.
     temporary = path.with_name(f"{_temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
     file = None
@@ -281,8 +284,7 @@ def writing(
                 sound.write(pending.T)
         except soundfile.LibsndfileError as error:
             file.check()
-            complaint = _misfit(format, subtype, sample_rate, channels) or f"libsndfile: {error.error_string}"
-            raise AudioError(f"{path}: {complaint}") from error
+            raise AudioError(f"{path}: libsndfile: {error.error_string}") from error
         file.close()
         os.replace(temporary, path)
     except OSError as error:
@@ -299,8 +301,13 @@ def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
     """Whether a file of this suffix can be written, with this subtype (None: some)."""
     import soundfile
 
-    format = FORMATS.get(Path(path).suffix.lower())
-    return bool(format and (format, subtype) not in UNWRITABLE and soundfile.check_format(format, subtype))
+    suffix, subtype = Path(path).suffix.lower(), subtype and subtype.upper()
+    format = FORMATS.get(suffix)
+    if format is None or (format, subtype) in UNWRITABLE:
+        return False
+    if suffix == ".opus" and subtype not in (None, "OPUS"):  # .ogg holds any of Ogg's encodings, .opus one
+        return False
+    return soundfile.check_format(format, subtype)
 
 
 def refuse_misfit(
@@ -311,17 +318,36 @@ def refuse_misfit(
         raise AudioError(f"{path}: {complaint}")
 
 
-@functools.cache
+def most_padding(header: AudioInfo) -> int:
+    """The most samples by which a file like this outlasts what was put in: some encodings fill up a block."""
+    trial = _trial(header.format, header.subtype, header.sample_rate, header.channels)
+    return 0 if isinstance(trial, str) else trial.samples - 1
+
+
 def _misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
-    """Why libsndfile writes no such file, or "": some encodings are of few rates, or of few channels."""
+    """Why there is no such file, or "": some encodings are of few rates, or of few channels."""
+    trial = _trial(format, subtype, sample_rate, channels)
+    if not isinstance(trial, str) and trial[:2] == (sample_rate, channels):
+        return ""
+    reason = trial if isinstance(trial, str) else f"it would come out at {trial.sample_rate} Hz"
+    holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
+    return f"{holds} ({reason}); choose another format or subtype, or resample"
+
+
+@functools.cache
+def _trial(format: str, subtype: str, sample_rate: int, channels: int) -> AudioInfo | str:
+    """What libsndfile reads of a file of one sample that it wrote, or why it doesn't write it."""
     import soundfile
 
+    trial = BytesIO()
     try:
-        with soundfile.SoundFile(BytesIO(), "w", sample_rate, channels, subtype, format=format):
-            return ""
-    except soundfile.LibsndfileError as error:
-        holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
-        return f"{holds} ({error.error_string}); choose another format, or resample"
+        with soundfile.SoundFile(trial, "w", sample_rate, channels, subtype, format=format) as file:
+            file.write(np.zeros((1, channels)))
+        trial.seek(0)
+        with soundfile.SoundFile(trial) as file:
+            return AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
+    except (soundfile.SoundFileError, ValueError) as error:
+        return getattr(error, "error_string", str(error))
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:

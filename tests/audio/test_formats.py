@@ -56,6 +56,43 @@ def test_what_fits_is_written(tmp_path, suffix):
 
     for subtype in soundfile.available_subtypes(io.FORMATS[suffix]):
         if io.fits(f"a{suffix}", subtype):
-            rate = 48000 if subtype == "OPUS" else 16000
+            rate = 48000 if subtype == "OPUS" else 8000  # one that an 8-bit VOC can hold
             io.write(tmp_path / f"a{suffix}", sound(0.1, rate), rate, subtype)
             assert io.info(tmp_path / f"a{suffix}").subtype == subtype
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (1, 45454), (2, 44107)])
+def test_an_8_bit_voc_keeps_the_rates_that_its_header_can_say(tmp_path, channels, rate):
+    io.write(tmp_path / "a.voc", sound(0.1, rate, channels), rate, "PCM_U8")
+    assert io.info(tmp_path / "a.voc")[:2] == (rate, channels)
+
+
+def test_opus_files_hold_opus_only():
+    assert all(io.fits(name, "OPUS") for name in ("a.opus", "a.OPUS", "a.ogg"))
+    assert not any(io.fits("a.opus", subtype) for subtype in ("VORBIS", "vorbis"))
+
+
+def test_subtypes_fit_or_not_in_small_letters_too():
+    assert io.fits("a.opus", "opus")
+    assert not io.fits("a.mp3", "mpeg_layer_ii")
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("suffix", io.FORMATS)
+def test_no_file_is_longer_than_by_its_padding_and_none_shorter(tmp_path, suffix, channels):
+    import soundfile
+
+    for subtype in soundfile.available_subtypes(io.FORMATS[suffix]):
+        if not io.fits(f"a{suffix}", subtype):
+            continue
+        rate = 48000 if subtype == "OPUS" else 16000
+        try:
+            io.refuse_misfit(tmp_path / f"a{suffix}", rate, channels, subtype)
+        except io.AudioError:
+            continue
+        for samples in (1, 2, 159, 160, 505, 506, 1012, 5001, 20_011):
+            io.write(tmp_path / f"a{suffix}", sound(2, rate, channels)[:, :samples], rate, subtype)
+            header = io.info(tmp_path / f"a{suffix}")
+            assert samples <= header.samples <= samples + io.most_padding(header)
+            if subtype in ("PCM_16", "PCM_24", "FLOAT", "VORBIS", "OPUS", "MPEG_LAYER_III"):
+                assert io.most_padding(header) == 0

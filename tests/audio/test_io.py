@@ -232,6 +232,8 @@ def test_info_and_decode_agree_with_read(tmp_path, suffix):
         ("a.wav", noise(9), 0, {}, "0 Hz"),
         ("a.opus", noise(9), 44100, {}, "44100 Hz"),
         ("a.flac", noise(20, 9), 16000, {}, "20 channel"),  # FLAC holds eight
+        ("a.voc", noise(9), 16000, {"subtype": "PCM_U8"}, "at 16000 Hz as PCM_U8 .*16129 Hz"),
+        ("a.voc", noise(2, 9), 44100, {"subtype": "PCM_U8"}, "at 44100 Hz as PCM_U8 .*44107 Hz"),
     ],
 )
 @pytest.mark.parametrize("exists", [False, True])
