@@ -34,6 +34,8 @@ AUTO = SamplerConfig()
 FORMAT = 1
 """Of the folder; raised when an older loader could no longer read it."""
 PROGRAM, WEIGHTS, META, LOADER = "program.mlirbc", "weights.npz", "meta.json", "load.py"
+BYTECODE = "__pycache__"
+"""What Python puts beside the loader."""
 
 
 class ExportError(ValueError):
@@ -55,11 +57,11 @@ def export_model(
     made.
 
     Args:
-      path: of the folder.
+      path: of the folder; if it is a link, of what it leads to.
       sampler: how the model is run; it is part of the program.
       platforms: those of "cpu", "cuda", "tpu" and "rocm" that the program is for; none of them needs to be
         there now.
-      overwrite: replace an exported model.
+      overwrite: replace an exported model, and nothing else; a failure leaves the old one as it was.
 
     Returns:
       The path.
@@ -74,7 +76,9 @@ def export_model(
     platforms = check_platforms(platforms)
     weights = {name: np.asarray(array) for name, array in flatten_dict(params, sep="/").items()}
     exported = lower(model, sampler, weights, platforms)
-    temporary = path.absolute().with_name(f".{path.absolute().name}-{uuid.uuid4().hex[:8]}")
+    folder = Path(os.path.realpath(path))
+    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    replaced = temporary.with_name(f"{temporary.name}-replaced")
     temporary.mkdir(parents=True)
     try:
         (temporary / PROGRAM).write_bytes(exported.mlir_module_serialized)
@@ -82,11 +86,14 @@ def export_model(
         shutil.copyfile(load_exported.__file__, temporary / LOADER)
         meta = describe(model, sampler, exported) | {"sha256": hashes(temporary)}
         (temporary / META).write_text(json.dumps(meta, indent=2) + "\n")
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        if folder.exists():
+            os.replace(folder, replaced)
+        os.replace(temporary, folder)
     finally:
+        if replaced.exists() and not folder.exists():
+            os.replace(replaced, folder)
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
     return path
 
 
@@ -96,17 +103,33 @@ def check_target(path: Path, overwrite: bool) -> None:
     Raises:
       ExportError: if it can't.
     """
-    above = existing_part(path.absolute().parent)
+    folder = Path(os.path.realpath(path))
+    above = existing_part(folder.parent)
     if not above.is_dir():
         raise ExportError(f"{path} can't be made: {above} is a file")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ExportError(f"{path} can't be made: {above} can't be written to; choose another path")
-    if path.is_file():
+    for written in (above, folder):
+        if written.is_dir() and not os.access(written, os.W_OK | os.X_OK):
+            raise ExportError(f"{path} can't be made: {written} can't be written to; choose another path")
+    if folder.is_file():
         raise ExportError(f"{path} is a file; an exported model is a folder, choose another path")
-    if path.exists() and not overwrite:
+    if not folder.exists():
+        return
+    if folder.samefile("."):
+        raise ExportError(
+            f"{path} is the current folder, which can't be replaced from inside; go to another (cd ..)"
+        )
+    if not overwrite:
         raise ExportError(f"{path} exists; choose another path or overwrite it (--overwrite)")
-    if path.exists() and any(path.iterdir()) and not (path / PROGRAM).is_file():
+    found = {file.name for file in folder.iterdir()}
+    if found and PROGRAM not in found:
         raise ExportError(f"{path} is a folder, but no exported model; choose another path")
+    others = sorted(found - {PROGRAM, WEIGHTS, META, LOADER, BYTECODE})
+    if others:
+        names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+        raise ExportError(
+            f"{path} is an exported model, but also holds {names}, which overwriting would delete; "
+            "move that out of the folder, or choose another path"
+        )
 
 
 def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:

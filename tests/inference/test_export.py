@@ -262,6 +262,59 @@ def test_overwrite_replaces_an_exported_model_and_nothing_else(checkpoint, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "precious"]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_overwrite_replaces_what_a_link_leads_to(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "real" / "out")
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "out")
+    (tmp_path / "real" / "out" / "__pycache__").mkdir()  # it has been imported
+    assert export_model(tmp_path / "link", STUDENT, PARAMS, platforms=["tpu"], overwrite=True).is_symlink()
+    assert json.loads((tmp_path / "real" / "out" / "meta.json").read_text())["platforms"] == ["tpu"]
+    assert contents(tmp_path / "real" / "out").keys() == contents(exported).keys()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("failing", [1, 2], ids=["putting the old one aside", "putting the new one there"])
+def test_an_overwrite_that_fails_leaves_the_old_one(exported, tmp_path, monkeypatch, failing):
+    old, calls, replace = shutil.copytree(exported, tmp_path / "out"), [], os.replace
+
+    def broken(*paths):
+        calls.append(paths)
+        if len(calls) == failing:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(old, STUDENT, PARAMS, platforms=["tpu"], overwrite=True)
+    assert contents(old) == contents(exported)
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("target", [".", "../out", "../link"])
+def test_the_current_folder_is_not_replaced(exported, tmp_path, monkeypatch, target):
+    monkeypatch.chdir(shutil.copytree(exported, tmp_path / "out"))
+    (tmp_path / "link").symlink_to("out")
+    done = rosecd_export("nowhere", target, "--overwrite")
+    assert done.exit_code == 1
+    assert "is the current folder" in done.output
+    assert "cd .." in done.output
+    assert contents(tmp_path / "out") == contents(exported)
+
+
+def test_overwrite_refuses_a_folder_with_other_files_before_anything_is_read(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "out")
+    (tmp_path / "out" / "wavs").mkdir()
+    (tmp_path / "out" / "notes.txt").touch()
+    done = rosecd_export("nowhere", tmp_path / "out", "--overwrite")
+    assert done.exit_code == 1
+    assert "also holds notes.txt, wavs" in done.output
+    assert "move that out of the folder, or choose another path" in done.output
+    assert (tmp_path / "out" / "wavs").is_dir()
+
+
 @pytest.mark.parametrize(
     ("source", "target", "options", "words"),
     [
