@@ -218,6 +218,9 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "a report in place of a recording": (["a.wav", "c.wav", "--report", "a.wav"], "a.wav: is no report"),
     "a report in place of an output": (["a.wav", "c.wav", "--report", "c.wav"], "c.wav: is no report"),
     "a report in place of a text": (["in", "out", "--report", "text.ckpt"], "text.ckpt: is no report"),
+    "a report on standard output": (["in", "out", "--report", "-"], "rosecd stream"),
+    "a report into a pipe": (["in", "out", "--report", "pipe"], "pipe: is no report"),
+    "a file without a suffix": (["without", "out"], "without: its suffix should say the format"),
     "no input, and an output that is a file": (["nope", "b.wav"], "nope: no such file or folder"),
     "standard output": (["a.wav", "-"], "rosecd stream"),
     "fewer than no frames at once": (["in", "out", "--batch-frames", "-1"], "batch_frames is -1"),
@@ -234,6 +237,8 @@ def test_a_bad_command_says_why_in_one_line_and_touches_nothing(checkpoint, tmp_
     Path("broken.wav").write_bytes(b"RIFF....")
     Path("text.ckpt").write_text("weights")
     Path("link.wav").symlink_to("a.wav")
+    Path("without").write_bytes(Path("a.wav").read_bytes())
+    os.mkfifo("pipe")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     words, error = COMMANDS[name]
     words = words if "-c" in words else [*words, "-c", str(checkpoint)]
@@ -243,6 +248,20 @@ def test_a_bad_command_says_why_in_one_line_and_touches_nothing(checkpoint, tmp_
     assert result.stderr.count("rosecd: ") == 1
     assert "Traceback" not in result.output
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_tells_that_the_model_could_not_be_loaded(tmp_path):
+    io.write(tmp_path / "a.wav", tone(500), 16_000)
+    words = (
+        tmp_path / "a.wav",
+        tmp_path / "b.wav",
+        "-c",
+        tmp_path / "gone",
+        "--report",
+        tmp_path / "report.json",
+    )
+    assert run(*words).returncode == 1
+    assert json.loads((tmp_path / "report.json").read_text())["state"] == "ended by CheckpointError"
 
 
 # The cache of compiled programs ----------------------------------------

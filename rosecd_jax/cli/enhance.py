@@ -73,7 +73,7 @@ def enhance(
     with plain_errors():
         if resume and overwrite:
             raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
-        if "-" in (str(source), str(target)):
+        if "-" in (str(source), str(target), str(report)):
             raise ValueError("-: standard input and output are for rosecd stream; give paths")
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
         share = share_of_processes()
@@ -90,7 +90,13 @@ def enhance(
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
         if report:
             summary.write(report)  # before hours of work, not after, it shows whether that can be done
-        enhancer = load_enhancer(checkpoint, **options)
+        try:
+            enhancer = load_enhancer(checkpoint, **options)
+        except BaseException as error:
+            summary.state = f"ended by {type(error).__name__}"
+            if report:
+                summary.write(report)
+            raise
         summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
         summary.started = time.time()
         total, dropped = sum(job.seconds for job in plan.jobs), False
@@ -109,7 +115,11 @@ def enhance(
             )
         except KeyboardInterrupt:
             reported = {result.target for result in summary.reports}
-            summary.reports += [job.report("left") for job in plan.jobs if job.target not in reported]
+            summary.reports += [
+                job.report("enhanced" if written_since(summary.started, job.target) else "left")
+                for job in plan.jobs
+                if job.target not in reported
+            ]
             summary.state, number, dropped = "interrupted", signal.SIGINT, True
         except BaseException as error:
             summary.state = f"ended by {type(error).__name__}"
@@ -127,6 +137,14 @@ def enhance(
             raise typer.Exit(128 + number)
         if summary.counts["failed"] or summary.counts["left"]:
             raise typer.Exit(1)
+
+
+def written_since(time: float, path: Path) -> bool:
+    """Whether a file got its name after this (seconds since the epoch)."""
+    try:
+        return path.stat().st_mtime > time
+    except OSError:
+        return False
 
 
 def tell(line: str) -> None:

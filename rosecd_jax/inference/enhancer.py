@@ -1,6 +1,7 @@
 """Enhancer: a loaded model applied to arrays, files, folders and streams."""
 
 import dataclasses
+import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -109,8 +110,10 @@ class Enhancer:
           float32 of the wave's shape, at its rate. Silence stays silence.
 
         Raises:
-          ValueError: if the wave is empty, not finite, or of another shape.
+          ValueError: if the wave is empty, complex, not finite, or of another shape.
         """
+        if np.iscomplexobj(wave):
+            raise ValueError("a complex wave: expected real samples, not a spectrogram")
         wave = np.asarray(wave, np.float32)
         if wave.ndim not in (1, 2) or wave.size == 0:
             raise ValueError(
@@ -126,7 +129,7 @@ class Enhancer:
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
-        enhanced = self.waves.alone(io.resample(np.atleast_2d(wave), sample_rate, rate), seed)
+        enhanced = self.waves.alone(io.resample(np.atleast_2d(wave), sample_rate, rate), operator.index(seed))
         return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
 
     def prepare(self, samples: int, sample_rate: int, channels: int = 1) -> None:
@@ -157,7 +160,7 @@ class Enhancer:
         Raises:
           AudioError: if the source can't be read or the target not be written.
         """
-        return enhance_file(self.waves, Path(source), Path(target), seed, subtype)
+        return enhance_file(self.waves, Path(source), Path(target), operator.index(seed), subtype)
 
     def enhance_folder(
         self,
@@ -193,7 +196,7 @@ class Enhancer:
         """
         share = share or (jax.process_index(), jax.process_count())
         plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
-        return enhance_folder(self.waves, plan, seed, subtype, stop)
+        return enhance_folder(self.waves, plan, operator.index(seed), subtype, stop)
 
     def stream(
         self,

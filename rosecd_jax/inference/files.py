@@ -21,6 +21,12 @@ def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, sub
     refuse_misfit(target, header, subtype)
     if is_long(waves, header):
         return enhance_long_file(waves, source, target, seed, subtype)
+    return _enhance_short_file(waves, source, target, seed, subtype)
+
+
+def _enhance_short_file(
+    waves: WaveEnhancer, source: Path, target: Path, seed: int, subtype: str | None
+) -> float:
     audio = io.read(source)
     rate = waves.programs.model.front_end.sample_rate
     enhanced = waves(io.resample(audio.wave, audio.sample_rate, rate), seed)
@@ -78,6 +84,10 @@ def enhance_long_file(
         samples += block.shape[1]
         loudest = np.maximum(loudest, peaks(block)) if block.size else loudest
 
+    if not waves.is_long(samples):  # the header promises more than there is
+        seconds = _enhance_short_file(waves, source, target, seed, subtype)
+        advance(seconds)
+        return seconds
     like = {"bit_rate": header.bit_rate * header.samples / source_samples, "tags": header.tags}
     subtype = fitting_subtype(target, header, subtype)
     with io.writing(

@@ -13,7 +13,7 @@ import numpy as np
 from rosecd_jax.audio import io
 from rosecd_jax.files import existing_part
 from rosecd_jax.inference import files
-from rosecd_jax.inference.ahead import ahead
+from rosecd_jax.inference.ahead import ahead, ahead_or_none
 from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.waves import WaveEnhancer
 
@@ -143,6 +143,8 @@ def plan_file(
         raise io.AudioError(f"{target}: is the input itself; choose another output")
     if format and target.suffix.lower() != f".{format}":
         raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
+    if not target.suffix:
+        raise io.AudioError(f"{target}: its suffix should say the format; add one, or give --format")
     _refuse_unfit(target.suffix.removeprefix("."), subtype)
     _refuse_unwritable(target.parent)
     job = Job(source, target, io.info(source))
@@ -256,9 +258,10 @@ def enhance_folder(
     rate = waves.programs.model.front_end.sample_rate
     full: list[str] = []
     left: list[Job] = []
+    closed = False
 
     def stopped() -> bool:
-        return bool(full) or stop()
+        return closed or bool(full) or stop()
 
     def like_lengths() -> Iterator[Job]:
         for job in sorted(plan.jobs, key=lambda job: waves.frames(files.samples_at(rate, job.header))):
@@ -276,6 +279,9 @@ def enhance_folder(
         except (io.AudioError, OSError) as error:
             advance(job.seconds)
             return job.report("failed", str(error))
+        except Exception as error:  # whatever it is, the other files are enhanced
+            advance(job.seconds)
+            return job.report("failed", not_computed(job, error))
 
     def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray | Exception]]:
         if isinstance(batch, Report):
@@ -288,7 +294,7 @@ def enhance_folder(
         try:
             stretches = [stretch for _, stretch in batch.items]
             results = waves.programs(batch.frames, rows(batch.frames), stretches)
-        except jax.errors.JaxRuntimeError as error:
+        except Exception as error:
             results = [error] * len(batch.items)
         return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
 
@@ -320,14 +326,17 @@ def enhance_folder(
                 full.append(str(error))
             advance(seconds_left)
             return job.report("failed", str(error))
-        except jax.errors.JaxRuntimeError as error:
+        except Exception as error:
             advance(seconds_left)
             return job.report("failed", not_computed(job, error))
         return job.report("enhanced")._replace(seconds=job.seconds - seconds_left)  # headers may lie
 
     def not_computed(job: Job, error: Exception) -> str:
-        remedy = "if memory is short, ask for fewer frames at once (--batch-frames) or a lower --limit"
-        return f"{job.source}: could not be computed ({error}); {remedy}"
+        if isinstance(error, jax.errors.JaxRuntimeError | MemoryError):
+            remedy = "if memory is short, ask for fewer frames at once (--batch-frames) or a lower --limit"
+        else:
+            remedy = "this should not happen; please report it, with the file"
+        return f"{job.source}: could not be computed ({type(error).__name__}: {error}); {remedy}"
 
     rows = waves.programs.rows
     readers, computers, writers = (
@@ -338,12 +347,14 @@ def enhance_folder(
     try:
         loaded = ahead(lambda job: readers.submit(load, job), like_lengths(), 2 * THREADS)
         batches = _batches(loaded, lambda wave: waves.stretches(wave, seed), rows)
-        computed = ahead(lambda batch: computers.submit(compute, batch), batches, 3)
-        yield from ahead(lambda item: writers.submit(write, item), _by_file(computed), 2 * THREADS)
+        computed = ahead_or_none(lambda batch: computers.submit(compute, batch), batches, 3)
+        written = ahead_or_none(lambda item: writers.submit(write, item), _by_file(computed), 2 * THREADS)
+        yield from (report for report in written if report)
     except KeyboardInterrupt:
         wait = False  # whoever interrupts doesn't want to wait for what is under way
         raise
     finally:
+        closed = True  # a long file ends at its next block
         for pool in (readers, computers, writers):
             pool.shutdown(wait, cancel_futures=True)
     for job in left:
@@ -359,6 +370,9 @@ def _batches(
     frames, items = 0, []
     for file in loaded:
         if not isinstance(file, _Loaded):
+            if items and isinstance(file, Job):  # a long file: what is short doesn't wait for it
+                yield _Batch(frames, items)
+                items = []
             yield file
             continue
         size, pieces = stretches(file.wave)
@@ -373,12 +387,15 @@ def _batches(
 
 
 def _by_file(
-    computed: Iterable[Report | list[tuple[_Loaded, np.ndarray | Exception]]],
-) -> Iterator[Report | tuple[_Loaded, np.ndarray | Exception]]:
-    """Batches' channels put together as files again: float32 [channels, frames · hop], or what went wrong."""
+    computed: Iterable[Report | list[tuple[_Loaded, np.ndarray | Exception]] | None],
+) -> Iterator[Report | tuple[_Loaded, np.ndarray | Exception] | None]:
+    """Batches' channels put together as files again: float32 [channels, frames · hop], or what went wrong.
+
+    None, which says that there is nothing yet, passes by.
+    """
     rows: list[np.ndarray | Exception] = []
     for result in computed:
-        if isinstance(result, Report):
+        if result is None or isinstance(result, Report):
             yield result
             continue
         for loaded, row in result:

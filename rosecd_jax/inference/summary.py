@@ -80,6 +80,8 @@ class Summary:
 
 
 def _is_report(path: Path) -> bool:
+    if not path.is_file():  # reading a pipe would wait for somebody to write
+        return False
     try:
         return {"state", "counts", "files"} <= set(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

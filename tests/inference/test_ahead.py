@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rosecd_jax.inference.ahead import ahead, groups
+from rosecd_jax.inference.ahead import ahead, ahead_or_none, groups
 
 
 def test_results_come_in_order_and_no_more_than_asked_for_are_under_way():
@@ -69,6 +69,22 @@ def test_a_signal_is_heard_that_does_not_wake_the_main_thread():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard < 5
+
+
+def test_what_is_done_does_not_wait_for_a_slow_stage_before():
+    """In a pipeline whose first stage is long at its last item, everything else comes out meanwhile."""
+    release = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = ahead_or_none(
+            lambda number: pool.submit(lambda: release.wait(20) and number if number == 4 else number),
+            [1, 2, 3, 4],
+            2,
+        )
+        second = ahead_or_none(lambda number: pool.submit(lambda: 10 * number), first, 8)
+        found = [next(result for result in second if result is not None) for _ in range(3)]
+        assert not release.is_set()
+        release.set()
+        assert [*found, *(result for result in second if result is not None)] == [10, 20, 30, 40]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (4, [4]), (9, [4, 4, 1])])

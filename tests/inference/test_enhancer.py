@@ -110,6 +110,7 @@ def test_the_shortest_waves_work(student, samples, rate):
         (np.zeros((4000, 2)), "transpose it"),
         (np.array([0.0, np.nan]), "NaN"),
         (np.array([0.0, np.inf]), "infinite"),
+        (np.zeros(9, np.complex64), "complex"),
     ],
 )
 def test_a_wave_that_makes_no_sense_is_refused(student, wave, words):
@@ -122,6 +123,10 @@ def test_the_same_seed_gives_the_same_result_and_another_does_not(student):
     np.testing.assert_array_equal(student(wave, 16_000, seed=3), student(wave, 16_000, seed=3))
     assert np.abs(student(wave, 16_000, seed=3) - student(wave, 16_000, seed=4)).max() > 1e-4
     np.testing.assert_array_equal(student(wave, 16_000, seed=-7), student(wave, 16_000, seed=2**32 - 7))
+    for kind in (np.int8, np.int32, np.uint32):
+        np.testing.assert_array_equal(student(wave, 16_000, seed=3), student(wave, 16_000, seed=kind(3)))
+    with pytest.raises(TypeError, match="float"):
+        student(wave, 16_000, seed=1.5)
 
 
 def test_a_rate_may_come_as_any_kind_of_whole_number(student):

@@ -106,3 +106,45 @@ def test_a_rate_that_the_output_cannot_have_is_refused_before_the_work(student, 
         student.enhance_file(tmp_path / "in" / "44100.wav", tmp_path / "out.opus")
     assert student.waves.programs.compiled == compiled
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_header_that_promises_a_long_file_of_a_few_samples(student, tmp_path):
+    short = dataclasses.replace(student, limit=1.0)
+    write(tmp_path / "whole.mp3", 64_000)
+    cut = tmp_path / "in" / "cut.mp3"
+    write(tmp_path / "in" / "good.wav")
+    cut.write_bytes((tmp_path / "whole.mp3").read_bytes()[:1000])
+    if io.info(cut).samples < 32_000:
+        pytest.skip("this libsndfile doesn't believe the header")
+    found = outcomes(short.enhance_folder(tmp_path / "in", tmp_path / "out"))
+    assert found == {"cut.mp3": "enhanced", "good.wav": "enhanced"}
+    assert io.read(tmp_path / "out" / "cut.mp3").wave.shape[1] < 8000
+
+
+def test_short_files_do_not_wait_for_a_long_one_which_ends_with_its_caller(student, tmp_path):
+    short = dataclasses.replace(student, limit=1.0)
+    io.write(tmp_path / "in" / "0.wav", np.tile(speech_like(160_000), 60), 16_000)  # ten minutes
+    for number in (1, 2, 3):
+        write(tmp_path / "in" / f"{number}.wav", 4000 + number)
+    reports = short.enhance_folder(tmp_path / "in", tmp_path / "out")
+    found = outcomes(next(reports) for _ in range(3))
+    assert found == {"1.wav": "enhanced", "2.wav": "enhanced", "3.wav": "enhanced"}
+    reports.close()  # type: ignore[attr-defined]
+    assert sorted(os.listdir(tmp_path / "out")) == ["1.wav", "2.wav", "3.wav"]
+
+
+def test_an_error_that_nobody_thought_of_fails_one_file_alone(student, tmp_path, monkeypatch):
+    resample = io.resample
+
+    def odd(wave, *rates, **options):
+        if wave.shape[1] == 4321:
+            raise ZeroDivisionError("odd")
+        return resample(wave, *rates, **options)
+
+    for samples in (1000, 4321, 8000):
+        write(tmp_path / "in" / f"{samples}.wav", samples)
+    monkeypatch.setattr(io, "resample", odd)
+    reports = list(student.enhance_folder(tmp_path / "in", tmp_path / "out"))
+    assert outcomes(reports) == {"1000.wav": "enhanced", "4321.wav": "failed", "8000.wav": "enhanced"}
+    (error,) = (report.error for report in reports if report.error)
+    assert "4321.wav: could not be computed (ZeroDivisionError: odd); this should not happen" in error
