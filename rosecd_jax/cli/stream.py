@@ -1,8 +1,5 @@
 """rosecd stream: standard input to standard output, as it comes."""
 
-import contextlib
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
@@ -21,14 +18,17 @@ from rosecd_jax.cli.common import (
     load_enhancer,
     plain_errors,
 )
+from rosecd_jax.cli.pipes import open_pipes, quiet_ends, signals_end_input, write_all
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from rosecd_jax.audio.pcm import Encoding
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
-NOTHING = "no samples came on standard input; see whether what should write them has failed"
-INTERRUPTED, BROKEN_PIPE = 130, 141
-"""Exit codes: 128 and the number of the signal, as a shell tells them."""
+NOTHING = (
+    "no samples came on standard input; see whether the source is empty, or what should write it has failed"
+)
 
 
 class Format(NamedTuple):
@@ -84,13 +84,12 @@ def stream(
     from rosecd_jax.inference.stream_step import StreamConfig
 
     with plain_errors(), quiet_ends():
-        refuse_terminals()
+        source, sink = open_pipes()
         sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(loaded.model, **lengths)
 
-        source = sys.stdin.buffer
         start = source.read(4)
         if not start:
             raise ValueError(NOTHING)
@@ -104,65 +103,13 @@ def stream(
         tell_start(enhancer, form)
         with signals_end_input() as received:
             try:
-                samples = pump(enhancer, form, start, source, sys.stdout.buffer)
+                samples = pump(enhancer, form, start, source, sink)
             finally:
                 tell_end(enhancer)
         if received:
             raise typer.Exit(128 + received[0])
         if not samples:
             raise ValueError(NOTHING)
-
-
-@contextlib.contextmanager
-def signals_end_input() -> Iterator[list[int]]:
-    """Standard input ends at the first SIGINT or SIGTERM, which is yielded in a list; a second one kills."""
-    received: list[int] = []
-
-    def end_input(number: int, frame: object) -> None:
-        del frame
-        received.append(number)
-        for caught in before:
-            signal.signal(caught, signal.SIG_DFL)
-        # A read that waits is taken up again after this, and meets the end of a file; one with data keeps it.
-        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, end_input)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def quiet_ends() -> Iterator[None]:
-    """An interrupt, or nobody reading on, is how a pipe ends, no error."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # What is still in the buffer has nowhere to go; Python would complain of that as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BROKEN_PIPE) from None
-
-
-def refuse_terminals() -> None:
-    """Raise ValueError if nobody redirected the input or the output, or one is closed."""
-    for file, name, way in (
-        (sys.stdin, "input", "pipe audio into it"),
-        (sys.stdout, "output", "redirect it"),
-    ):
-        if file is None:
-            raise ValueError(f"standard {name} is closed; {way}")
-        if file.isatty():
-            raise ValueError(
-                f"standard {name} is a terminal; {way}, as in "
-                "ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c MODEL > clean.wav"
-            )
 
 
 def wav_format(
@@ -217,33 +164,49 @@ def raw_format(
 
 def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: BinaryIO, sink: BinaryIO) -> int:
     """Enhance until the input ends; everything is written as soon as it is ready. Returns its bytes."""
-    size = 0
+    # A hop at a time: whoever sends faster than that should not have to wait for the first output.
+    most = form.frame * max(1, round(enhancer.times.hop * form.sample_rate))
+    header, size = form.header, 0
     early = enhancer.latency  # of what the enhancer gives, so much belongs to before the first sample
-
-    def write(wave) -> None:
-        nonlocal early
+    for wave in enhanced(enhancer, form, whole_frames(source, start, form, most)):
         kept = wave.reshape(form.channels, -1)[:, early:]
         early = max(0, early - wave.shape[-1])
         if kept.size:
-            sink.write(form.encoding.encode(kept))
-            sink.flush()
-
-    sink.write(form.header)
-    sink.flush()
-    # A hop at a time: whoever sends faster than that should not have to wait for the first output.
-    most = form.frame * max(1, round(enhancer.times.hop * form.sample_rate))
-    try:
-        for data in whole_frames(source, start, form, most):
-            write(enhancer.push(form.encoding.decode(data, form.channels)))
-            size += len(data)
-    finally:  # an error, such as a sample that is NaN, takes nothing from those before it
-        write(enhancer.flush())
-    if size == form.size and size % 2:
-        sink.write(b"\0")  # the header counts it: chunks of a WAV are even
-        sink.flush()
+            write_all(sink, header + form.encoding.encode(kept))
+            header, size = b"", size + kept.shape[-1] * form.frame
+    if size and size == form.size and size % 2:
+        write_all(sink, b"\0")  # the header counts it: chunks of a WAV are even
     while source.read(1 << 16):  # chunks behind a WAV's samples: their writer should not meet a closed pipe
         pass
     return size
+
+
+def enhanced(enhancer: "StreamingEnhancer", form: Format, blocks: Iterator[bytes]) -> Iterator["np.ndarray"]:
+    """What the enhancer gives for these blocks, to the end; an error takes nothing from what came before it.
+
+    Raises:
+      ValueError: behind all that comes before a sample that is NaN, infinite or absurdly large.
+      OSError: likewise, where the input can't be read.
+    """
+    from rosecd_jax.inference.streaming import LOUDEST, fit_samples
+
+    count, failure = 0, None
+    try:
+        for data in blocks:
+            wave = form.encoding.decode(data, form.channels)
+            fit = fit_samples(wave)
+            yield enhancer.push(wave[:, :fit])
+            count += fit
+            if fit < wave.shape[-1]:
+                raise ValueError(
+                    f"the input's sample at {count / form.sample_rate:.3f} s is NaN, infinite, or beyond "
+                    f"{LOUDEST:g} (full scale is 1), and ends the output; correct what made it"
+                )
+    except (ValueError, OSError) as error:
+        failure = error
+    yield enhancer.flush()
+    if failure:
+        raise failure
 
 
 def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Iterator[bytes]:

@@ -19,6 +19,12 @@ LOUDEST = 1e30
 """Samples must be smaller in magnitude, so that no product overflows; full scale is 1."""
 
 
+def fit_samples(wave: np.ndarray) -> int:
+    """How many samples of real [channels, samples] come before one that is NaN, infinite or too large."""
+    fit = (np.abs(wave) < LOUDEST).all(axis=0)
+    return len(fit) if fit.all() else int(np.argmin(fit))
+
+
 class StreamPrograms:
     """A model's steps, compiled once for each config and number of channels; safe to use from threads."""
 
@@ -147,7 +153,7 @@ class StreamingEnhancer:
         if wave.ndim != 2 or len(wave) != self.channels:
             expected = f"[{self.channels}, samples]" + (" or [samples]" if self.channels == 1 else "")
             raise ValueError(f"a chunk of shape {chunk.shape}: expected {expected}")
-        if not (np.abs(wave) < LOUDEST).all():
+        if fit_samples(wave) < wave.shape[-1]:
             raise ValueError(
                 f"the chunk holds samples that are NaN, infinite, or beyond {LOUDEST:g} (full scale is 1): "
                 "correct what made them"
