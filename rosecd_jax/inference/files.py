@@ -121,10 +121,11 @@ def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str |
     if wanted is not None:
         return wanted
     same_format = io.FORMATS.get(target.suffix.lower()) == source.format
-    plain = source.subtype.startswith("PCM_") or source.subtype in ("FLOAT", "DOUBLE")
-    if (same_format or plain) and io.fits(target, source.subtype):
-        return source.subtype
-    deep = plain and source.subtype not in ("PCM_S8", "PCM_U8", "PCM_16")
+    subtype = source.subtype if same_format else source.subtype.replace("ALAC_", "PCM_")
+    plain = subtype.startswith("PCM_") or subtype in ("FLOAT", "DOUBLE")
+    if (same_format or plain) and io.fits(target, subtype):
+        return subtype
+    deep = plain and subtype not in ("PCM_S8", "PCM_U8", "PCM_16")
     return "PCM_24" if deep and io.fits(target, "PCM_24") else None
 
 

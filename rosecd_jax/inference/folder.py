@@ -14,6 +14,7 @@ from rosecd_jax.audio import io
 from rosecd_jax.files import existing_part
 from rosecd_jax.inference import files
 from rosecd_jax.inference.ahead import ahead, ahead_or_none
+from rosecd_jax.inference.done import is_done
 from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.waves import WaveEnhancer
 
@@ -51,6 +52,9 @@ class Job(NamedTuple):
     @property
     def seconds(self) -> float:
         return self.header.samples / self.header.sample_rate
+
+    def is_done(self, subtype: str | None) -> bool:
+        return is_done(self.source, self.header, self.target, subtype)
 
     def report(self, status: Status, error: str = "") -> Report:
         return Report(self.source, self.target, status, self.seconds, error)
@@ -110,7 +114,7 @@ def plan_folder(
             files.refuse_misfit(goal, job.header, subtype)
         except (io.AudioError, OSError) as error:
             return Report(file, goal, "failed", 0.0, str(error))
-        return job.report("kept") if existing == "resume" and _is_done(job, subtype) else job
+        return job.report("kept") if existing == "resume" and job.is_done(subtype) else job
 
     with ThreadPoolExecutor(THREADS) as pool:
         settled = list(pool.map(settle, mine))
@@ -151,7 +155,7 @@ def plan_file(
     files.refuse_misfit(target, job.header, subtype)
     if target.exists() and existing == "refuse":
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
-    if existing == "resume" and _is_done(job, subtype):
+    if existing == "resume" and job.is_done(subtype):
         return Plan([], [job.report("kept")])
     return Plan([job], [])
 
@@ -189,10 +193,10 @@ def _goals(
         if format:
             goal = goal.with_suffix(f".{format}")
         folder = _real(goal.parent)
-        owner = owners.setdefault(goal, file)
+        owner = owners.setdefault(folder / goal.name, file)  # where it really is: OUT may have links in it
         error = ""
         if owner is not file:
-            error = f"{file}: would become {goal}, as {owner.name} does; rename one of them"
+            error = f"{file}: would become {goal}, as {owner} does; rename one of them"
         elif folder != root and root not in folder.parents:
             error = f"{file}: {goal.parent} is a link that leads out of {target}; remove it"
         elif folder / goal.name in sources:
@@ -203,26 +207,6 @@ def _goals(
             error = f"{file}: {goal.suffix} can't hold subtype {subtype}; give --format too"
         goals[file] = goal, error
     return goals
-
-
-def _is_done(job: Job, subtype: str | None) -> bool:
-    """Whether the target is complete (as long as the source), not older than it, and encoded as asked."""
-    try:
-        header, current = io.info(job.target), job.target.stat().st_mtime >= job.source.stat().st_mtime
-    except (io.AudioError, OSError):
-        return False
-    as_asked = subtype is None or header.subtype == subtype.upper()
-    if not (current and as_asked and header[:2] == job.header[:2]):
-        return False
-    return header.samples == job.header.samples or header.samples == _samples(job.source)
-
-
-def _samples(path: Path) -> int:
-    """How long a file is when it is read: headers of MP3 files that were cut promise more."""
-    try:
-        return sum(block.shape[1] for block in io.read_blocks(path))
-    except (io.AudioError, OSError):
-        return -1
 
 
 class _Loaded(NamedTuple):

@@ -8,6 +8,7 @@ import pytest
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
+from rosecd_jax.inference.files import fitting_subtype
 from rosecd_jax.models import ScoreModel
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like
@@ -65,3 +66,38 @@ def test_a_flac_from_a_pipe_is_enhanced(student, tmp_path):
             assert enhancer.enhance_file(tmp_path / f"{name}.flac", tmp_path / f"{name}-out.flac") == 2.0
         enhanced = [io.read(tmp_path / f"{name}-out.flac").wave for name in ("a", "stream")]
         np.testing.assert_array_equal(*enhanced)
+
+
+@pytest.mark.parametrize("limit", [30.0, 1.0], ids=["whole", "windows"])
+def test_vorbis_becomes_opus_where_the_suffix_says_so(student, tmp_path, limit):
+    enhancer = dataclasses.replace(student, limit=limit)
+    io.write(tmp_path / "a.ogg", speech_like(32_000), 16_000)
+    enhancer.enhance_file(tmp_path / "a.ogg", tmp_path / "b.opus")
+    assert io.info(tmp_path / "b.opus").subtype == "OPUS"
+    io.write(tmp_path / "c.ogg", speech_like(32_000), 44_100)
+    with pytest.raises(io.AudioError, match=r"cannot hold 1 channel.* at 44100 Hz as OPUS"):
+        enhancer.enhance_file(tmp_path / "c.ogg", tmp_path / "d.opus")
+
+
+def test_opus_stays_opus_in_any_ogg(tmp_path):
+    io.write(tmp_path / "a.opus", speech_like(1000), 16_000)
+    header = io.info(tmp_path / "a.opus")
+    for name in ("b.opus", "b.ogg", "b.oga"):
+        assert fitting_subtype(tmp_path / name, header, None) == "OPUS"
+
+
+@pytest.mark.parametrize(
+    ("subtype", "suffix", "expected"),
+    [
+        ("ALAC_16", ".wav", "PCM_16"),
+        ("ALAC_20", ".wav", "PCM_24"),
+        ("ALAC_24", ".wav", "PCM_24"),
+        ("ALAC_32", ".wav", "PCM_32"),
+        ("ALAC_32", ".flac", "PCM_24"),
+        ("ALAC_24", ".caf", "ALAC_24"),
+        ("ALAC_24", ".mp3", None),
+    ],
+)
+def test_apples_lossless_encoding_keeps_its_depth(tmp_path, subtype, suffix, expected):
+    io.write(tmp_path / "a.caf", speech_like(1000), 16_000, subtype)
+    assert fitting_subtype(tmp_path / f"b{suffix}", io.info(tmp_path / "a.caf"), None) == expected
