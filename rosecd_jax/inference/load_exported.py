@@ -6,6 +6,7 @@ clean = load()(wave, seed=0)
 
 import dataclasses
 import json
+import operator
 from pathlib import Path
 
 import jax.export
@@ -27,14 +28,15 @@ def load(folder=Path(__file__).parent):
     run = jax.jit(dataclasses.replace(typed, mlir_module_serialized=module).call)
 
     def enhance(wave, seed=0):
-        rows = np.atleast_2d(np.asarray(wave, np.float32))
+        rows = np.atleast_2d(np.asarray(wave))
         samples = rows.shape[-1]
-        if rows.ndim != 2 or len(rows) > samples or not np.isfinite(rows).all():
+        fits = np.ndim(wave) in (1, 2) and rows.size > 0 and len(rows) <= max(1024, samples)
+        if not fits or np.iscomplexobj(rows) or not np.isfinite(rows := rows.astype(np.float32)).all():
             raise ValueError(f"wave of {np.shape(wave)}: expected finite [samples] or [channels, samples]")
         whole_blocks = meta["block"] * (samples // meta["block"] + 1)
         length = next((length for length in meta["lengths"] if length > samples), whole_blocks)
         padded = np.pad(rows, ((0, 0), (0, length - samples)))[:, None]
-        samples_of, seed = np.array([samples], np.int32), np.uint32(seed % 2**32)
+        samples_of, seed = np.array([samples], np.int32), np.uint32(operator.index(seed) % 2**32)
         clean = [run(weights, row, samples_of, np.array([i], np.int32), seed) for i, row in enumerate(padded)]
         return np.concatenate(clean)[:, :samples].reshape(np.shape(wave))
 
