@@ -10,6 +10,8 @@ The first `fade` frames of the output are cross-faded with what the step before 
 """
 
 import dataclasses
+import numbers
+import operator
 from typing import NamedTuple
 
 import jax
@@ -47,10 +49,12 @@ class StreamConfig:
     def __post_init__(self) -> None:
         for name, least in (("window", 1), ("hop", 1), ("look_ahead", 0), ("fade", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)  # also numpy's
+            if not whole or value < least:
                 raise ValueError(
                     f"stream {name} is {value!r} frames: expected a whole number from {least} on"
                 )
+            object.__setattr__(self, name, int(value))
         if self.fade > self.hop:
             raise ValueError(
                 f"stream fade is {self.fade} frames, it can't be longer than the hop of {self.hop}"
@@ -154,8 +158,12 @@ def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) ->
 
 
 def stream_keys(seed: int, channels: int) -> jax.Array:
-    """A PRNG key per channel [channels]: those of `Enhancer`, so that a frame has the same noise there."""
-    key = jax.random.key(np.uint32(seed % 2**32))
+    """A PRNG key per channel [channels]: those of `Enhancer`, so that a frame has the same noise there.
+
+    Raises:
+      TypeError: if the seed is no whole number.
+    """
+    key = jax.random.key(np.uint32(operator.index(seed) % 2**32))
     return jax.vmap(lambda channel: jax.random.fold_in(key, channel))(jnp.arange(channels))
 
 
@@ -171,7 +179,7 @@ def stream_step(
     """Enhance the next block of a stream, each channel by itself; pure.
 
     Args:
-      sampler: resolved.
+      sampler: need not be resolved.
       state: `initial_state`'s, then that of the step before.
       block: float32 [C, `config.block`], finite.
       keys: one per channel [C]; the same at every step.
@@ -179,8 +187,11 @@ def stream_step(
     Returns:
       The next state; and float32 [C, block]: the enhanced signal, `config.delay` samples behind the block. So
       the first steps give what belongs to times before the signal's start, to be left out.
+
+    Raises:
+      ValueError: if the sampler doesn't go with the model.
     """
-    front = model.front_end
+    sampler, front = sampler.resolve(model), model.front_end
     wave = jnp.concatenate([state.past, block], axis=-1)
     peak = jnp.max(jnp.abs(wave), axis=-1)
     audible = peak > SILENCE

@@ -22,7 +22,7 @@ LOUDEST = 1e30
 def fit_samples(wave: np.ndarray) -> int:
     """How many samples of real [channels, samples] come before one that is NaN, infinite or too large."""
     fit = (np.abs(wave) < LOUDEST).all(axis=0)
-    return len(fit) if fit.all() else int(np.argmin(fit))
+    return wave.shape[-1] if fit.all() else int(np.argmin(fit))
 
 
 class StreamPrograms:
@@ -144,10 +144,12 @@ class StreamingEnhancer:
           float32 of the chunk's shape. The first `latency` samples of a signal are zeros.
 
         Raises:
-          ValueError: if the shape doesn't fit, or samples are NaN, infinite or absurdly large. The stream is
-            then as if the chunk had not come.
+          ValueError: if the shape doesn't fit, or samples are complex, NaN, infinite or absurdly large. The
+            stream is then as if the chunk had not come.
         """
         start = time.perf_counter()
+        if np.iscomplexobj(chunk):
+            raise ValueError("the chunk holds complex samples: expected real ones, a wave and no spectrum")
         chunk = np.asarray(chunk, np.float32)
         wave = chunk[None] if chunk.ndim == 1 else chunk
         if wave.ndim != 2 or len(wave) != self.channels:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from rosecd_jax.inference.stream_step import StreamConfig
@@ -15,6 +16,10 @@ from tests.inference.test_streaming import STUDENT
         ({"window": 0}, "window is 0 frames"),
         ({"hop": 0}, "hop is 0 frames"),
         ({"hop": 1.5}, "whole number"),
+        ({"hop": np.float32(2)}, "whole number"),
+        ({"fade": True}, "fade is True frames: expected a whole number"),
+        ({"fade": np.True_}, "whole number"),
+        ({"window": "64"}, "window is '64' frames: expected a whole number"),
         ({"look_ahead": -1}, "from 0 on"),
         ({"fade": 9}, "can't be longer than the hop of 8"),
         ({"look_ahead": 60}, "are 69 frames, the window only 64: widen it"),
@@ -25,6 +30,13 @@ from tests.inference.test_streaming import STUDENT
 def test_a_config_that_makes_no_sense_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         StreamConfig(**options)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_numpys_whole_numbers_are_whole_numbers(kind):
+    config = StreamConfig(window=kind(64), hop=kind(4))
+    assert config == StreamConfig(window=64, hop=4)
+    assert type(config.window) is int  # it may grow: no kind of numpy's, which overflows
 
 
 def test_lengths_can_be_given_in_milliseconds():

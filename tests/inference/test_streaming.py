@@ -229,6 +229,7 @@ def test_the_level_is_the_maximum_and_falls_as_stated():
         (np.zeros((2, 5)), r"shape \(2, 5\): expected \[1, samples\] or \[samples\]"),
         (np.zeros((1, 1, 5)), "shape"),
         (np.float32(0.5), "shape"),
+        (np.array([0.1 + 0.2j]), "complex samples: expected real ones"),
     ],
 )
 def test_a_chunk_that_makes_no_sense_is_refused_and_leaves_no_trace(identity, chunk, words):

@@ -1,0 +1,55 @@
+"""The step by itself, as the README shows it; samplers and seeds that it takes."""
+
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax.inference import Enhancer
+from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys, stream_step
+from rosecd_jax.models import ScoreModel
+from rosecd_jax.models.sampling import SamplerConfig
+from tests.helpers import random_params
+from tests.inference.test_streaming import ONE_STEP, SMALL, STUDENT, Mixing, sound
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_what_the_readme_shows_runs_and_is_what_a_stream_gives():
+    section = README.read_text().partition("## Enhance as it comes\n")[2].partition("\n## ")[0]
+    model = ScoreModel(STUDENT)
+    enhancer, wave = Enhancer(model, random_params(model)), sound(16_384)
+    for code in re.findall(r"```python\n(.*?)```", section, re.S):
+        names = {"enhancer": enhancer, "wave": wave, "chunk": np.zeros(4800, np.float32)}
+        exec(code, names)
+    stream = enhancer.stream()
+    last = np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
+    end = 16_384 - StreamConfig().delay(model.front_end)
+    np.testing.assert_allclose(names["late"][0], last[end - 1024 : end], atol=1e-6)
+
+
+def test_the_sampler_need_not_be_resolved():
+    model, block = Mixing(STUDENT), sound(1, 512)
+    outputs = [
+        stream_step(model, sampler, SMALL, None, initial_state(model, SMALL), block, stream_keys(0, 1))[1]
+        for sampler in (SamplerConfig(), ONE_STEP)
+    ]
+    np.testing.assert_array_equal(*outputs)
+    with pytest.raises(ValueError, match="doesn't go with this model"):
+        stream_step(model, SamplerConfig("bridge"), SMALL, None, initial_state(model, SMALL), block, None)
+
+
+@pytest.mark.parametrize(
+    "seed", [np.uint32(3), np.int64(3), np.uint8(3), 3 + 2**32, 3 - 2**32, np.int64(3 - 2**32)]
+)
+def test_seeds_are_whole_numbers_of_any_kind(seed):
+    keys, expected = (jax.random.key_data(stream_keys(s, 2)) for s in (seed, 3))
+    np.testing.assert_array_equal(keys, expected)
+
+
+@pytest.mark.parametrize("seed", [1.5, np.float32(3), None])
+def test_no_other_seeds(seed):
+    with pytest.raises(TypeError, match="integer"):
+        stream_keys(seed, 1)
