@@ -185,6 +185,17 @@ def test_ffmpegs_header_of_open_length_and_chunks_behind_the_samples(checkpoint,
     assert behind.stdout_bytes[44:] == S16.encode(expected[None])
 
 
+def test_a_wav_without_samples_is_told_and_makes_no_output(checkpoint):
+    empty = wav(np.zeros((1, 0)))
+    chunk = b"LIST" + struct.pack("<I", 4000) + b"\1" * 4000
+    tagged = empty[:4] + struct.pack("<I", len(empty + chunk) - 8) + empty[8:] + chunk
+    for data in (empty, tagged):
+        done = in_this_process(checkpoint, data, *SMALL)
+        assert done.exit_code == 1
+        assert "no samples came on standard input; see whether the source is empty, or" in done.stderr
+        assert not done.stdout_bytes
+
+
 @pytest.mark.parametrize("encoding", ["u8", "s24le", "s32le", "f32le", "f64le"])
 def test_raw_encodings(checkpoint, wave, expected, encoding):
     code = ENCODINGS[encoding]

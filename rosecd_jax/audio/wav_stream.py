@@ -14,6 +14,8 @@ UNKNOWN = 0xFFFFFFFF
 """How ffmpeg and others leave a length open."""
 LEFT_OPEN = (range(1), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, UNKNOWN + 1))
 """Lengths that mean none: nothing, or the largest number, signed or not, sometimes rounded down."""
+LONG_LEFT_OPEN = (range(1), range(2**63, 2**64))
+"""The same, of lengths with 64 bits."""
 MOST_SKIPPED = 1 << 24
 """Bytes of chunks before the samples; more than that is no header."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -84,28 +86,32 @@ def read_header(start: bytes, read: ReadExactly) -> WavHeader:
     """
     if start == b"RIFX":
         raise _unfit("is a big-endian WAV (RIFX)")
-    if _exactly(read, 8)[4:] != b"WAVE":
+    whole, kind = struct.unpack("<I4s", _exactly(read, 8))
+    if kind != b"WAVE":
         raise _unfit("begins as a RIFF file, but is no WAV")
-    format, long_size, skipped = None, None, 0
+    format, long_sizes, skipped = None, None, 0
     while True:
         name, size = struct.unpack("<4sI", _exactly(read, 8))
         if name == b"data":
             break
-        skipped += size + size % 2
+        skipped += 8 + size + size % 2
         if skipped > MOST_SKIPPED:
             raise _unfit(f"has a damaged header: its chunk {name!r} claims {size} bytes")
         contents = _exactly(read, size + size % 2)[:size]
         if name == b"fmt ":
             format = contents
         elif name == b"ds64" and size >= 16:
-            long_size = struct.unpack("<Q", contents[8:16])[0]
+            long_sizes = struct.unpack("<QQ", contents[:16])
     if format is None:
         raise _unfit("has a damaged header: no format before its samples")
-    if size == UNKNOWN and start == b"RF64" and long_size is not None:
-        known = long_size if 0 < long_size < 2**63 else None
-    else:
-        known = None if any(size in lengths for lengths in LEFT_OPEN) else size
-    return WavHeader(*_read_format(format), format, known)
+    lengths_left_open = LEFT_OPEN
+    if size == UNKNOWN and start == b"RF64" and long_sizes is not None:
+        (whole, size), lengths_left_open = long_sizes, LONG_LEFT_OPEN
+    whole_is_open, size_is_open = (any(n in some for some in lengths_left_open) for n in (whole, size))
+    # A whole that is known and goes on behind the samples' chunk: that was really written, and is empty.
+    if size == 0 and not whole_is_open and whole > len(b"WAVEdata....") + skipped:
+        size_is_open = False
+    return WavHeader(*_read_format(format), format, None if size_is_open else size)
 
 
 def _read_format(format: bytes) -> tuple[Encoding, int, int]:

@@ -45,8 +45,8 @@ def plain(kind: int = 1, channels: int = 1, rate: int = 16_000, bits: int = 16, 
     return chunk(b"fmt ", struct.pack("<HHIIHH", kind, channels, rate, rate * frame, frame, bits))
 
 
-def riff(*chunks: bytes, name: bytes = b"RIFF", form: bytes = b"WAVE") -> bytes:
-    return name + struct.pack("<I", 0xFFFFFFFF) + form + b"".join(chunks)
+def riff(*chunks: bytes, name: bytes = b"RIFF", form: bytes = b"WAVE", size: int = 0xFFFFFFFF) -> bytes:
+    return name + struct.pack("<I", size) + form + b"".join(chunks)
 
 
 def read(data: bytes):
@@ -101,6 +101,22 @@ def test_a_length_may_be_left_open(size):
     again, rest = read(header.to_bytes() + b"abcd")
     assert again == header
     assert rest == b"abcd"
+
+
+@pytest.mark.parametrize("before", [b"", chunk(b"LIST", b"odd")])
+def test_no_samples_are_none_where_the_whole_has_a_length_and_goes_on(before):
+    chunks = before, plain(), chunk(b"data", b""), chunk(b"LIST", b"title")
+    length = 4 + len(b"".join(chunks))
+    header, rest = read(riff(*chunks, size=length))
+    assert header.size == 0
+    assert rest == chunks[-1]
+    # As Python's wave and libsndfile write it before there are samples, and others who know no length.
+    for size in (length - len(chunks[-1]), 8, 0, 0x7FFFF000, 0xFFFFFFFF):
+        assert read(riff(*chunks, size=size))[0].size is None
+    for long_length, expected in ((length + 36, 0), (0, None), (length, None), (2**64 - 1, None)):
+        sizes = chunk(b"ds64", struct.pack("<QQQI", long_length, 0, 0, 0))
+        data = riff(sizes, before, plain(), chunk(b"data", b"", 0xFFFFFFFF), chunks[-1], name=b"RF64")
+        assert read(data)[0].size == expected
 
 
 def test_long_files_have_their_length_elsewhere():
