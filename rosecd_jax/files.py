@@ -1,6 +1,7 @@
-"""Text files that are either complete or as they were, and where they can be made."""
+"""Files and folders that are either complete or as they were, and where they can be made."""
 
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -21,6 +22,23 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, new: Path) -> None:
+    """Give `new`, a folder beside it, the name of `folder`, whose old content, if there is any, is deleted.
+
+    Raises:
+      OSError: if it can't be done; then `folder` is as it was.
+    """
+    aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}-replaced")
+    try:
+        if folder.exists():
+            os.replace(folder, aside)
+        os.replace(new, folder)
+    finally:
+        if aside.exists() and not folder.exists():
+            os.replace(aside, folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def existing_part(path: str | os.PathLike[str]) -> Path:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from rosecd_jax.files import existing_part
+from rosecd_jax.files import existing_part, replace_folder
 from rosecd_jax.inference import load_exported
 from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.sampling import BUCKETS, FRAMES, SamplerConfig, enhance_padded, padded_frames
@@ -78,7 +78,6 @@ def export_model(
     exported = lower(model, sampler, weights, platforms)
     folder = Path(os.path.realpath(path))
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    replaced = temporary.with_name(f"{temporary.name}-replaced")
     temporary.mkdir(parents=True)
     try:
         (temporary / PROGRAM).write_bytes(exported.mlir_module_serialized)
@@ -86,14 +85,9 @@ def export_model(
         shutil.copyfile(load_exported.__file__, temporary / LOADER)
         meta = describe(model, sampler, exported) | {"sha256": hashes(temporary)}
         (temporary / META).write_text(json.dumps(meta, indent=2) + "\n")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(temporary, folder)
+        replace_folder(folder, temporary)
     finally:
-        if replaced.exists() and not folder.exists():
-            os.replace(replaced, folder)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
     return path
 
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rosecd_jax.files import replace_folder
 from rosecd_jax.models.config import from_dict, to_dict
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
@@ -42,7 +43,7 @@ def save_checkpoint(
       path: of the directory.
       model: its config is stored.
       params: one parameter tree (stored as "ema", the weights to use), or {"ema": tree, "raw": tree}.
-      overwrite: replace a checkpoint of a model, and nothing else.
+      overwrite: replace a checkpoint of a model, and nothing else; a failure leaves the old one as it was.
 
     Returns:
       The path, absolute.
@@ -58,17 +59,16 @@ def save_checkpoint(
     if not all(jax.tree.leaves(tree) for tree in named.values()):
         raise CheckpointError(f"{path} can't be written: there are no weights; give the model's parameters")
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(os.path.realpath(path))
+    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             config = ocp.args.JsonSave(model_item(model.config))
             checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        replace_folder(folder, temporary)
     finally:
-        _remove(path.parent, f"{temporary.name}*")  # orbax adds a suffix while it writes
+        _remove(folder.parent, f"{temporary.name}*")  # orbax adds a suffix while it writes
     return path
 
 

@@ -1,7 +1,9 @@
 """rosecd_jax.models.checkpoint: a model on disk, and what can go wrong there."""
 
+import os
 import re
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -115,6 +117,30 @@ def test_a_failed_save_keeps_what_was_there_and_leaves_nothing_else(copy):
         save_checkpoint(copy, TINY, unwritable, overwrite=True)
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
     assert_same(load_checkpoint(copy)[1], EMA)
+
+
+def test_an_overwrite_that_fails_at_its_end_keeps_the_old_one(copy, monkeypatch):
+    replace = os.replace
+
+    def broken(source, target):
+        if Path(target) == copy and "-replaced" not in str(source):
+            raise OSError("no more")
+        replace(source, target)
+
+    monkeypatch.setattr("rosecd_jax.files.os.replace", broken)
+    with pytest.raises(OSError, match="no more"):
+        save_checkpoint(copy, TINY, RAW, overwrite=True)
+    monkeypatch.undo()
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+    assert_same(load_checkpoint(copy)[1], EMA)
+
+
+def test_what_a_link_leads_to_is_overwritten(copy):
+    link = copy.parent / "link"
+    link.symlink_to(copy)
+    assert save_checkpoint(link, TINY, RAW, overwrite=True) == link
+    assert link.is_symlink()
+    assert_same(load_checkpoint(copy)[1], RAW)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
