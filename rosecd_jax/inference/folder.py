@@ -260,12 +260,9 @@ def enhance_folder(
                 return job
             audio = io.read(job.source)
             return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, rate))
-        except (io.AudioError, OSError) as error:
-            advance(job.seconds)
-            return job.report("failed", str(error))
         except Exception as error:  # whatever it is, the other files are enhanced
             advance(job.seconds)
-            return job.report("failed", not_computed(job, error))
+            return job.report("failed", why(job, error))
 
     def compute(batch: _Batch | Job | Report) -> Report | list[tuple[_Loaded, np.ndarray | Exception]]:
         if isinstance(batch, Report):
@@ -288,7 +285,7 @@ def enhance_folder(
         (job, audio, wave), rows = result
         if isinstance(rows, Exception):
             advance(job.seconds)
-            return job.report("failed", not_computed(job, rows))
+            return job.report("failed", why(job, rows))
         enhanced = waves.finish(rows, wave)
         return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, rate, subtype)))
 
@@ -304,18 +301,17 @@ def enhance_folder(
             work(done)
         except files.Stopped:
             return job.report("left")
-        except (io.AudioError, OSError) as error:
+        except Exception as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if isinstance(cause, OSError) and cause.errno in FULL:
                 full.append(str(error))
             advance(seconds_left)
-            return job.report("failed", str(error))
-        except Exception as error:
-            advance(seconds_left)
-            return job.report("failed", not_computed(job, error))
+            return job.report("failed", why(job, error))
         return job.report("enhanced")._replace(seconds=job.seconds - seconds_left)  # headers may lie
 
-    def not_computed(job: Job, error: Exception) -> str:
+    def why(job: Job, error: Exception) -> str:
+        if isinstance(error, io.AudioError | OSError):
+            return str(error)
         if isinstance(error, jax.errors.JaxRuntimeError | MemoryError):
             remedy = "if memory is short, ask for fewer frames at once (--batch-frames) or a lower --limit"
         else:
