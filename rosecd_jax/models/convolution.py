@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 64
-"""From these sizes on Winograd's algorithm pays."""
+LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
+"""From these sizes on Winograd's algorithm pays for what it adds to a program's compilation."""
+BLOCK_POSITIONS = 2048
+"""Positions whose 3 × 3 neighborhoods stay in a CPU core's cache while they are multiplied."""
 
 # F(2 × 2, 3 × 3) of Lavin and Gray 2015, arXiv 1509.09308, eq. 8: of input tiles, kernels and products.
 INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
@@ -30,7 +32,8 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A 3 × 3 convolution, zeros outside: x [B, F, T, C], kernel [3, 3, C, D] -> [B, F, T, D].
 
     On a CPU, large float32 ones go by Winograd's algorithm, which makes do with 16 products where the sum has
-    36; its rounding errors are a few units in the last place larger. Derivatives take the plain way.
+    36; its rounding errors are a few units in the last place larger. Its derivative with respect to x is the
+    plain convolution's; the one with respect to the kernel is `by_blocks`.
     """
     _, height, width, channels = x.shape
     known_width = width if isinstance(width, int) else height  # jax.export may leave the length open
@@ -43,7 +46,40 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 @convolve.defjvp
 def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (x, kernel), (x_dot, kernel_dot) = primals, tangents
-    return convolve(x, kernel), _plain(x_dot, kernel) + _plain(x, kernel_dot)
+    return convolve(x, kernel), _plain(x_dot, kernel) + _by_kernel(x, kernel_dot)
+
+
+def _by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The plain convolution, computed so that its transpose with respect to the kernel is fast."""
+    _, height, width, _ = x.shape
+    large = isinstance(width, int) and height * width >= LEAST_POSITIONS
+    if not large or x.dtype != jnp.float32:
+        return _plain(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=by_blocks, default=_plain)
+
+
+def by_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """As `convolve`, one block of rows after another, each a matrix product with its 3 × 3 neighborhoods.
+
+    The transpose with respect to the kernel adds up products of a block's gradient and its neighborhoods,
+    which are gathered again (`jax.checkpoint`) and stay in the cache. On a CPU it is two to three times as
+    fast as XLA's gradient, a convolution whose kernel is as large as x.
+    """
+    batch, height, width, channels = x.shape
+    rows = next(n for n in range(max(1, min(height, BLOCK_POSITIONS // width)), 0, -1) if height % n == 0)
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    matrix = kernel.reshape(9 * channels, -1).T
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def block(i: jax.Array, matrix: jax.Array) -> jax.Array:
+        corner = (i // (height // rows), i % (height // rows) * rows, 0, 0)
+        here = jax.lax.dynamic_slice(x, corner, (1, rows + 2, width + 2, channels))[0]
+        shifted = [here[a : a + rows, b : b + width] for a in range(3) for b in range(3)]
+        neighborhoods = jnp.concatenate(shifted, axis=-1).reshape(-1, 9 * channels)
+        return jax.lax.dot_general(neighborhoods, matrix, (((1,), (1,)), ((), ())))
+
+    out = jax.lax.map(lambda i: block(i, matrix), jnp.arange(batch * height // rows))
+    return out.reshape(batch, height, width, -1)
 
 
 def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:

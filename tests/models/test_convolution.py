@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.models.convolution import convolve, pointwise, winograd
+from rosecd_jax.models.convolution import by_blocks, convolve, pointwise, winograd
 from tests.helpers import relative_error
 
 
@@ -31,14 +31,14 @@ def test_winograds_algorithm_is_a_convolution(shape):
     assert relative_error(winograd(jnp.asarray(x), jnp.asarray(kernel)), by_definition(x, kernel)) < 2e-6
 
 
-@pytest.mark.parametrize("shape", [(2, 64, 64, 64), (1, 66, 128, 80), (1, 65, 64, 64), (1, 8, 8, 3)])
+@pytest.mark.parametrize("shape", [(2, 64, 64, 128), (1, 66, 128, 160), (1, 65, 64, 128), (1, 8, 8, 3)])
 def test_a_convolution_of_any_size_is_right(shape):
-    x, kernel = arrays(*shape, features=64)
+    x, kernel = arrays(*shape, features=128)
     assert relative_error(jax.jit(convolve)(x, kernel), by_definition(x, kernel)) < 2e-6
 
 
 def test_the_large_ones_take_the_fast_way_on_a_cpu_and_the_plain_one_elsewhere():
-    x, kernel = arrays(1, 64, 64, 64, features=64)
+    x, kernel = arrays(1, 64, 64, 128, features=128)
     exported = jax.export.export(jax.jit(convolve), platforms=["cpu"])(x, kernel).mlir_module()
     assert "stablehlo.convolution" not in exported
     for platform in ("cuda", "tpu"):
@@ -47,16 +47,53 @@ def test_the_large_ones_take_the_fast_way_on_a_cpu_and_the_plain_one_elsewhere()
         assert "dot_general" not in exported
 
 
-def test_derivatives_forward_and_backward_are_those_of_a_convolution():
-    x, kernel = arrays(1, 64, 64, 64, features=64)
-    direction = arrays(1, 64, 64, 64, features=64)[0][:, ::-1]
+def kernel_gradient(function, x, kernel, weight):
+    return jax.jit(jax.grad(lambda k: jnp.vdot(function(x, k), weight)))(kernel)
+
+
+SHAPES = [(1, 64, 64, 64), (2, 66, 64, 3), (3, 67, 128, 4), (1, 64, 4096, 1), (2, 4100, 1, 2)]
+"""A block of many rows, of one (67 is a prime), wider than a block, and of one column."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_by_blocks_is_a_convolution_and_so_is_its_gradient(shape):
+    x, kernel = arrays(*shape, features=5)
+    assert relative_error(jax.jit(by_blocks)(x, kernel), by_definition(x, kernel)) < 2e-6
+    weight = np.random.default_rng(1).normal(size=(*shape[:3], 5)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(np.float64)
+    gradient = kernel_gradient(convolve, x, kernel, weight)
+    for i, j in np.ndindex(3, 3):
+        shifted = padded[:, i : i + shape[1], j : j + shape[2]]
+        right = np.einsum("bhwc,bhwd->cd", shifted, weight.astype(np.float64))
+        assert np.abs(gradient[i, j] - right).max() < 2e-5 * np.abs(gradient).max()
+
+
+def test_derivatives_in_forward_mode_are_those_of_a_convolution():
+    x, kernel = arrays(1, 64, 64, 128, features=128)
+    direction = arrays(1, 64, 64, 128, features=128)[0][:, ::-1]
     _, forward = jax.jvp(lambda x: convolve(x, kernel), (x,), (direction,))
     assert relative_error(forward, by_definition(direction, kernel)) < 2e-6
-    weight = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
-    backward = jax.grad(lambda k: jnp.vdot(convolve(x, k), weight))(kernel)
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    corner = np.einsum("bhwc,bhwd->cd", padded[:, 2:, :64].astype(np.float64), weight)
-    assert relative_error(backward[2, 0], corner) < 2e-5
+    _, forward = jax.jvp(lambda k: convolve(x, k), (kernel,), (kernel[::-1],))
+    assert relative_error(forward, by_definition(x, kernel[::-1])) < 2e-6
+
+
+def test_gradients_of_many_kernels_at_once_are_those_of_each():
+    x, kernel = arrays(2, 64, 64, 4, features=3)
+    kernels, weight = np.stack([kernel, kernel[::-1]]), np.ones((2, 64, 64, 3), np.float32)
+    squared = lambda k: jnp.vdot(convolve(x, k) ** 2, weight)  # noqa: E731
+    together = jax.jit(jax.vmap(jax.grad(squared)))(kernels)
+    for one, alone in zip(together, map(jax.grad(squared), kernels), strict=True):
+        assert relative_error(one, alone) < 1e-5
+
+
+def test_the_gradient_is_fast_on_a_cpu_and_the_plain_one_elsewhere():
+    x, kernel = arrays(1, 64, 64, 4, features=4)
+    gradient = jax.jit(jax.grad(lambda k: convolve(x, k).sum()))
+    assert "stablehlo.while" in jax.export.export(gradient, platforms=["cpu"])(kernel).mlir_module()
+    for platform in ("cuda", "tpu"):
+        program = jax.export.export(gradient, platforms=[platform])(kernel).mlir_module()
+        assert "stablehlo.while" not in program
+        assert "dot_general" not in program
 
 
 def test_a_pointwise_convolution_is_a_convolution():
