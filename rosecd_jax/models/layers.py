@@ -3,37 +3,67 @@
 from typing import Any
 
 import flax.linen as nn
+import flax.linen.dtypes
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.models.convolution import convolve, pointwise
+from rosecd_jax.models.initial import constant, normal, uniform
 
 SQRT_HALF = float(np.sqrt(0.5))
 MANY_POSITIONS, QUERIES = 1024, 512
 """Over more positions than these, attention takes so many queries at a time."""
 
 
-def scaled_init(scale: float = 1.0) -> nn.initializers.Initializer:
-    """Uniform fan-average initialiser; scale 0 means almost zero, so that a block starts as identity."""
-    return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
+@jax.custom_jvp
+def computed_once(x: jax.Array) -> jax.Array:
+    """x, whose gradient is computed once and stored.
+
+    Without it XLA fuses the sum of cotangents that makes up the gradient into each of its many readers and
+    computes it as often: for every reduction, product and convolution again.
+    """
+    return x
 
 
-def conv(features: int, size: int, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Conv:
-    """A 1 × 1 or 3 × 3 convolution that keeps the resolution."""
-    function = {1: pointwise, 3: convolve}[size]
+@computed_once.defjvp
+def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return primals[0], jax.lax.optimization_barrier(tangents[0])
 
-    def convolution(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-        return function(x, kernel)
 
-    return nn.Conv(
-        features,
-        (size, size),
-        padding="SAME",
-        kernel_init=scaled_init(scale),
-        dtype=dtype,
-        conv_general_dilated=convolution,
-        name=name,
+class Conv(nn.Module):
+    """A 1 × 1 or 3 × 3 convolution that keeps the resolution.
+
+    Call: x [B, F, T, C], shift [B, features] to be added at every position, or None -> [B, F, T, features].
+    The shift is added to the bias first, so that the gradients of both need one sum over positions.
+
+    Attributes:
+      features: channels of the result.
+      size: of the kernel, 1 or 3.
+      scale: of the initial kernel, see `initial.uniform`.
+      dtype: of the computation; None: that of the input and the kernel.
+    """
+
+    features: int
+    size: int
+    scale: float = 1.0
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, shift: jax.Array | None = None) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", uniform(self.scale), shape)
+        bias = self.param("bias", constant(0.0), (self.features,))
+        x, kernel, bias = flax.linen.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        offset = bias if shift is None else (bias + shift)[:, None, None, :]
+        function = {1: pointwise, 3: convolve}[self.size]
+        return computed_once(function(x, kernel) + offset)
+
+
+def dense(features: int, *, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Dense:
+    """A dense layer whose initial kernel is `initial.uniform(scale)`."""
+    return nn.Dense(
+        features, dtype=dtype, kernel_init=uniform(scale), bias_init=constant(0.0), name=name
     )
 
 
@@ -55,8 +85,8 @@ class GroupNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, channels = x.shape[0], x.shape[-1]
         groups = group_count(channels)
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        scale = self.param("scale", constant(1.0), (channels,))
+        bias = self.param("bias", constant(0.0), (channels,))
         x32 = x.astype(jnp.float32)
         moments = jnp.stack([x32.mean((1, 2)), jnp.square(x32).mean((1, 2))])
         mean, square = moments.reshape(2, batch, groups, -1).mean(-1, keepdims=True)
@@ -105,13 +135,11 @@ class TimeEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, t: jax.Array) -> jax.Array:
-        frequencies = self.param("frequencies", nn.initializers.normal(self.scale), (self.channels,))
+        frequencies = self.param("frequencies", normal(self.scale), (self.channels,))
         phase = 2 * jnp.pi * jnp.log(t)[:, None] * jax.lax.stop_gradient(frequencies)
         h = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
-        h = nn.Dense(4 * self.channels, kernel_init=scaled_init(), dtype=self.dtype, name="dense_0")(h)
-        return nn.Dense(4 * self.channels, kernel_init=scaled_init(), dtype=self.dtype, name="dense_1")(
-            nn.silu(h)
-        )
+        h = dense(4 * self.channels, dtype=self.dtype, name="dense_0")(h)
+        return dense(4 * self.channels, dtype=self.dtype, name="dense_1")(nn.silu(h))
 
 
 class ResidualBlock(nn.Module):
@@ -129,20 +157,18 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, embedding: jax.Array, skip: jax.Array | None = None) -> jax.Array:
         # Joined here and not by the caller, so that under remat the join isn't kept for the gradient.
-        x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
+        x = x if skip is None else computed_once(jnp.concatenate([x, skip], axis=-1))
         channels = x.shape[-1]
         h = nn.silu(GroupNorm(name="norm_0")(x))
         if self.resample is not None:
-            h, x = self.resample(h), self.resample(x)
-        h = conv(self.features, 3, dtype=self.dtype, name="conv_0")(h)
-        shift = nn.Dense(self.features, kernel_init=scaled_init(), dtype=self.dtype, name="dense")(
-            nn.silu(embedding)
-        )
-        h = nn.silu(GroupNorm(name="norm_1")(h + shift[:, None, None, :]))
-        h = conv(self.features, 3, scale=0.0, dtype=self.dtype, name="conv_1")(h)
+            h, x = self.resample(computed_once(h)), self.resample(x)
+        shift = dense(self.features, dtype=self.dtype, name="dense")(nn.silu(embedding))
+        h = Conv(self.features, 3, dtype=self.dtype, name="conv_0")(h, shift)
+        h = nn.silu(GroupNorm(name="norm_1")(h))
+        h = Conv(self.features, 3, scale=0.0, dtype=self.dtype, name="conv_1")(h)
         if channels != self.features or self.resample is not None:
-            x = conv(self.features, 1, dtype=self.dtype, name="shortcut")(x)
-        return (x + h) * SQRT_HALF
+            x = Conv(self.features, 1, dtype=self.dtype, name="shortcut")(x)
+        return computed_once((x + h) * SQRT_HALF)
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
@@ -180,9 +206,9 @@ class AttentionBlock(nn.Module):
         batch, height, width, channels = x.shape
         h = GroupNorm(name="norm")(x).reshape(batch, height * width, channels)
         query, key, value = (
-            nn.Dense(channels, kernel_init=scaled_init(0.1), dtype=self.dtype, name=name)(h)
+            dense(channels, scale=0.1, dtype=self.dtype, name=name)(h)
             for name in ("query", "key", "value")
         )
         h = attention(query, key, value).reshape(batch, height, width, channels)
-        h = nn.Dense(channels, kernel_init=scaled_init(0.0), dtype=self.dtype, name="out")(h)
-        return (x + h) * SQRT_HALF
+        h = dense(channels, scale=0.0, dtype=self.dtype, name="out")(h)
+        return computed_once((x + h) * SQRT_HALF)

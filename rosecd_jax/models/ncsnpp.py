@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from rosecd_jax.models.config import check_choices, check_least
+from rosecd_jax.models.initial import constant, uniform
 from rosecd_jax.models.layers import (
     AttentionBlock,
+    Conv,
     GroupNorm,
     ResidualBlock,
     TimeEmbedding,
-    conv,
     downsample,
     group_count,
     upsample,
@@ -138,14 +139,14 @@ class NCSNpp(nn.Module):
 
         def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
             h = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
-            return conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
+            return Conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
 
         pyramid_of = nn.remat(pyramid_layer, static_argnums=(2,)) if cfg.remat else pyramid_layer
 
         x = x.astype(dtype)
         embedding = TimeEmbedding(cfg.channels, cfg.fourier_scale, dtype, name="time")(t)
 
-        h = conv(cfg.channels, 3, dtype=dtype, name="input")(x)
+        h = Conv(cfg.channels, 3, dtype=dtype, name="input")(x)
         skips = [h]
         for level in levels:
             for block in range(cfg.blocks):
@@ -157,7 +158,7 @@ class NCSNpp(nn.Module):
                 h = block_of(widths[level], downsample, dtype, name=f"down_{level}_resample")(h, embedding)
                 if cfg.pyramids:
                     x = downsample(x)
-                    h = h + conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
+                    h = h + Conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
                 skips.append(h)
 
         h = block_of(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
@@ -178,8 +179,10 @@ class NCSNpp(nn.Module):
                 h = block_of(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
 
         assert output is not None
-        uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        last = nn.Conv(2, (1, 1), kernel_init=uniform, dtype=jnp.float32, name="output")
+        kernel_init, bias_init = uniform(1 / 3, "in"), constant(0.0)
+        last = nn.Conv(
+            2, (1, 1), dtype=jnp.float32, kernel_init=kernel_init, bias_init=bias_init, name="output"
+        )
         if cfg.time_division == "before":
             return last(output / t[:, None, None, None])
         if cfg.time_division == "after":

@@ -11,6 +11,7 @@ from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.diffusion import preconditioning as scaling
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import OUVE, SDE, per_item
+from rosecd_jax.models.initial import initial_params
 from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
 
 Params = Any
@@ -65,12 +66,10 @@ class ScoreModel:
         return NCSNpp(self.config.network)
 
     def init(self, key: jax.Array) -> Params:
-        """Fresh parameters; the same key gives the same parameters, on the same kind of device."""
+        """Initial parameters, float32; the same key gives the same parameters on every backend."""
         size = self.config.network
-        # By XLA's own generator: threefry, inlined for every array, takes a CPU most of a minute to compile.
-        key = jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")
-        x = jnp.zeros((1, size.bins, size.stride, 4))
-        return jax.jit(self.network.init)(key, x, jnp.ones(1))["params"]
+        x = jax.ShapeDtypeStruct((1, size.bins, size.stride, 4), jnp.float32)
+        return initial_params(self.network, key, x, jax.ShapeDtypeStruct((1,), jnp.float32))
 
     def raw(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
         """The bare network F, nothing scaled. Shapes as `denoise`.
