@@ -10,6 +10,8 @@ import numpy as np
 
 LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
 """From these sizes on Winograd's algorithm pays for what it adds to a program's compilation."""
+LEAST_PAIRS = 32 * 32
+"""Pairs of an input and an output channel from which on gradients by blocks pay, on as many positions."""
 BLOCK_POSITIONS = 2048
 """Positions whose 3 × 3 neighborhoods stay in a CPU core's cache while they are multiplied."""
 
@@ -51,9 +53,9 @@ def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[
 
 def _by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The plain convolution, computed so that its transpose with respect to the kernel is fast."""
-    _, height, width, _ = x.shape
+    _, height, width, channels = x.shape
     large = isinstance(width, int) and height * width >= LEAST_POSITIONS
-    if not large or x.dtype != jnp.float32:
+    if not large or channels * kernel.shape[-1] < LEAST_PAIRS or x.dtype != jnp.float32:
         return _plain(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=by_blocks, default=_plain)
 

@@ -138,7 +138,7 @@ class NCSNpp(nn.Module):
         block_of = _rematerialised if cfg.remat else ResidualBlock
 
         def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
-            h = nn.silu(GroupNorm(name=f"up_{level}_pyramid_norm")(h))
+            h = GroupNorm(nn.silu, name=f"up_{level}_pyramid_norm")(h)
             return Conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
 
         pyramid_of = nn.remat(pyramid_layer, static_argnums=(2,)) if cfg.remat else pyramid_layer

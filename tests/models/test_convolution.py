@@ -51,7 +51,7 @@ def kernel_gradient(function, x, kernel, weight):
     return jax.jit(jax.grad(lambda k: jnp.vdot(function(x, k), weight)))(kernel)
 
 
-SHAPES = [(1, 64, 64, 64), (2, 66, 64, 3), (3, 67, 128, 4), (1, 64, 4096, 1), (2, 4100, 1, 2)]
+SHAPES = [(1, 64, 64, 206), (2, 66, 64, 205), (3, 67, 128, 206), (1, 64, 4096, 8), (2, 4100, 1, 210)]
 """A block of many rows, of one (67 is a prime), wider than a block, and of one column."""
 
 
@@ -78,8 +78,8 @@ def test_derivatives_in_forward_mode_are_those_of_a_convolution():
 
 
 def test_gradients_of_many_kernels_at_once_are_those_of_each():
-    x, kernel = arrays(2, 64, 64, 4, features=3)
-    kernels, weight = np.stack([kernel, kernel[::-1]]), np.ones((2, 64, 64, 3), np.float32)
+    x, kernel = arrays(2, 64, 64, 32, features=33)
+    kernels, weight = np.stack([kernel, kernel[::-1]]), np.ones((2, 64, 64, 33), np.float32)
     squared = lambda k: jnp.vdot(convolve(x, k) ** 2, weight)  # noqa: E731
     together = jax.jit(jax.vmap(jax.grad(squared)))(kernels)
     for one, alone in zip(together, map(jax.grad(squared), kernels), strict=True):
@@ -87,7 +87,7 @@ def test_gradients_of_many_kernels_at_once_are_those_of_each():
 
 
 def test_the_gradient_is_fast_on_a_cpu_and_the_plain_one_elsewhere():
-    x, kernel = arrays(1, 64, 64, 4, features=4)
+    x, kernel = arrays(1, 64, 64, 32, features=32)
     gradient = jax.jit(jax.grad(lambda k: convolve(x, k).sum()))
     assert "stablehlo.while" in jax.export.export(gradient, platforms=["cpu"])(kernel).mlir_module()
     for platform in ("cuda", "tpu"):
