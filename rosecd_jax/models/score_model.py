@@ -100,21 +100,33 @@ class ScoreModel:
         Returns:
           The estimate of the clean speech (an OUVE teacher: of the mean μ_t), complex64 [B, F, T].
         """
-        output = self._preconditioned(params, x_t, y, t)
-        if self.config.preconditioning.output == "denoised":
-            return output
-        return scaling.denoised_from_score(output, x_t, per_item(self.sde.std(t), x_t))
+        return self.denoised_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def score(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
         """(D − x_t) / σ_t², of a denoiser that estimates μ_t. Shapes as `denoise`."""
-        output = self._preconditioned(params, x_t, y, t)
+        return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
+
+    def scaled(self, x_t: jax.Array, y: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(c_in x_t, c_in y): what the bare network is called with. Shapes as `denoise`."""
+        gain = scaling.c_in(self.config.preconditioning, per_item(self.sde.std(t), x_t))
+        return gain * x_t, gain * y
+
+    def denoised_of(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """What `denoise` returns where the bare network gave `raw`, complex64 [B, F, T]."""
+        output, sigma = self._output(raw, x_t, t)
+        if self.config.preconditioning.output == "denoised":
+            return output
+        return scaling.denoised_from_score(output, x_t, sigma)
+
+    def score_of(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> jax.Array:
+        """What `score` returns where the bare network gave `raw`, complex64 [B, F, T]."""
+        output, sigma = self._output(raw, x_t, t)
         if self.config.preconditioning.output == "score":
             return output
-        return scaling.score_from_denoised(output, x_t, per_item(self.sde.std(t), x_t))
+        return scaling.score_from_denoised(output, x_t, sigma)
 
-    def _preconditioned(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """c_skip x_t + c_out · scaling · F(c_in x_t, c_in y, t)."""
+    def _output(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(c_skip x_t + c_out · scaling · F, σ_t)."""
         config, sigma = self.config.preconditioning, per_item(self.sde.std(t), x_t)
-        c_in, c_out, c_skip = (f(config, sigma) for f in (scaling.c_in, scaling.c_out, scaling.c_skip))
-        gain = c_out * scaling.network_scaling(config, sigma, per_item(t, x_t))
-        return c_skip * x_t + gain * self.raw(params, c_in * x_t, c_in * y, t)
+        gain = scaling.c_out(config, sigma) * scaling.network_scaling(config, sigma, per_item(t, x_t))
+        return scaling.c_skip(config, sigma) * x_t + gain * raw, sigma

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.diffusion import SBVE, solvers
+from rosecd_jax.diffusion import SBVE, Preconditioning, solvers
 from rosecd_jax.losses import (
     Batch,
     DistillationConfig,
@@ -15,7 +15,13 @@ from rosecd_jax.losses import (
     neg_si_sdr,
     pesq_loss,
 )
-from rosecd_jax.losses.consistency import consistency_weight, teacher_step
+from rosecd_jax.losses.consistency import (
+    Network,
+    consistency_weight,
+    target_in_one_loop,
+    target_in_sequence,
+    teacher_step,
+)
 from rosecd_jax.models import ModelConfig, ScoreModel
 from tests.helpers import (
     STUDENT,
@@ -191,6 +197,20 @@ def test_no_gradient_flows_through_target_and_teacher(tiny):
     for name in ("target", "teacher"):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(tiny["gradients"][name]))
     assert np.any(tiny["gradients"]["student"]["input"]["kernel"])
+
+
+@pytest.mark.parametrize("trajectory", ["noise", "mean"])
+def test_one_loop_over_the_frozen_networks_gives_what_their_calls_in_sequence_give(trajectory):
+    scaled_otherwise = ModelConfig(network=TINY.config.network, preconditioning=Preconditioning(c_in="1"))
+    student = Network(ScoreModel(scaled_otherwise), PARAMS["target"])
+    teacher, times = Network(TINY, PARAMS["teacher"]), TINY.sde.timesteps()[np.array([0, 1])]
+    state = BATCH.x0, BATCH.y, times, TINY.sde.timesteps()[DRAWS.n + 1], DRAWS
+    config = DistillationConfig(trajectory=trajectory)
+    one, other = (
+        quick_jit(lambda *state, make=make: make(student, teacher, *state, config))(*state)
+        for make in (target_in_one_loop, target_in_sequence)
+    )
+    assert relative_error(one, other) < 1e-5
 
 
 def test_the_loss_is_the_sum_of_its_terms(tiny):
