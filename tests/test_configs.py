@@ -45,7 +45,7 @@ def test_every_config_makes_a_run_whose_loss_can_be_evaluated(name):
     params = jax.eval_shape(model.init, jax.random.key(0))
     spectrogram = jax.ShapeDtypeStruct((2, config.model.network.bins, 64), np.complex64)
     loss, terms = jax.eval_shape(
-        make_loss(config, model, teacher),
+        make_loss(config, model, teacher, "cpu"),
         params,
         params,
         params if teacher else {},

@@ -122,14 +122,14 @@ def test_a_second_interrupt_drops_what_is_under_way(checkpoint, tmp_path):
 
 def test_a_lost_terminal_ends_as_a_signal_does_unless_it_is_ignored(checkpoint, tmp_path):
     for prefix in ([], ["nohup"]):
-        source, target = make_folder(tmp_path / "in", 150), tmp_path / f"out{len(prefix)}"
+        source, target = make_folder(tmp_path / "in", 400), tmp_path / f"out{len(prefix)}"
         words = [*prefix, *command(source, target, "-c", checkpoint)]
         process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
         wait_for(lambda target=target: list(target.rglob("*.wav")), process)
         process.send_signal(signal.SIGHUP)
         process.communicate(timeout=300)
         assert process.returncode == (0 if prefix else 128 + signal.SIGHUP)
-        assert (len(outputs(target)) == 150) == bool(prefix)
+        assert (len(outputs(target)) == 400) == bool(prefix)
 
 
 @pytest.mark.parametrize("where", ["closed", "/dev/full"])

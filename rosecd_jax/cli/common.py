@@ -50,7 +50,7 @@ def keep_freed_memory(largest: int | None = None) -> None:
     if mallopt:
         trim_threshold, top_pad, mmap_threshold, mmap_max, arena_max = -1, -2, -3, -4, -8
         large = ((mmap_threshold, largest),) if largest else ((mmap_max, 0),)
-        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (arena_max, 1), *large):
+        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (arena_max, 2), *large):
             mallopt(option, value)
 
 

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
-from rosecd_jax.inference.programs import Programs, keep_compiled_programs
+from rosecd_jax.inference.programs import Programs
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer, StreamPrograms
 from rosecd_jax.inference.waves import WaveEnhancer
@@ -77,7 +78,7 @@ class Enhancer:
     ) -> "Enhancer":
         """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
 
-        Compiled programs are kept in the user's cache folder, see `programs.keep_compiled_programs`.
+        Compiled programs are kept in the user's cache folder, see `compilation.keep_compiled_programs`.
 
         Args:
           path: one of our checkpoints (a directory), or one of the authors' (a `.ckpt` file).

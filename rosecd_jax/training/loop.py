@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.pairs import DataError
@@ -25,7 +26,8 @@ from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurve
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
 from rosecd_jax.training.progress import Progress
 from rosecd_jax.training.state import TrainState
-from rosecd_jax.training.step import Waves, make_step
+from rosecd_jax.training.status import Announced, Status
+from rosecd_jax.training.step import Step, Waves, make_step
 from rosecd_jax.training.validation import Validation, read_validation_pairs
 from rosecd_jax.training.workdir import StopRequest, WorkdirLock
 
@@ -57,36 +59,42 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
       TrainingStopped: after too many steps in a row whose loss, gradient or new weights were not finite.
     """
     workdir, first_process = Path(workdir), jax.process_index() == 0
-    echo = echo if first_process else lambda line: None
-    mesh = make_mesh()
-    check_batch(config.data.batch_size, mesh)
-    model = ScoreModel(config.model)
-    front = model.front_end
-    source = open_source(config.data, front.sample_rate)
-    pairs = read_validation_pairs(config, model)
-    teacher, frozen, params = load_teacher(config)
-    step = make_step(config, model, teacher, mesh)
-    origins = {"recordings": digest_of_names(source.names)}
-    origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
-    frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
+    keep_compiled_programs()
 
     with ExitStack() as stack:
+        echo = stack.enter_context(Status(echo if first_process else lambda line: None))
+        mesh = make_mesh()
+        echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
+        check_batch(config.data.batch_size, mesh)
+        model = ScoreModel(config.model)
+        front = model.front_end
+        with echo.doing("opening the data"):
+            source = open_source(config.data, front.sample_rate)
+            pairs = read_validation_pairs(config, model)
+        with echo.doing("loading the teacher", announce=bool(config.teacher)):
+            teacher, frozen, params = load_teacher(config)
+            origins = {"recordings": digest_of_names(source.names)}
+            origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
+            frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
+        step = announced(make_step(config, model, teacher, mesh), echo)
         if first_process:
             stack.enter_context(WorkdirLock(workdir))
         curves = open_curves(config, workdir) if first_process else ManyCurves()
         stack.callback(curves.close)
-        validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves))
+        validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves, echo))
         checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
         stop = stack.enter_context(StopRequest())
 
         key_init, key_run = jax.random.split(jax.random.key(config.seed))
-        if params is None:
-            params = model.init(key_init)
-        state = step.init(jax.device_get(params), np.asarray(jax.random.key_data(key_run)))
+        with echo.doing("initializing the state"):
+            params = model.init(key_init) if params is None else params
+            state = step.init(jax.device_get(params), np.asarray(jax.random.key_data(key_run)))
         taken = 0  # batches: where the data iterator stands
         if checkpoints.latest is not None:
-            checkpoints.check_resumable()
-            state, taken = checkpoints.restore(state)
+            with echo.doing(f"restoring step {checkpoints.latest}"):
+                checkpoints.check_resumable()
+                restored, taken = checkpoints.restore(step.layout.to_trees(state))
+                state = step.layout.from_trees(restored, state)
             echo(f"resumed at step {int(state.step)} from {workdir}")
         number = int(state.step)
         validation.forget_after(number)
@@ -100,10 +108,15 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
 
         def validate() -> None:
             progress.pause()
-            validation.start(state, frozen)
+            with echo.doing(f"validating step {number}", announce=False):
+                validation.start(state, frozen)
             progress.go_on()
 
         def save(last: bool) -> None:
+            with echo.doing(f"saving step {number}", announce=False):
+                save_step(last)
+
+        def save_step(last: bool) -> None:
             progress.pause()
             # Which checkpoints stay depends on the scores. A run that is killed while it waits for them loses
             # only the steps since that validation: it began with a checkpoint, and is made anew.
@@ -113,7 +126,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
                 # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
                 echo(f"no checkpoint at step {number}: it was skipped, for it was not finite")
             else:
-                checkpoints.save(state, taken)
+                checkpoints.save(step.layout.to_trees(state), taken)
             progress.go_on()
 
         def next_batches() -> list[Waves]:
@@ -127,9 +140,10 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         if validation.due(number):  # its scores were lost with the process that was to compute them
             validate()
         while number < config.steps:
-            state, metrics = step(state, frozen, next_batches())
-            number, taken = number + 1, taken + config.optimiser.accumulate
-            means = progress.add(number, metrics)
+            with progress.step(number + 1):
+                state, metrics = step(state, frozen, next_batches())
+                number, taken = number + 1, taken + config.optimiser.accumulate
+                means = progress.add(number, metrics)
             if means.get("skipped_in_a_row", 0) >= config.optimiser.skips_in_a_row:
                 saved = checkpoints.latest
                 raise TrainingStopped(
@@ -156,7 +170,14 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
             best = best_steps(validation.scores, name, checkpoints.steps)
             if best:
                 echo(f"best validation {name} {validation.scores[best[0]][name]:.3g}: checkpoints/{best[0]}")
-    return state
+    return step.layout.to_trees(state)
+
+
+def announced(step: Step, status: Status) -> Step:
+    """The same step, whose programs say when they are compiled."""
+    names = {"add_gradient": "the gradient", "apply": "the update", "loss": "the validation loss"}
+    programs = {name: Announced(getattr(step, name), words, status) for name, words in names.items()}
+    return step._replace(**programs)
 
 
 def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params | None]:

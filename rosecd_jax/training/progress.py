@@ -1,20 +1,24 @@
 """What a run says of itself: a bar with rate and time to go, log lines, curves."""
 
 import time
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import jax
 import numpy as np
 
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import Curves
+from rosecd_jax.training.status import SILENCE, Status
 from rosecd_jax.training.step import Metrics
+
+EARLY_STEPS = 10
 
 
 class Progress:
     """Fetches numbers from the device only when it logs, every `log_every` steps. Use as a context.
 
     The rate is that of the steps: the first one, which compiles, validations and checkpoints don't count.
+    Of the first ten steps there is a line at least every few seconds.
 
     Args:
       start: step that the run is at.
@@ -28,7 +32,7 @@ class Progress:
         start: int,
         audio_seconds: float,
         curves: Curves,
-        echo: Callable[[str], None],
+        echo: Status,
     ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -56,16 +60,25 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
+    def step(self, step: int) -> AbstractContextManager[None]:
+        """Around the making of a step: the first ones are named if they take long."""
+        early = step <= self.start + EARLY_STEPS
+        return self.echo.doing(f"step {step}", announce=False) if early else nullcontext()
+
     def add(self, step: int, metrics: Metrics) -> dict[str, float]:
         """Note the metrics of a step; returns their means since the last line, if a line is due."""
         self.waiting.append(metrics)
         if step == self.start + 1:
+            called = time.perf_counter()  # compiled and under way
             jax.block_until_ready(metrics)
             self.seconds, self.since = 0.0, time.perf_counter()
+            seconds = self.since - called
+            self.echo(f"first step: {seconds:.2f} s, done {self.echo.seconds:.1f} s after the start")
         else:
             self.counted += 1
         self.bar.update(self.task, completed=step)
-        if step % self.config.log_every and step != self.config.steps:
+        overdue = step <= self.start + EARLY_STEPS and self.echo.silence > SILENCE
+        if step % self.config.log_every and step != self.config.steps and not overdue:
             return {}
         return self._log(step)
 

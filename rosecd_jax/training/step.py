@@ -13,11 +13,15 @@ from rosecd_jax.losses.batch import Batch
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import replicated, state_shardings
+from rosecd_jax.training.flat import TREES, Layout, one_vector
 from rosecd_jax.training.state import TrainState, init_state, learning_rate, make_optimiser, update
 
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
 """(params, moving average, teacher's params, batch, key) -> (loss, its terms)."""
+
+COMPILER_OPTIONS = {"cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
+"""XLA's CPU backend drops optimization barriers before it fuses; `layers.computed_once` needs them."""
 
 
 class Waves(NamedTuple):
@@ -27,8 +31,15 @@ class Waves(NamedTuple):
     noisy: jax.Array | np.ndarray
 
 
-def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None) -> Loss:
-    """The objective that a config names, as one function; it draws and then calls the pure loss."""
+def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None, platform: str) -> Loss:
+    """The objective that a config names, as one function; it draws and then calls the pure loss.
+
+    On accelerators distillation loops over the calls of frozen networks where it can: it compiles in less
+    time. On a CPU it would gain less, and steps would take longer.
+    """
+    equal = teacher is not None and teacher.config.network == model.config.network
+    loop = platform != "cpu" and equal and config.distillation.solver == "pc"
+    make_target = consistency.target_in_one_loop if loop else consistency.target_in_sequence
 
     def distillation(params, ema, frozen, batch, key):
         constants = config.distillation
@@ -43,6 +54,7 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
             teacher=teacher,
             teacher_params=frozen,
             config=constants,
+            make_target=make_target,
         )
 
     def training(params, ema, frozen, batch, key):
@@ -73,25 +85,28 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
 class Step(NamedTuple):
     """The jitted programs of a run on a mesh; every one is pure.
 
-    An update's batches follow one another on the host: only one's activations are alive at a time, and XLA's
-    CPU backend, which has no fast gradient of a convolution inside a loop, is not given one.
+    The state's weights lie as `layout` says: one vector, or the network's trees where they are divided among
+    devices. An update's batches follow one another on the host: only one's activations are alive at a time,
+    and XLA's CPU backend, which has no fast gradient of a convolution inside a loop, is not given one.
 
     Attributes:
       init: (params, key data uint32) -> TrainState at its beginning.
-      zeros: params -> a gradient of zeros.
+      zeros: the state's weights -> a gradient of zeros that lies as they do.
       add_gradient: (total, state, teacher's params, waves, number i of the batch in its update) -> (total
         plus the batch's gradient, the loss' terms). `total` is donated.
       apply: (state, total, the batches' terms) -> (new state, metrics). `state` is donated.
       loss: (state, teacher's params, waves, key data uint32) -> the loss' terms of the moving average.
       shardings: of the state, leaf by leaf.
+      layout: how the state's weights lie.
     """
 
     init: Callable[[Params, np.ndarray], TrainState]
-    zeros: Callable[[Params], Params]
-    add_gradient: Callable[[Params, TrainState, Params, Waves, jax.Array], tuple[Params, Metrics]]
-    apply: Callable[[TrainState, Params, list[Metrics]], tuple[TrainState, Metrics]]
+    zeros: Callable[[Any], Any]
+    add_gradient: Callable[[Any, TrainState, Params, Waves, jax.Array], tuple[Any, Metrics]]
+    apply: Callable[[TrainState, Any, list[Metrics]], tuple[TrainState, Metrics]]
     loss: Callable[[TrainState, Params, Waves, np.ndarray], Metrics]
     shardings: TrainState
+    layout: Layout
 
     def __call__(self, state: TrainState, frozen: Params, batches: list[Waves]) -> tuple[TrainState, Metrics]:
         """One update from its batches."""
@@ -107,16 +122,18 @@ def make_step(
 ) -> Step:
     """Bind a config to a mesh. Nothing is compiled before a program's first call."""
     optimiser = make_optimiser(config.optimiser)
-    loss = make_loss(config, model, teacher)
+    platform = mesh.devices.flat[0].platform
+    loss = make_loss(config, model, teacher, platform)
     gradient_of = jax.value_and_grad(loss, has_aux=True)
     everywhere = replicated(mesh)
+    weights = jax.eval_shape(model.init, jax.random.key(0))
+    layout = TREES if config.sharding == "fsdp" else one_vector(weights)
+    options = COMPILER_OPTIONS.get(platform)
 
     def init(params: Params, key_data: jax.Array) -> TrainState:
-        return init_state(params, optimiser, jax.random.wrap_key_data(key_data))
+        return init_state(layout.pack(params), optimiser, jax.random.wrap_key_data(key_data))
 
-    shapes = jax.eval_shape(
-        lambda key: init(model.init(key), jax.random.key_data(key)), jax.random.key(config.seed)
-    )
+    shapes = jax.eval_shape(init, weights, jax.ShapeDtypeStruct((2,), jnp.uint32))
     shardings = state_shardings(mesh, shapes, config.sharding)
 
     def gather(params: Params) -> Params:
@@ -125,14 +142,15 @@ def make_step(
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):
         batch = Batch(*(model.front_end.analyse(jnp.asarray(wave)) for wave in waves))
-        return function(gather(params), gather(state.ema), gather(frozen), batch, key)
+        average = layout.unpack(gather(state.ema))
+        return function(layout.unpack(gather(params)), average, gather(frozen), batch, key)
 
-    def add_gradient(total: Params, state: TrainState, frozen: Params, waves: Waves, i: jax.Array):
+    def add_gradient(total: Any, state: TrainState, frozen: Params, waves: Waves, i: jax.Array):
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), i)
         (_, metrics), gradient = terms_of(gradient_of, state.params, state, frozen, waves, key)
-        return jax.tree.map(jnp.add, total, gradient), metrics
+        return jax.tree.map(jnp.add, total, layout.pack(gradient)), metrics
 
-    def apply(state: TrainState, total: Params, terms: list[Metrics]) -> tuple[TrainState, Metrics]:
+    def apply(state: TrainState, total: Any, terms: list[Metrics]) -> tuple[TrainState, Metrics]:
         gradient = jax.tree.map(lambda g: g / len(terms), total)
         means = jax.tree.map(lambda *values: sum(values) / len(values), *terms)
         norm = optax.tree.norm(gradient)
@@ -149,8 +167,14 @@ def make_step(
     return Step(
         init=jax.jit(init, out_shardings=shardings),
         zeros=jax.jit(lambda params: jax.tree.map(jnp.zeros_like, params), out_shardings=shardings.params),
-        add_gradient=jax.jit(add_gradient, donate_argnums=0, out_shardings=(shardings.params, everywhere)),
+        add_gradient=jax.jit(
+            add_gradient,
+            donate_argnums=0,
+            out_shardings=(shardings.params, everywhere),
+            compiler_options=options,
+        ),
         apply=jax.jit(apply, donate_argnums=0, out_shardings=(shardings, everywhere)),
         loss=jax.jit(validation_loss, out_shardings=everywhere),
         shardings=shardings,
+        layout=layout,
     )

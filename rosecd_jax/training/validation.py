@@ -21,6 +21,7 @@ from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import Curves, spectrogram_picture
 from rosecd_jax.training.devices import over_batch, place_batch, replicated
 from rosecd_jax.training.state import TrainState
+from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves
 from rosecd_jax.workers import background_pool
 
@@ -57,6 +58,7 @@ class Validation:
         mesh: jax.sharding.Mesh,
         workdir: Path,
         curves: Curves,
+        status: Status,
     ) -> None:
         self.config, self.model, self.pairs, self.mesh = config, model, list(pairs), mesh
         self.step, self.curves = step, curves
@@ -66,12 +68,13 @@ class Validation:
         self.pool = background_pool(config.validation.workers)
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
 
-        def enhance(params: Params, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
-            params = jax.lax.with_sharding_constraint(params, everywhere)
+        def enhance(params: Any, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
+            params = step.layout.unpack(jax.lax.with_sharding_constraint(params, everywhere))
             keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(config.seed)))(numbers)
             return enhance_padded(model, sampler, params, wave, samples, keys)
 
-        self.enhance = jax.jit(enhance, out_shardings=everywhere)
+        program = jax.jit(enhance, out_shardings=everywhere)
+        self.enhance = Announced(program, "enhancement for validation", status)
         self.analyse = jax.jit(model.front_end.analyse)
 
     def __enter__(self) -> "Validation":
@@ -175,7 +178,7 @@ class Validation:
         values = jax.device_get(batches)
         return {name: float(np.mean([terms[name] for terms in values])) for name in values[0]}
 
-    def _enhanced(self, params: Params) -> Iterator[tuple[int, np.ndarray]]:
+    def _enhanced(self, params: Any) -> Iterator[tuple[int, np.ndarray]]:
         """(number of the pair, its enhanced wave), one file a device at a time, shortest first."""
         front, devices = self.model.front_end, self.mesh.size
         order = sorted(range(len(self.pairs)), key=lambda i: self.pairs[i]["noisy"].size)

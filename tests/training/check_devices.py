@@ -36,6 +36,7 @@ def main(config_file: str, corpus: str, out: str, *overrides: str) -> None:
             gradient, _ = step.add_gradient(step.zeros(state.params), state, {}, waves[0], np.int32(0))
         state, metrics = step(state, {}, waves)
         losses.append(float(metrics["loss"]))
+    gradient = step.layout.unpack(gradient)
     leaves = {str(number): np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(gradient))}
     np.savez(Path(out), losses=np.array(losses), **leaves)
 

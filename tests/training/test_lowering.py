@@ -46,7 +46,7 @@ def test_every_program_of_training(objective):
     state = shapes(step.init, params, key)
     frozen = params if objective == "distillation" else {}
     wave = jax.ShapeDtypeStruct((2, 63 * 128), jnp.float32)
-    total = shapes(step.zeros, params)
+    total = shapes(step.zeros, state.params)
     number = jax.ShapeDtypeStruct((), jnp.int32)
     gradient = (total, state, frozen, Waves(wave, wave), number)
     _, terms = shapes(step.add_gradient, *gradient)

@@ -20,6 +20,7 @@ from rosecd_jax.training import CheckpointConfig, ValidationConfig, train
 from rosecd_jax.training.checkpoints import KeepBest, best_steps
 from rosecd_jax.training.curves import ManyCurves, spectrogram_picture
 from rosecd_jax.training.devices import make_mesh
+from rosecd_jax.training.status import Status
 from rosecd_jax.training.step import make_step
 from rosecd_jax.training.validation import Pending, Validation, read_validation_pairs
 from tests.training.runs import RATE, write_config, write_corpus
@@ -132,7 +133,7 @@ def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path, monke
     params = jax.device_get(model.init(jax.random.key(0)))
     state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(0))))
     pairs = read_validation_pairs(config, model)
-    with Validation(config, model, pairs, step, mesh, tmp_path, ManyCurves()) as validation:
+    with Validation(config, model, pairs, step, mesh, tmp_path, ManyCurves(), Status(print)) as validation:
         lost = validation.pool.submit(time.sleep, 60)
         validation.start(state._replace(step=np.int32(1)), {})
         for process in validation.pool._processes.values():
@@ -183,5 +184,7 @@ def test_interrupts_are_left_to_the_process_that_trains(config, tmp_path):
     """A Ctrl-C reaches every process of a terminal; the workers have to outlive it to finish the scores."""
     model = ScoreModel(config.model)
     step = make_step(config, model, None, make_mesh())
-    with Validation(config, model, [], step, make_mesh(), tmp_path, ManyCurves()) as validation:
+    with Validation(
+        config, model, [], step, make_mesh(), tmp_path, ManyCurves(), Status(print)
+    ) as validation:
         assert validation.pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN

@@ -1,0 +1,79 @@
+"""Weights as one vector while they are trained: the optimizer's program is short whatever the network."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.models.score_model import Params
+from rosecd_jax.training.state import TrainState
+
+
+class Layout(NamedTuple):
+    """How weights, their average and the optimizer's moments lie in the state that is trained.
+
+    Attributes:
+      pack: parameters -> as they lie in the state; for use under jit.
+      unpack: the reverse.
+      to_trees: a state -> the same with its weights as the network's trees (NumPy arrays, if they were one
+        vector), as checkpoints hold it.
+      from_trees: (such a state, a state whose shapes and shardings the result has) -> that state.
+    """
+
+    pack: Callable[[Params], Any]
+    unpack: Callable[[Any], Params]
+    to_trees: Callable[[TrainState], TrainState]
+    from_trees: Callable[[TrainState, TrainState], TrainState]
+
+
+TREES = Layout(
+    pack=lambda params: params,
+    unpack=lambda params: params,
+    to_trees=lambda state: state,
+    from_trees=lambda state, like: state,
+)
+"""Array by array, so that each can be divided among devices."""
+
+
+def one_vector(shapes: Params) -> Layout:
+    """All arrays of a tree of float32 arrays joined into one vector.
+
+    Adam and the moving average of the full-size network's 483 arrays compile for 7 s on a CPU and 20 s for a
+    GPU, those of one vector for less than a second.
+    """
+    leaves, tree = jax.tree.flatten(shapes)
+    ends = np.cumsum([leaf.size for leaf in leaves]).tolist()
+    starts = [0, *ends[:-1]]
+
+    def pack(params: Params) -> jax.Array:
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
+
+    def unpack(vector: Any) -> Params:
+        parts = zip(starts, ends, leaves, strict=True)
+        return tree.unflatten([vector[start:end].reshape(leaf.shape) for start, end, leaf in parts])
+
+    def is_vector(leaf: Any) -> bool:
+        return leaf.shape == (ends[-1],)
+
+    def to_trees(state: TrainState) -> TrainState:
+        def convert(leaf: Any) -> Any:  # a copy, since the state's buffers are donated to the next step
+            return unpack(np.array(leaf)) if is_vector(leaf) else leaf
+
+        optimiser = jax.tree.map(convert, state.optimiser)
+        return state._replace(params=convert(state.params), ema=convert(state.ema), optimiser=optimiser)
+
+    def from_trees(state: TrainState, like: TrainState) -> TrainState:
+        def convert(target: Any, part: Any) -> Any:
+            if not is_vector(target):
+                return part
+            vector = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(part)])
+            return jax.make_array_from_callback(vector.shape, target.sharding, lambda index: vector[index])
+
+        parts = [(like.params, state.params), (like.ema, state.ema)]
+        params, ema = (convert(*part) for part in parts)
+        optimiser = jax.tree.map(convert, like.optimiser, state.optimiser)
+        return state._replace(params=params, ema=ema, optimiser=optimiser)
+
+    return Layout(pack, unpack, to_trees, from_trees)
