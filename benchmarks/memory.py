@@ -9,6 +9,7 @@ On two CPU cores the compiler takes five to fifteen minutes for each.
 import dataclasses
 import os
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +20,14 @@ from rosecd_jax.models.score_model import Params
 from rosecd_jax.training.devices import AXIS, replicated
 
 
-def tpu_devices(topology: str) -> list[jax.Device]:
-    """The devices of a TPU topology, for a compiler that asks no TPU."""
+def absent_devices(topology: str) -> list[jax.Device]:
+    """Devices for a compiler that asks none: of a TPU topology, or the GPU that a file describes."""
     from jax.experimental import topologies
+
+    if Path(topology).is_file():
+        target = Path(topology).read_text()
+        described = topologies.get_topology_desc("gpu", "cuda", target_config=target, topology="1x1x1")
+        return list(described.devices)
 
     alone = {"TPU_ACCELERATOR_TYPE": "v5litepod-1", "TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}
     for name, value in {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", **alone}.items():
@@ -50,7 +56,7 @@ def temporary_memory(network: NCSNppConfig, items: int, device: jax.Device, fram
 
 def main(topology: str = "v5e:2x2", items: str = "2") -> None:
     """Compile twice and print."""
-    device = tpu_devices(topology)[0]
+    device = absent_devices(topology)[0]
     network = NCSNppConfig(dtype="bfloat16")
     for remat in (False, True):
         memory = temporary_memory(dataclasses.replace(network, remat=remat), int(items), device)

@@ -12,7 +12,10 @@ student's teacher has the config's size and random weights. Prints seconds a ste
 audio a second, XLA's own count of the temporary memory of the gradient program, and, given the devices' peak
 in TFLOP/s, the share of it that the networks' products use: a gradient counts as three calls (remat's second
 forward doesn't count), and a student's example has three more, of the target once and of the teacher twice.
-With --topology the gradient is only compiled, for TPUs that need not be there (pip install libtpu).
+With --topology the programs are only compiled, for devices that need not be there: a TPU topology such as
+v5e:2x2 (pip install libtpu), or a file that describes a GPU to XLA, a GpuTargetConfigProto as text (pip
+install --no-deps jax-cuda12-plugin jax-cuda12-pjrt, of jax's version, and nvidia-cuda-nvcc-cu12; and set
+JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1). Nothing is autotuned without a GPU.
 """
 
 import argparse
@@ -24,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.memory import tpu_devices
+from benchmarks.memory import absent_devices
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ModelConfig, ScoreModel, convolution
@@ -50,38 +53,59 @@ def calls(config: TrainConfig) -> int:
     return {"distillation": 3 + 1 + 2, "consistency-training": 3 + 1}.get(config.objective, 3)
 
 
-def compile_gradient(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
-    """The gradient of one batch, from shapes alone."""
+def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
+    """Compile an update and the gradient of one batch from shapes alone, say how long it took; the latter."""
     model = ScoreModel(config.model)
 
-    def shapes(tree: Any, shardings: Any) -> Any:
+    def shapes(tree: Any, shardings: Any = None) -> Any:
+        shardings = shardings or jax.tree.map(lambda _: replicated(mesh), tree)
         return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
 
     params = jax.eval_shape(model.init, jax.random.key(0))
     state = jax.eval_shape(step.init, params, jax.ShapeDtypeStruct((2,), jnp.uint32))
-    state, params = shapes(state, step.shardings), shapes(params, step.shardings.params)
+    state = shapes(state, step.shardings)
     size = config.data.batch_size, model.front_end.samples(config.data.frames)
     wave = jax.ShapeDtypeStruct(size, jnp.float32, sharding=over_batch(mesh))
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(mesh))
-    frozen = params if config.objective == "distillation" else {}
-    gradient: Any = step.add_gradient
-    return gradient.lower(params, state, frozen, Waves(wave, wave), number).compile()
+    frozen = shapes(params) if config.objective == "distillation" else {}
+    batch = state.params, state, frozen, Waves(wave, wave), number
+    gradient = compile_one("gradient", step.add_gradient, *batch)
+    terms = shapes(jax.eval_shape(step.add_gradient, *batch)[1])
+    compile_one("update", step.apply, state, state.params, [terms] * config.optimiser.accumulate)
+    return gradient
+
+
+def compile_one(name: str, program: Any, *arguments: Any) -> jax.stages.Compiled:
+    """Compile a jitted function, and print the seconds of each stage and how large the program is."""
+    times = [time.perf_counter()]
+    traced = program.trace(*arguments)
+    times.append(time.perf_counter())
+    lowered = traced.lower()
+    times.append(time.perf_counter())
+    compiled = lowered.compile()
+    times.append(time.perf_counter())
+    trace, lower, compile_ = np.diff(times)
+    text = compiled.as_text() or ""
+    print(
+        f"{name}: traced in {trace:.1f} s, lowered in {lower:.1f} s, compiled in {compile_:.1f} s; "
+        f"{text.count(' = ')} instructions, {text.count(' fusion(')} fusions"
+    )
+    return compiled
 
 
 def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str) -> None:
     """Measure and print."""
     keep_freed_memory()
-    mesh = jax.sharding.Mesh(np.array(tpu_devices(topology)), (AXIS,)) if topology else make_mesh()
+    mesh = jax.sharding.Mesh(np.array(absent_devices(topology)), (AXIS,)) if topology else make_mesh()
     model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
     step = make_step(config, model, teacher, mesh)
     data, accumulate = config.data, config.optimiser.accumulate
     samples = model.front_end.samples(data.frames)
     print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {config.objective}, {config.model.network}")
-    start = time.perf_counter()
-    memory = compile_gradient(config, step, mesh).memory_analysis()
-    print(f"a gradient of {data.batch_size} items: compiled in {time.perf_counter() - start:.0f} s")
-    print(f"temporary memory {memory.temp_size_in_bytes / 2**30:.2f} GiB a device")
+    memory = compile_programs(config, step, mesh).memory_analysis()
+    gib = memory.temp_size_in_bytes / 2**30
+    print(f"temporary memory for the gradient of {data.batch_size} items: {gib:.2f} GiB a device")
     if memory_only or topology:
         return
 
@@ -112,6 +136,6 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--peak", type=float, default=0.0, help="of one device, TFLOP/s")
     parser.add_argument("--memory-only", action="store_true")
-    parser.add_argument("--topology", default="", help="of TPUs, such as v5e:2x2: compile for them")
+    parser.add_argument("--topology", default="", help="of absent devices to compile for")
     known, overrides = parser.parse_known_args()
     main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only, known.topology)
