@@ -22,6 +22,7 @@ def train(
     The same command goes on with a run that was stopped or killed. One process a host, started with
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together.
     """
+    typer.echo(f"{config} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.devices import join_processes
     from rosecd_jax.training.loop import TrainingStopped, train
 
