@@ -54,7 +54,7 @@ def calls(config: TrainConfig) -> int:
 
 
 def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
-    """Compile an update and the gradient of one batch from shapes alone, say how long it took; the latter."""
+    """Compile a batch's gradient and an update from shapes alone; print their times, return the gradient."""
     model = ScoreModel(config.model)
 
     def shapes(tree: Any, shardings: Any = None) -> Any:

@@ -128,13 +128,12 @@ def make_step(
     everywhere = replicated(mesh)
     weights = jax.eval_shape(model.init, jax.random.key(0))
     layout = TREES if config.sharding == "fsdp" else one_vector(weights)
-    options = COMPILER_OPTIONS.get(platform)
 
     def init(params: Params, key_data: jax.Array) -> TrainState:
         return init_state(layout.pack(params), optimiser, jax.random.wrap_key_data(key_data))
 
-    shapes = jax.eval_shape(init, weights, jax.ShapeDtypeStruct((2,), jnp.uint32))
-    shardings = state_shardings(mesh, shapes, config.sharding)
+    state = jax.eval_shape(init, weights, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    shardings = state_shardings(mesh, state, config.sharding)
 
     def gather(params: Params) -> Params:
         """Weights are whole while they are used; the partitioner may else move activations instead."""
@@ -142,8 +141,8 @@ def make_step(
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):
         batch = Batch(*(model.front_end.analyse(jnp.asarray(wave)) for wave in waves))
-        average = layout.unpack(gather(state.ema))
-        return function(layout.unpack(gather(params)), average, gather(frozen), batch, key)
+        weights = (layout.unpack(gather(packed)) for packed in (params, state.ema))
+        return function(*weights, gather(frozen), batch, key)
 
     def add_gradient(total: Any, state: TrainState, frozen: Params, waves: Waves, i: jax.Array):
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), i)
@@ -171,7 +170,7 @@ def make_step(
             add_gradient,
             donate_argnums=0,
             out_shardings=(shardings.params, everywhere),
-            compiler_options=options,
+            compiler_options=COMPILER_OPTIONS.get(platform),
         ),
         apply=jax.jit(apply, donate_argnums=0, out_shardings=(shardings, everywhere)),
         loss=jax.jit(validation_loss, out_shardings=everywhere),
