@@ -78,12 +78,12 @@ class AudioInfo(NamedTuple):
     tags: Mapping[str, str] = NO_TAGS
 
 
-def read(path: str | os.PathLike[str]) -> Audio:
-    """Read a whole audio file of any format that libsndfile knows.
+def read(path: str | os.PathLike[str], start: int = 0, samples: int = -1) -> Audio:
+    """Read an audio file of any format that libsndfile knows, whole or `samples` samples of it from `start`.
 
-    Raises AudioError if it is missing, empty, damaged, not audio, or holds NaN or infinite samples.
+    Raises AudioError if it is missing, empty there, damaged, not audio, or holds NaN or infinite samples.
     """
-    return _read(_existing(path), str(path))
+    return _read(_existing(path), str(path), start, samples)
 
 
 def decode(data: bytes, name: str) -> Audio:
@@ -137,17 +137,21 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _read(source: Path | BytesIO, name: str) -> Audio:
+def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) -> Audio:
     with _open(source, name) as file:
-        if file.frames == UNDECLARED:
+        length = file.frames
+        if length == UNDECLARED:
             samples = np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)])
+            length, samples = len(samples), samples[start:][: None if count < 0 else count]
         else:
-            samples = file.read(dtype="float32", always_2d=True)
+            if start:
+                file.seek(min(start, length))
+            samples = file.read(count, dtype="float32", always_2d=True)
         _refuse_empty(len(samples), name, "samples")
         wave = np.ascontiguousarray(samples.T, np.float32)
         _refuse_unless_finite(wave, name)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
-        bit_rate = 8 * size * file.samplerate / len(samples)
+        bit_rate = 8 * size * file.samplerate / length
         return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
 
 

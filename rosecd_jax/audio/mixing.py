@@ -1,9 +1,11 @@
-"""How noisy/clean pairs are made: speech plus noise at a signal-to-noise ratio. Pure numpy, no files."""
+"""How noisy/clean pairs are made: rooms, filters, speech plus noise at a ratio. Pure numpy, no files."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["fit_length", "mix_at_snr"]
+__all__ = ["fit_length", "limit_band", "mix_at_snr", "noise_gain", "reverberate", "tilt"]
 
 PEAK = 0.99  # a louder mix is turned down to this, just below full scale
 
@@ -31,12 +33,21 @@ def mix_at_snr(
     clean, noise = np.asarray(clean, np.float64), np.asarray(noise, np.float64)
     if clean.shape != noise.shape:
         raise ValueError(f"clean and noise need the same shape, got {clean.shape} and {noise.shape}")
-    if not np.isfinite(snr_db):
-        raise ValueError(f"snr_db has to be finite, got {snr_db}")
-    gain = np.sqrt(_power(clean, "clean") / _power(noise, "noise")) * 10 ** (-snr_db / 20)
-    noisy = clean + gain * noise
+    noisy = clean + noise_gain(clean, noise, snr_db) * noise
     scale = min(1.0, PEAK / max(np.abs(noisy).max(), np.abs(clean).max()))
     return (scale * clean).astype(np.float32), (scale * noisy).astype(np.float32)
+
+
+def noise_gain(clean: ArrayLike, noise: ArrayLike, snr_db: float) -> float:
+    """The factor that gives noise the power which `mix_at_snr` describes.
+
+    Raises:
+      ValueError: if `snr_db` is not finite, or one of the waves is empty, silent or not finite.
+    """
+    if not np.isfinite(snr_db):
+        raise ValueError(f"snr_db has to be finite, got {snr_db}")
+    clean, noise = np.asarray(clean, np.float64), np.asarray(noise, np.float64)
+    return float(np.sqrt(_power(clean, "clean") / _power(noise, "noise")) * 10 ** (-snr_db / 20))
 
 
 def fit_length(noise: ArrayLike, samples: int, generator: np.random.Generator) -> NDArray[np.floating]:
@@ -57,6 +68,74 @@ def fit_length(noise: ArrayLike, samples: int, generator: np.random.Generator) -
         raise ValueError("the noise has no samples")
     start = generator.integers(length if length < samples else length - samples + 1)
     return noise[..., (start + np.arange(samples)) % length]
+
+
+def tilt(wave: ArrayLike, decibels: float, sample_rate: int) -> NDArray[np.float64]:
+    """Tilt a spectrum by so many dB an octave, unchanged at 1 kHz; flat below 50 Hz.
+
+    Args:
+      wave: [samples].
+      sample_rate: Hz.
+    """
+    return _filtered(wave, sample_rate, lambda hertz: (np.maximum(hertz, 50) / 1000) ** (decibels / 6.0206))
+
+
+def limit_band(wave: ArrayLike, low: float, high: float, sample_rate: int) -> NDArray[np.float64]:
+    """Keep the frequencies between `low` and `high` (Hz), with zero phase and slopes of 24 dB an octave.
+
+    Args:
+      wave: [samples].
+      low, high: where the gain is 1/2; 0 for no such limit.
+    """
+
+    def gain(hertz: NDArray[np.floating]) -> NDArray[np.floating]:
+        with np.errstate(divide="ignore"):
+            rise = 1 / (1 + (low / hertz) ** 4) if low else np.ones_like(hertz)
+        return rise / (1 + (hertz / high) ** 4) if high else rise
+
+    return _filtered(wave, sample_rate, gain)
+
+
+def reverberate(
+    wave: ArrayLike, response: ArrayLike, early_samples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a room makes of speech, and the early part of it, both aligned with the direct sound.
+
+    Args:
+      wave: dry, [samples].
+      response: the room's impulse response, [any length]; its largest value is taken for the direct sound.
+      early_samples: how long after the direct sound a reflection is early; 0: the direct sound alone.
+
+    Returns:
+      (early, reverberant), [samples] each.
+
+    Raises:
+      ValueError: if the response is silent.
+    """
+    wave, response = np.asarray(wave, np.float64), np.asarray(response, np.float64)
+    if not np.any(response):
+        raise ValueError("an impulse response cannot be silent")
+    direct = int(np.argmax(np.abs(response)))
+    early = response[: direct + early_samples + 1].copy()
+    if early_samples == 0:
+        early[:direct] = 0
+    return _convolved(wave, early, direct), _convolved(wave, response, direct)
+
+
+def _convolved(wave: NDArray[np.float64], response: NDArray[np.float64], advance: int) -> NDArray[np.float64]:
+    size = wave.size + response.size - 1
+    product = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)
+    return product[advance : advance + wave.size]
+
+
+def _filtered(
+    wave: ArrayLike, sample_rate: int, gain: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    """Multiply the spectrum by a real gain of the frequency in Hz; zeros are put after the wave meanwhile."""
+    wave = np.asarray(wave, np.float64)
+    size = 2 * wave.size
+    hertz = np.fft.rfftfreq(size, 1 / sample_rate)
+    return np.fft.irfft(np.fft.rfft(wave, size) * gain(hertz), size)[: wave.size]
 
 
 def _power(wave: NDArray[np.float64], name: str) -> float:

@@ -7,7 +7,7 @@ from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.enhance import enhance
 from rosecd_jax.cli.evaluate import evaluate
 from rosecd_jax.cli.export import export
-from rosecd_jax.cli.prepare import folder, synthetic, voicebank
+from rosecd_jax.cli.prepare import folder, mix, synthetic, voicebank
 from rosecd_jax.cli.stream import stream
 from rosecd_jax.cli.train import train
 from rosecd_jax.cli.verify import verify
@@ -19,7 +19,7 @@ app.add_typer(prepare_app, name="prepare")
 for command in (enhance, stream, evaluate, convert, export, info, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
-for command in (synthetic, voicebank, folder):
+for command in (synthetic, voicebank, folder, mix):
     prepare_app.command()(command)
 
 

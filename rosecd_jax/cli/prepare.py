@@ -79,6 +79,45 @@ def folder(
     _tell(out, summary)
 
 
+def mix(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where SPLIT/clean and SPLIT/noisy are made.")],
+    speech: Annotated[str, typer.Option(help="Folder of clean speech; several are joined by ':'.")] = "",
+    noise: Annotated[str, typer.Option(help="Folder of noise; without it, synthetic noise and babble.")] = "",
+    rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
+    files: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 100,
+    seconds: Annotated[float, typer.Option(help="Length of each.", min=0.1)] = 4.0,
+    snr: Annotated[tuple[float, float], typer.Option(metavar="LOWEST HIGHEST", help="dB.")] = (-5.0, 20.0),
+    split: Annotated[str, typer.Option(help="Name of the split.")] = "test",
+    sample_rate: Annotated[int, typer.Option(help="Hz.", min=4000)] = 16_000,
+    seed: SeedOption = 0,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="MANIFEST", help="Make the mixes of this table again.")
+    ] = None,
+) -> None:
+    """Noisy speech from folders of clean speech and of noise, as it is mixed on the fly in training.
+
+    Beside the pairs, manifest.csv has every draw: recordings, SNR, levels, tilts, rooms.
+    """
+    from rosecd_jax.data.mixed_files import replay_mixes, write_mixes
+    from rosecd_jax.data.mixing import MixConfig, open_mixer
+
+    folder = out / split
+    with plain_errors(), progress_bar(100, "mixing") as advance:
+        report = lambda part: _percent(advance)("mixing", part)  # noqa: E731
+        if replay:
+            if speech or noise or rir:
+                raise ValueError("--replay takes all recordings from its table; leave out the folders")
+            summary = replay_mixes(folder, replay, report)
+        elif not speech:
+            raise ValueError("no speech to mix; give --speech FOLDER, or --replay MANIFEST")
+        else:
+            mixer = open_mixer(speech, noise, rir, MixConfig(snr=snr), sample_rate)
+            for library in mixer.libraries:
+                typer.echo(library.summary())
+            summary = write_mixes(folder, mixer, seed, files, seconds, report)
+    _tell(out, {split: summary})
+
+
 def _percent(advance: Callable[..., None]) -> Callable[[str, float], None]:
     """A report of (what, part done) as a movement of the bar."""
     return lambda what, part: advance(round(100 * part), 100, what)

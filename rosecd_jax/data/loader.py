@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rosecd_jax.data.mixing import ENDLESS, MixConfig, Mixer, open_mixer
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
 from rosecd_jax.workers import serve_parent
@@ -13,20 +14,24 @@ from rosecd_jax.workers import serve_parent
 if TYPE_CHECKING:
     import grain
 
-Source = PreparedPairs | PairedFiles
+Pairs = PreparedPairs | PairedFiles
 """Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
-ENDLESS = 2**48
-"""More examples than any run takes, and few enough for `len`, which they have to fit in grain."""
+Source = Pairs | Mixer
+"""What batches are made of: pairs, or single recordings that are mixed when they are needed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LoaderConfig:
-    """How batches are made.
+    """How batches are made: from pairs (`path`) or from recordings that are mixed on the fly (`speech`).
 
     Attributes:
       path: a data set made by `rosecd prepare`, or a folder that holds split/clean and split/noisy (or
         split/anechoic and split/reverb), files paired by their relative paths.
       split: which of its splits to read.
+      speech, noise, rir: folders of clean speech, of noise and of rooms' impulse responses, of any format,
+        rate and length; several are joined by ":". With `speech`, training examples are mixed from them, and
+        `path` is for validation only. Without `noise` all noise is synthetic or babble.
+      mix: what is drawn for an example that is mixed.
       frames: length of a crop in spectrogram frames.
       batch_size: examples in one network call, over all devices of all hosts.
       threads: that read ahead, in each process that reads.
@@ -36,6 +41,10 @@ class LoaderConfig:
 
     path: str = ""
     split: str = "train"
+    speech: str = ""
+    noise: str = ""
+    rir: str = ""
+    mix: MixConfig = MixConfig()
     frames: int = 256
     batch_size: int = 14
     threads: int = 2
@@ -43,13 +52,20 @@ class LoaderConfig:
 
 
 def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Source:
-    """The recordings that a config names, all that their headers say having been checked.
+    """What a config's batches are made of, all that headers say having been checked.
 
     Raises:
       DataError: naming the files that don't fit; `remedy` is said with it.
     """
+    if config.speech:
+        return open_mixer(config.speech, config.noise, config.rir, config.mix, sample_rate)
+    if config.noise or config.rir:
+        raise DataError("no speech to mix with the noise: --config.data.speech=FOLDER")
     if not config.path:
-        raise DataError("no training data: --config.data.path=FOLDER, made by `rosecd prepare`")
+        raise DataError(
+            "no training data: --config.data.path=FOLDER, made by `rosecd prepare`, or "
+            "--config.data.speech=FOLDER and --config.data.noise=FOLDER"
+        )
     try:
         return open_pairs(config.path, config.split, sample_rate)
     except DataError as error:
@@ -93,9 +109,9 @@ def training_batches(
 ) -> "grain.DatasetIterator[Any]":
     """An endless iterator of {"clean", "noisy"}, float32 [batch_size / processes, samples].
 
-    The recordings are shuffled anew in each epoch. A batch depends on its number and the seed alone, so that
-    its number is all that a checkpoint has to remember, and any number of hosts, workers and threads makes
-    the same batches. Its `close` ends workers and threads.
+    Pairs are shuffled in each epoch differently, and cropped; mixes never repeat. A batch depends on its
+    number and the seed alone, so that its number is all that a checkpoint has to remember, and any number of
+    hosts, workers and threads makes the same batches. Its `close` ends workers and threads.
 
     Args:
       source: see `open_source`.
@@ -107,14 +123,13 @@ def training_batches(
     from absl import flags
 
     local = config.batch_size // share.processes
-    dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .shuffle()
-        .repeat(ENDLESS // len(source))
-        .random_map(lambda pair, generator: random_crop(pair, samples, generator))
-        .batch(local)
-    )
+    if isinstance(source, Mixer):
+        mixes: Any = source.pairs(seed, samples)
+        dataset = grain.MapDataset.source(mixes).map(lambda pair: centre_crop(pair, samples))
+    else:
+        dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat(ENDLESS // len(source))
+        dataset = dataset.random_map(lambda pair, generator: random_crop(pair, samples, generator))
+    dataset = dataset.batch(local)
     dataset = dataset[start * share.processes + share.process :: share.processes]
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=4 * config.threads)
     iterable = dataset.to_iter_dataset(options)

@@ -89,6 +89,8 @@ class TrainConfig:
         memory.
       teacher: path of the teacher's checkpoint, one of ours or one of the authors' `.ckpt` files. The student
         starts from its raw weights, and so does consistency training where a teacher is given.
+      init_from: path of a checkpoint of the same front end and network, ours or the authors', whose weights a
+        new run starts from: its averaged or its raw ones, as `init_weights` says.
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name
         (denoiser: of "score"); the others are not used.
       data: crops and batches.
@@ -106,6 +108,8 @@ class TrainConfig:
     objective: Objective = "score"
     model: ModelConfig = ModelConfig()
     teacher: str = ""
+    init_from: str = ""
+    init_weights: Literal["ema", "raw"] = "ema"
     denoiser: DenoiserConfig = DenoiserConfig()
     data_prediction: DataPredictionConfig = DataPredictionConfig()
     distillation: DistillationConfig = DistillationConfig()

@@ -1,7 +1,7 @@
 """The training loop."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
+from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.config import difference, to_dict
-from rosecd_jax.models.score_model import Params, ScoreModel
+from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 from rosecd_jax.training.checkpoints import (
     RunCheckpoints,
     best_steps,
@@ -28,7 +29,7 @@ from rosecd_jax.training.progress import Progress
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves, make_step
-from rosecd_jax.training.validation import Validation, read_validation_pairs
+from rosecd_jax.training.validation import Validation, read_validation_pairs, training_part
 from rosecd_jax.training.workdir import StopRequest, WorkdirLock
 
 BATCHES_AHEAD = 2
@@ -69,12 +70,18 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         model = ScoreModel(config.model)
         front = model.front_end
         with echo.doing("opening the data"):
-            source = open_source(config.data, front.sample_rate)
-            pairs = read_validation_pairs(config, model)
-        with echo.doing("loading the teacher", announce=bool(config.teacher)):
+            found = open_source(config.data, front.sample_rate)
+            source = training_part(config, found)
+            pairs = read_validation_pairs(config, model, found)
+        if isinstance(found, Mixer):
+            for library in found.libraries:
+                echo(library.summary())
+        with echo.doing("loading weights", announce=bool(config.teacher or config.init_from)):
             teacher, frozen, params = load_teacher(config)
             origins = {"recordings": digest_of_names(source.names)}
             origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
+            given = load_initial_weights(config)
+            params = params if given is None else given
             frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
         step = announced(make_step(config, model, teacher, mesh), echo)
         if first_process:
@@ -190,19 +197,35 @@ def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params
     if not config.teacher or config.objective not in ("distillation", "consistency-training"):
         return None, {}, None
     teacher, raw = load_any_checkpoint(config.teacher, "raw")
-    ours, theirs = (
-        {part: to_dict(getattr(c, part)) for part in ("front_end", "sde", "network")}
-        for c in (config.model, teacher.config)
-    )
-    for described in (ours, theirs):
-        for how in ("dtype", "remat"):
-            described["network"].pop(how)
-    if ours != theirs:
-        lines = "\n  ".join(difference(theirs, ours))
-        raise ValueError(f"the student must be built as its teacher {config.teacher} is:\n  {lines}")
+    what = f"the student must be built as its teacher {config.teacher} is"
+    check_alike(config.model, teacher.config, ("front_end", "sde", "network"), what)
     if config.objective == "consistency-training":
         return None, {}, raw
     return teacher, load_any_checkpoint(config.teacher, "ema")[1], raw
+
+
+def load_initial_weights(config: TrainConfig) -> Params | None:
+    """The weights that `config.init_from` names, or None where it names none.
+
+    Raises:
+      ValueError: if they can't be read, or belong to another front end or network.
+    """
+    if not config.init_from:
+        return None
+    model, params = load_any_checkpoint(config.init_from, config.init_weights)
+    what = f"the model must be built as {config.init_from} is, whose weights it starts from"
+    check_alike(config.model, model.config, ("front_end", "network"), what)
+    return params
+
+
+def check_alike(ours: ModelConfig, theirs: ModelConfig, parts: Sequence[str], what: str) -> None:
+    """Raise ValueError, with `what` and the differences, if parts of two models differ, precision aside."""
+    described = [{part: to_dict(getattr(config, part)) for part in parts} for config in (theirs, ours)]
+    for network in (one["network"] for one in described):
+        for how in ("dtype", "remat"):
+            network.pop(how)
+    if lines := difference(described[0], described[1]):
+        raise ValueError("\n  ".join([f"{what}:", *lines]))
 
 
 def open_curves(config: TrainConfig, workdir: Path) -> ManyCurves:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rosecd_jax.data.loader import LoaderConfig, centre_crop, open_source
+from rosecd_jax.data.loader import LoaderConfig, Source, centre_crop, open_source
+from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.files import write_text
 from rosecd_jax.metrics import Scores, evaluate_pair
 from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
@@ -26,6 +27,7 @@ from rosecd_jax.training.step import Step, Waves
 from rosecd_jax.workers import background_pool
 
 SCORES = ("pesq", "estoi", "si_sdr")
+MIX_SECONDS = 4.0  # of a validation file that is mixed
 Pair = dict[str, np.ndarray]
 
 
@@ -213,18 +215,34 @@ class Validation:
         self.curves.picture(f"example_{index}/spectrograms", np.concatenate(stacked), number)
 
 
-def read_validation_pairs(config: TrainConfig, model: ScoreModel) -> list[Pair]:
+def training_part(config: TrainConfig, source: Source) -> Source:
+    """What of a source training may use: all, unless recordings are held back for validation."""
+    if isinstance(source, Mixer) and _mixes_validation(config):
+        return source.part(held_back=False)
+    return source
+
+
+def read_validation_pairs(config: TrainConfig, model: ScoreModel, source: Source | None = None) -> list[Pair]:
     """The fixed files of a run's validations, float32 [samples] each; none if it has no validations.
+
+    They are of the data's split; where `source`, what training is from, is mixed and there are no pairs, they
+    are mixed from recordings that are held back from training.
 
     Raises:
       DataError: if the data has no such split, or its files don't fit.
     """
-    settings = config.validation
+    settings, rate = config.validation, model.front_end.sample_rate
     if not settings.every:
         return []
+    if isinstance(source, Mixer) and _mixes_validation(config):
+        mixes = source.part(held_back=True).pairs(config.seed, round(MIX_SECONDS * rate))
+        return [mixes[i] for i in range(settings.files)]
     data = LoaderConfig(path=config.data.path, split=settings.split)
-    source = open_source(
-        data, model.front_end.sample_rate, "--config.validation.every=0 trains without validation"
-    )
-    count = min(settings.files, len(source))
-    return [source[int(i)] for i in np.linspace(0, len(source) - 1, count).round()]
+    pairs = open_source(data, rate, "--config.validation.every=0 trains without validation")
+    assert not isinstance(pairs, Mixer)
+    count = min(settings.files, len(pairs))
+    return [pairs[int(i)] for i in np.linspace(0, len(pairs) - 1, count).round()]
+
+
+def _mixes_validation(config: TrainConfig) -> bool:
+    return config.validation.every > 0 and not config.data.path

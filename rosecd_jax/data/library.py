@@ -1,0 +1,179 @@
+"""Folders of single recordings, speech or noise or room responses, of any format, rate, length and channels.
+
+What can't be used is found when a library is opened, named, and left out.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosecd_jax.audio import io
+from rosecd_jax.data.pairs import DataError
+
+__all__ = ["Library", "Recording", "check_apart", "open_library", "read_part"]
+
+LEAST_SECONDS = 0.1  # a shorter recording of speech or noise is left out
+SILENCE = 1e-4  # a recording that never passes this (−80 dB of full scale) is silent
+PROBE = 4000  # samples in the middle of a recording: if they are not silent, the rest needn't be read
+TOLD = 10  # files named one by one
+THREADS = 8  # that read: libsndfile works outside Python's lock
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A file and what its header says."""
+
+    path: str
+    sample_rate: int  # Hz
+    channels: int
+    samples: int  # per channel
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    """Usable recordings, sorted by path.
+
+    Attributes:
+      folders: where they come from, as given.
+      recordings: at least one.
+      left_out: a line for each file that can't be used: its path, what is wrong with it, the remedy.
+    """
+
+    folders: str
+    recordings: tuple[Recording, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return [recording.path for recording in self.recordings]
+
+    @property
+    def seconds(self) -> float:
+        return sum(recording.seconds for recording in self.recordings)
+
+    def part(self, held_back: bool, share: float) -> "Library":
+        """The recordings that are held back from training, about `share` of all, or the others.
+
+        Which they are depends on their paths alone; of two recordings or more, one at least is in each part.
+
+        Raises:
+          DataError: if there is only one recording.
+        """
+        if len(self.recordings) < 2:
+            raise DataError(f"{self.folders}: one recording only, nothing can be held back; give more")
+        order = sorted(self.recordings, key=lambda recording: _hash(recording.path))
+        count = min(max(1, round(share * len(order))), len(order) - 1)
+        kept = order[:count] if held_back else order[count:]
+        return dataclasses.replace(self, recordings=tuple(sorted(kept, key=lambda recording: recording.path)))
+
+    def summary(self) -> str:
+        """How much there is, and what was left out, in words."""
+        line = f"{self.folders}: {len(self.recordings)} recordings, {self.seconds / 60:.1f} minutes"
+        if not self.left_out:
+            return line
+        more = len(self.left_out) - TOLD
+        told = [f"  {problem}" for problem in self.left_out[:TOLD]]
+        told += [f"  and {more} more"] if more > 0 else []
+        return "\n".join([f"{line}; {len(self.left_out)} left out:", *told])
+
+
+def open_library(
+    folders: str,
+    least_seconds: float = LEAST_SECONDS,
+    progress: Callable[[float], None] | None = None,
+) -> Library:
+    """Find the recordings of some folders and of their subfolders, and check each of them.
+
+    Args:
+      folders: one, or several joined by the system's path separator (":" but on Windows).
+      least_seconds: a shorter recording is left out.
+      progress: called after each file with the part that is done, 0 to 1.
+
+    Raises:
+      DataError: if a folder is missing, or there is no usable recording in it.
+    """
+    found: list[Recording] = []
+    problems: list[str] = []
+    sets = [_files(folder) for folder in filter(None, folders.split(os.pathsep))]
+    total, done = sum(map(len, sets)), 0
+    with ThreadPoolExecutor(THREADS) as threads:
+        for folder, files in zip(folders.split(os.pathsep), sets, strict=False):
+            before = len(found)
+            for result in threads.map(lambda file: _check(file, least_seconds), files):
+                (found if isinstance(result, Recording) else problems).append(result)  # type: ignore[arg-type]
+                done += 1
+                if progress:
+                    progress(done / total)
+            if len(found) == before:
+                raise DataError(
+                    f"{folder}: none of its recordings can be used, the first: {problems[-len(files)]}"
+                )
+    recordings = {os.path.realpath(recording.path): recording for recording in found}  # each file once
+    return Library(folders, tuple(sorted(recordings.values(), key=lambda one: one.path)), tuple(problems))
+
+
+def check_apart(*libraries: Library) -> None:
+    """Raise DataError if a file is in two libraries: what is learnt as speech can't be noise as well."""
+    seen: dict[str, str] = {}
+    for library in libraries:
+        for name in library.names:
+            other = seen.setdefault(os.path.realpath(name), library.folders)
+            if other != library.folders:
+                raise DataError(f"{name}: is in {other} and in {library.folders}; it can be one of them")
+
+
+def read_part(path: str, channel: int, start: int, samples: int, sample_rate: int) -> NDArray[np.float32]:
+    """A part of one channel of a file, at `sample_rate` (Hz), [samples at that rate].
+
+    Args:
+      start, samples: at the file's own rate.
+
+    Raises:
+      AudioError: naming the file, if it can't be read there or has no such channel.
+    """
+    audio = io.read(path, start, samples)
+    if channel >= len(audio.wave):
+        raise io.AudioError(f"{path}: has {len(audio.wave)} channels, no channel {channel}; restore it")
+    return io.resample(audio.wave[channel], audio.sample_rate, sample_rate)
+
+
+def _files(folder: str) -> Sequence[Path]:
+    try:
+        return io.find(folder)
+    except io.AudioError as error:
+        raise DataError(str(error)) from error
+
+
+def _check(file: Path, least_seconds: float) -> Recording | str:
+    """The recording, or a line that says why it can't be used."""
+    try:
+        header = io.info(file)
+        recording = Recording(str(file), header.sample_rate, header.channels, header.samples)
+        if recording.seconds < least_seconds:
+            return f"{file}: is too short, {recording.seconds:.3f} s of at least {least_seconds:g}; remove it"
+        middle = max(0, (header.samples - PROBE) // 2)
+        if _loud(io.read(file, middle, PROBE).wave) or any(map(_loud, io.read_blocks(file))):
+            return recording
+        return f"{file}: is silent; remove it"
+    except io.AudioError as error:
+        return str(error)
+
+
+def _loud(wave: NDArray[np.float32]) -> bool:
+    return bool(np.abs(wave).max(initial=0) > SILENCE)
+
+
+def _hash(name: str) -> bytes:
+    """By the last three parts of a path: a folder that is moved keeps its parts."""
+    parts = Path(name).parts[-3:]
+    return hashlib.sha256("/".join(parts).encode("utf-8", "surrogateescape")).digest()

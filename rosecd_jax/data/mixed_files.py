@@ -1,0 +1,151 @@
+"""Mixes on disk: pairs of wav files, and a table of every draw from which they can be made again."""
+
+import csv
+import dataclasses
+import io as text_io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rosecd_jax.audio import io
+from rosecd_jax.data.mixing import Draw, Mixer, NoiseDraw, Piece, SilentError, render
+from rosecd_jax.data.pairs import DataError, SplitSummary
+from rosecd_jax.files import write_text
+
+__all__ = ["MANIFEST", "draw_from_row", "read_manifest", "replay_mixes", "row_of_draw", "write_mixes"]
+
+MANIFEST = "manifest.csv"
+THREADS = 4
+NESTED = ("speech", "noises", "response")
+WHOLE = ("sample_rate", "samples", "early_samples")
+
+
+def write_mixes(
+    folder: Path,
+    mixer: Mixer,
+    seed: int,
+    files: int,
+    seconds: float,
+    progress: Callable[[float], None] | None = None,
+) -> SplitSummary:
+    """Write the first `files` examples of a mixer as folder/{clean,noisy}/mix_*.wav, PCM_16, and their table.
+
+    Args:
+      seconds: the length of each.
+      progress: called after each file with the part that is done, 0 to 1.
+
+    Raises:
+      DataError: if the folder holds anything else, or nothing can be mixed.
+      AudioError: if a file can't be written.
+    """
+    mixes = mixer.pairs(seed, max(1, round(seconds * mixer.sample_rate)))
+    return _write(folder, range(files), mixes.example, progress)
+
+
+def replay_mixes(
+    folder: Path, manifest: Path, progress: Callable[[float], None] | None = None
+) -> SplitSummary:
+    """Write the mixes of a table again, from the recordings that it names; the same bytes.
+
+    Raises:
+      DataError: if the table can't be read, a recording is missing, or the folder holds anything else.
+      AudioError: if a file can't be written.
+    """
+
+    def example(draw: Draw) -> tuple[Draw, dict[str, Any]]:
+        try:
+            return draw, render(draw)
+        except (SilentError, io.AudioError) as error:
+            raise DataError(f"{manifest}: a recording is not what it was: {error}") from error
+
+    return _write(folder, list(read_manifest(manifest).values()), example, progress)
+
+
+def read_manifest(path: Path) -> dict[str, Draw]:
+    """The draws of a table by file name, in its order.
+
+    Raises:
+      DataError: if it can't be read.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as table:
+            rows = {row.pop("file"): draw_from_row(row) for row in csv.DictReader(table)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: no table of mixes ({error}); give a {MANIFEST} of `rosecd prepare mix`"
+        ) from error
+    if not rows:
+        raise DataError(f"{path}: holds no mixes; give a {MANIFEST} of `rosecd prepare mix`")
+    return rows
+
+
+def row_of_draw(draw: Draw) -> dict[str, Any]:
+    """A draw as the cells of a table: numbers, and JSON for what is nested."""
+    cells = dataclasses.asdict(draw)
+    return cells | {name: json.dumps(cells[name], ensure_ascii=False) for name in NESTED}
+
+
+def draw_from_row(row: Mapping[str, str]) -> Draw:
+    """The draw whose cells these are. Raises ValueError, KeyError or TypeError if they make none."""
+    speech, noises, response = (json.loads(row[name]) for name in NESTED)
+    numbers = {
+        name: int(cell) if name in WHOLE else float(cell) for name, cell in row.items() if name not in NESTED
+    }
+    return Draw(
+        speech=tuple(Piece(**piece) for piece in speech),
+        noises=tuple(
+            NoiseDraw(**noise | {"pieces": tuple(Piece(**piece) for piece in noise["pieces"])})
+            for noise in noises
+        ),
+        response=response and Piece(**response),
+        **numbers,  # type: ignore[arg-type]
+    )
+
+
+def _write(
+    folder: Path,
+    wanted: Iterable[Any],
+    example: Callable[[Any], tuple[Draw, Mapping[str, Any]]],
+    progress: Callable[[float], None] | None,
+) -> SplitSummary:
+    _clear(folder)
+    wanted = list(wanted)
+
+    def make(number: int) -> Draw:
+        draw, pair = example(wanted[number])
+        for side, wave in pair.items():
+            io.write(folder / side / _name(number), wave, draw.sample_rate)
+        return draw
+
+    draws: list[Draw] = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        for draw in threads.map(make, range(len(wanted))):
+            draws.append(draw)
+            if progress:
+                progress(len(draws) / len(wanted))
+    rows = [{"file": _name(number)} | row_of_draw(draw) for number, draw in enumerate(draws)]
+    text = text_io.StringIO(newline="")
+    table = csv.DictWriter(text, list(rows[0]) if rows else ["file"])
+    table.writeheader()
+    table.writerows(rows)
+    write_text(folder / MANIFEST, text.getvalue())
+    return SplitSummary(len(draws), sum(draw.samples / draw.sample_rate for draw in draws))
+
+
+def _name(number: int) -> str:
+    return f"mix_{number:05d}.wav"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an incomplete earlier run left; refuse what is complete, or not ours."""
+    if (folder / MANIFEST).exists():
+        raise DataError(f"{folder}: already holds mixes; choose another folder, or delete it")
+    there = [path for path in folder.glob("**/*") if not path.is_dir()]
+    for path in there:
+        if path.parent.name not in ("clean", "noisy") or not re.fullmatch(r"mix_\d{5,}\.wav", path.name):
+            raise DataError(f"{folder}: holds other files, such as {path}; choose another folder")
+    for path in there:
+        path.unlink()

@@ -1,0 +1,364 @@
+"""Noisy speech made while it is needed: what is drawn for an example, and how it is mixed.
+
+An example is a pure function of (seed, index). `draw` decides everything by random numbers and never touches
+a file; `render` makes the waves of a draw and draws nothing. So a draw can be kept in a table and replayed.
+"""
+
+import dataclasses
+import math
+import warnings
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosecd_jax.audio.io import AudioError
+from rosecd_jax.audio.mixing import fit_length, limit_band, noise_gain, reverberate, tilt
+from rosecd_jax.data import noises
+from rosecd_jax.data.library import Library, Recording, check_apart, open_library, read_part
+from rosecd_jax.data.pairs import DataError
+
+__all__ = ["Draw", "MixConfig", "MixedPairs", "Mixer", "NoiseDraw", "Piece", "open_mixer", "render"]
+
+ENDLESS = 2**48
+"""More examples than any run takes, and few enough for `len`, which they have to fit in grain."""
+MOST_PIECES = 8  # utterances in one example
+PAUSE = (0.1, 0.6)  # seconds between two utterances
+LONGEST = 10.0  # seconds: how often a recording of speech is drawn grows with its length up to this
+ATTEMPTS = 50  # draws for one example, of which the first is used that is neither silent nor unreadable
+LEAST_RESPONSE = 0.005  # seconds of a room's impulse response
+
+
+@dataclasses.dataclass(frozen=True)
+class MixConfig:
+    """What is drawn for an example; pairs of numbers are the ends of uniform distributions.
+
+    Attributes:
+      snr: dB, of the speech as it is heard in its room, over the whole example, pauses included.
+      without_noise: share of examples without any noise.
+      level: peak of the mix, dB of full scale.
+      noises: most noises at a time.
+      noise_levels: of noises that sound together, dB.
+      babble: share of noises that are other utterances, 3 to 6 at a time.
+      synthetic: share of noises that are the embedded corpus' synthetic ones.
+      tilt: steepest spectral tilt of speech and of noise, dB an octave, each up or down.
+      band: share of examples whose band is limited, above at 2 to 7.5 kHz or below at 50 to 400 Hz or both.
+      reverb: share of examples in a room, where there are impulse responses.
+      target: of speech in a room: its direct sound with the reflections of the first 50 ms, or without.
+      held_back: share of the recordings that are kept for validation where the data has no split for it.
+    """
+
+    snr: tuple[float, float] = (-5.0, 20.0)
+    without_noise: float = 0.02
+    level: tuple[float, float] = (-25.0, -1.0)
+    noises: int = 2
+    noise_levels: tuple[float, float] = (-10.0, 0.0)
+    babble: float = 0.1
+    synthetic: float = 0.2
+    tilt: float = 2.0
+    band: float = 0.1
+    reverb: float = 0.5
+    target: Literal["early", "dry"] = "early"
+    held_back: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("snr", "level", "noise_levels"):
+            ends = getattr(self, name)
+            if not (len(ends) == 2 and -math.inf < ends[0] <= ends[1] < math.inf):
+                raise ValueError(f"mix.{name} is {ends}, it has to be (lowest, highest)")
+        if self.level[1] > 0:
+            raise ValueError(f"mix.level is {self.level}, it cannot be above 0 dB, full scale")
+        for name in ("without_noise", "babble", "synthetic", "band", "reverb", "held_back"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"mix.{name} is {getattr(self, name)}, it has to be a share, from 0 to 1")
+        if self.babble + self.synthetic > 1:
+            raise ValueError(f"mix.babble + mix.synthetic is {self.babble + self.synthetic}, more than 1")
+        if self.noises < 1:
+            raise ValueError(f"mix.noises is {self.noises}, it has to be a number from 1 on")
+        if not 0 <= self.tilt < math.inf:
+            raise ValueError(f"mix.tilt is {self.tilt}, it has to be a number from 0 on")
+        if self.target not in ("early", "dry"):
+            raise ValueError(f"mix.target is {self.target!r}, expected 'early' or 'dry'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A part of one channel of a file; `start` and `samples` at the file's rate, `at` at the example's."""
+
+    path: str
+    channel: int
+    start: int
+    samples: int
+    at: int = 0  # where it begins in the example
+    gain_db: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseDraw:
+    """One noise: "recording", "babble" or the name of a synthetic one."""
+
+    kind: str
+    pieces: tuple[Piece, ...]
+    seed: int  # of a synthetic one, and of where a short one begins
+    gain_db: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """All that was drawn for an example.
+
+    Attributes:
+      sample_rate, samples: of the example; Hz.
+      speech: utterances, one after another.
+      noises: that sound at the same time; none: the speech is left alone.
+      snr_db: infinite without noises.
+      speech_tilt, noise_tilt: dB an octave.
+      low, high: Hz, limits of the band, of speech and noise alike; 0: none.
+      response: the impulse response of a room, or None.
+      early_samples: how many samples of it after the direct sound belong to the target.
+      level_db: peak of the mix, dB of full scale.
+    """
+
+    sample_rate: int
+    samples: int
+    speech: tuple[Piece, ...]
+    noises: tuple[NoiseDraw, ...]
+    snr_db: float
+    speech_tilt: float = 0.0
+    noise_tilt: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    response: Piece | None = None
+    early_samples: int = 0
+    level_db: float = -1.0
+
+
+class SilentError(ValueError):
+    """A draw whose speech or noise is silent, of which no mix can be made."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixer:
+    """Libraries of recordings, and what may be drawn from them.
+
+    Attributes:
+      noise, responses: None where there is none; noise is then babble or synthetic.
+    """
+
+    speech: Library
+    noise: Library | None
+    responses: Library | None
+    config: MixConfig
+    sample_rate: int  # Hz, of the examples
+
+    @property
+    def libraries(self) -> list[Library]:
+        """Those that there are."""
+        return [library for library in (self.speech, self.noise, self.responses) if library is not None]
+
+    @property
+    def names(self) -> list[str]:
+        """Every file's path."""
+        return [name for library in self.libraries for name in library.names]
+
+    def part(self, held_back: bool) -> "Mixer":
+        """The same for the recordings that are held back from training, or for the others."""
+        speech = self.speech.part(held_back, self.config.held_back)
+        noise = self.noise and self.noise.part(held_back, self.config.held_back)
+        return dataclasses.replace(self, speech=speech, noise=noise)
+
+    def pairs(self, seed: int, samples: int) -> "MixedPairs":
+        """Examples of `samples` samples by index."""
+        return MixedPairs(self, seed, samples)
+
+    def draw(self, generator: np.random.Generator, samples: int) -> Draw:
+        """Draw an example of `samples` samples."""
+        config = self.config
+        quiet = generator.random() < config.without_noise
+        speech = self._speech(generator, samples)
+        count = 0 if quiet else int(generator.integers(1, config.noises + 1))
+        found = tuple(self._noise(generator, samples) for _ in range(count))
+        tilts = generator.uniform(-config.tilt, config.tilt, 2)
+        low, high = _band(generator) if generator.random() < config.band else (0.0, 0.0)
+        response = None
+        if self.responses is not None and generator.random() < config.reverb:
+            recording = self.responses.recordings[generator.integers(len(self.responses.recordings))]
+            response = Piece(recording.path, _channel(generator, recording), 0, recording.samples)
+        return Draw(
+            self.sample_rate,
+            samples,
+            speech,
+            found,
+            snr_db=math.inf if quiet else float(generator.uniform(*config.snr)),
+            speech_tilt=float(tilts[0]),
+            noise_tilt=float(tilts[1]),
+            low=low,
+            high=high,
+            response=response,
+            early_samples=round(0.05 * self.sample_rate) if config.target == "early" else 0,
+            level_db=float(generator.uniform(*config.level)),
+        )
+
+    @cached_property
+    def _odds(self) -> NDArray[np.float64]:
+        """Cumulative probabilities of the recordings of speech."""
+        weights = np.cumsum([min(recording.seconds, LONGEST) for recording in self.speech.recordings])
+        return weights / weights[-1]
+
+    def _utterance(self, generator: np.random.Generator) -> Recording:
+        return self.speech.recordings[int(np.searchsorted(self._odds, generator.random(), side="right"))]
+
+    def _speech(self, generator: np.random.Generator, samples: int) -> tuple[Piece, ...]:
+        """Utterances until the example is full; one example in five begins with a pause."""
+        rate, pieces = self.sample_rate, []
+        at = int(generator.integers(samples // 2 + 1)) if generator.random() < 0.2 else 0
+        while at < samples and len(pieces) < MOST_PIECES:
+            utterance = self._utterance(generator)
+            piece = _piece(generator, utterance, samples - at, rate)
+            pieces.append(dataclasses.replace(piece, at=at, gain_db=float(generator.normal(0, 2))))
+            seconds = piece.samples / utterance.sample_rate + generator.uniform(*PAUSE)
+            at += round(rate * seconds)
+        return tuple(pieces)
+
+    def _noise(self, generator: np.random.Generator, samples: int) -> NoiseDraw:
+        config, chance = self.config, generator.random()
+        seed, gain_db = int(generator.integers(2**32)), float(generator.uniform(*config.noise_levels))
+        if chance < config.babble:
+            talkers = [self._utterance(generator) for _ in range(int(generator.integers(3, 7)))]
+            pieces = [_piece(generator, talker, samples, self.sample_rate) for talker in talkers]
+            return NoiseDraw("babble", tuple(pieces), seed, gain_db)
+        if chance < config.babble + config.synthetic or self.noise is None:
+            return NoiseDraw(str(generator.choice(list(noises.GENERATORS))), (), seed, gain_db)
+        recording = self.noise.recordings[generator.integers(len(self.noise.recordings))]
+        piece = _piece(generator, recording, samples, self.sample_rate)
+        return NoiseDraw("recording", (piece,), seed, gain_db)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedPairs:
+    """Random access to examples, as grain wants it: index -> {"clean", "noisy"}, float32 [samples]."""
+
+    mixer: Mixer
+    seed: int
+    samples: int
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: Any) -> dict[str, NDArray[np.float32]]:
+        return self.example(int(index))[1]
+
+    def example(self, index: int) -> tuple[Draw, dict[str, NDArray[np.float32]]]:
+        """An example and what was drawn for it.
+
+        A draw whose part of a recording is silent or can't be decoded gives way to the next one; of what
+        can't be decoded a warning names the file.
+
+        Raises:
+          DataError: if this was so many times in a row.
+        """
+        problem: Exception = ValueError("nothing was drawn")
+        for attempt in range(ATTEMPTS):
+            generator = np.random.default_rng(np.random.SeedSequence([self.seed, index, attempt]))
+            draw = self.mixer.draw(generator, self.samples)
+            try:
+                return draw, render(draw)
+            except SilentError as error:
+                problem = error
+            except AudioError as error:
+                problem = error
+                warnings.warn(f"left out: {error}", stacklevel=2)
+        raise DataError(f"{ATTEMPTS} draws in a row made no example; the last: {problem}") from problem
+
+
+def open_mixer(speech: str, noise: str, responses: str, config: MixConfig, sample_rate: int) -> Mixer:
+    """Open and check the libraries of a mixer; folders as `open_library` takes them, "" for none.
+
+    Raises:
+      DataError: if a folder is missing or holds nothing usable, or a file is in two libraries.
+    """
+    libraries = [
+        open_library(speech),
+        open_library(noise) if noise else None,
+        open_library(responses, LEAST_RESPONSE) if responses else None,
+    ]
+    check_apart(*filter(None, libraries))
+    return Mixer(*libraries, config, sample_rate)  # type: ignore[arg-type]
+
+
+def render(draw: Draw) -> dict[str, NDArray[np.float32]]:
+    """Make the waves of a draw: {"clean", "noisy"}, float32 [samples]; nothing is random here.
+
+    Raises:
+      SilentError: if speech or noise is silent.
+      AudioError: if a file can't be read.
+    """
+    rate = draw.sample_rate
+    speech = np.zeros(draw.samples)
+    for piece in draw.speech:
+        wave = _read(piece, rate)[: draw.samples - piece.at]
+        speech[piece.at : piece.at + wave.size] += 10 ** (piece.gain_db / 20) * wave
+    if draw.speech_tilt:
+        speech = tilt(speech, draw.speech_tilt, rate)
+    clean = heard = speech
+    if draw.response:
+        clean, heard = reverberate(speech, _read(draw.response, rate), draw.early_samples)
+    noise = np.zeros(draw.samples)
+    for one in draw.noises:
+        noise += 10 ** (one.gain_db / 20) * _noise_wave(one, draw)
+    if draw.noise_tilt and draw.noises:
+        noise = tilt(noise, draw.noise_tilt, rate)
+    if draw.low or draw.high:
+        clean, heard, noise = (limit_band(wave, draw.low, draw.high, rate) for wave in (clean, heard, noise))
+    noisy = heard
+    if draw.noises:
+        try:
+            noisy = heard + noise_gain(heard, noise, draw.snr_db) * noise
+        except ValueError as error:
+            raise SilentError(str(error)) from error
+    scale = 10 ** (draw.level_db / 20) / max(np.abs(noisy).max(), np.abs(clean).max())
+    return {"clean": (scale * clean).astype(np.float32), "noisy": (scale * noisy).astype(np.float32)}
+
+
+def _noise_wave(noise: NoiseDraw, draw: Draw) -> NDArray[np.float64]:
+    """[samples], with a root mean square of one."""
+    generator = np.random.default_rng(noise.seed)
+    if noise.kind in noises.GENERATORS:
+        return noises.GENERATORS[noise.kind](generator, draw.samples, draw.sample_rate)
+    waves = [_read(piece, draw.sample_rate) for piece in noise.pieces]
+    if noise.kind == "babble":
+        return noises.babble(generator, draw.samples, waves)
+    return _level(fit_length(waves[0], draw.samples, generator), noise.pieces[0].path)
+
+
+def _read(piece: Piece, sample_rate: int) -> NDArray[np.float64]:
+    """A piece's wave, [samples], with a root mean square of one."""
+    return _level(read_part(piece.path, piece.channel, piece.start, piece.samples, sample_rate), piece.path)
+
+
+def _level(wave: NDArray[np.floating], path: str) -> NDArray[np.float64]:
+    wave = np.asarray(wave, np.float64)
+    level = np.sqrt(np.mean(np.square(wave)))
+    if level < 1e-5:
+        raise SilentError(f"{path}: is silent there")
+    return wave / level
+
+
+def _piece(generator: np.random.Generator, recording: Recording, samples: int, sample_rate: int) -> Piece:
+    """A random part of a recording that makes at most `samples` samples at `sample_rate`."""
+    wanted = math.ceil(samples * recording.sample_rate / sample_rate)
+    start = int(generator.integers(max(0, recording.samples - wanted) + 1))
+    channel = _channel(generator, recording)
+    return Piece(recording.path, channel, start, min(wanted, recording.samples))
+
+
+def _channel(generator: np.random.Generator, recording: Recording) -> int:
+    return int(generator.integers(recording.channels))
+
+
+def _band(generator: np.random.Generator) -> tuple[float, float]:
+    """Limits of a band in Hz, 0 for none: below, above or both."""
+    which = generator.integers(3)
+    low, high = np.exp(generator.uniform(np.log([50, 2000]), np.log([400, 7500])))
+    return (float(low) if which != 1 else 0.0), (float(high) if which != 0 else 0.0)
