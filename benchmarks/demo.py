@@ -1,12 +1,17 @@
-"""The whole method in minutes on two CPU cores: `make demo`, or python -m benchmarks.demo DIRECTORY.
+"""A first sound, then the whole method in minutes on two CPU cores: `make demo`.
 
-Makes the embedded corpus, trains a small teacher, distils a student, enhances the test split with both, and
-prints one table. What is there already is not made again: an interrupted demonstration goes on where it was.
+Enhances a real noisy recording with the model that comes with the package. Then makes the embedded corpus,
+trains a tiny teacher, distils a student, enhances the test split, and prints a table. What is there already
+is not made again: an interrupted demonstration resumes where it was.
+
+    python -m benchmarks.demo DIRECTORY
 """
 
 import dataclasses
+import re
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rosecd_jax.cli.common import keep_freed_memory
@@ -17,7 +22,9 @@ from rosecd_jax.evaluation import Evaluation, evaluate
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.training import train
 
-CONFIG = Path(__file__).parents[1] / "configs" / "demo.py"
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "demo.py"
+RECORDINGS = ROOT / "examples" / "recordings"
 # What `rosecd prepare synthetic` makes with the options that configs/demo.py names.
 CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12, utterance_seconds=(2.0, 2.0))
 
@@ -30,33 +37,53 @@ def main(directory: Path) -> None:
     def say(words: str) -> None:
         print(f"[{time.perf_counter() - start:4.0f} s] {words}", flush=True)
 
+    first_sound(directory / "first", say)
+
+    say("now the method itself in miniature: corpus, teacher, student")
     corpus = directory / "corpus"
     say(f"synthetic speech and noise -> {corpus}")
     for split, made in write_corpus(corpus, CORPUS).items():
         say(f"  {split}: {made.files} pairs, {made.seconds / 60:.1f} minutes")
+
+    losses: list[float] = []
+
+    def log(words: str) -> None:
+        say(words)
+        losses.extend(float(value) for value in re.findall(r"^step .*?  loss (\S+)", words))
 
     for stage in ("teacher", "student"):
         config = read_config(f"{CONFIG}:{stage}", [f"--config.data.path={corpus}"])
         if stage == "student":
             config = dataclasses.replace(config, teacher=str(directory / "teacher"))
         say(f"{stage}: {config.steps} updates -> {directory / stage}")
-        train(config, directory / stage, say)
+        train(config, directory / stage, log if stage == "teacher" else say)
 
     say("the test split: voices and noises that were never heard in training")
     teacher, student = (Enhancer.from_checkpoint(directory / stage) for stage in ("teacher", "student"))
     methods = [("noisy", None), ("teacher, 30 steps", teacher), ("student, 1 step", student)]
     noisy, by_teacher, by_student = evaluate(corpus / "test", methods, output=directory / "enhanced")
-    print_summary([noisy, by_teacher, by_student])
-    print_verdict(noisy, by_teacher, by_student)
+    print_summary([noisy, by_student])
+    print_verdict(noisy, by_teacher, by_student, losses)
     say("done")
-    print(
-        f"\nEnhance your own recording with the student:\n\n"
-        f"    .venv/bin/rosecd enhance INPUT.wav OUTPUT.wav --checkpoint {directory / 'student'}\n"
-    )
+    print("\nEnhance your own recording:\n\n    .venv/bin/rosecd enhance INPUT.wav OUTPUT.wav\n")
 
 
-def print_verdict(noisy: Evaluation, teacher: Evaluation, student: Evaluation) -> None:
-    """What the demonstration is about: the student's gain, and how much faster than its teacher it is."""
+def first_sound(directory: Path, say: Callable[[str], None]) -> None:
+    """Enhance a real recording with the model that comes with the package; say where to listen."""
+    say("a real recording, enhanced by the model that comes with the package")
+    methods = [("noisy", None), ("small, 1 step", Enhancer.from_checkpoint())]
+    evaluations = evaluate(RECORDINGS, methods, output=directory)
+    print_summary(evaluations)
+    noisy = next((RECORDINGS / "noisy").iterdir())
+    say(f"listen to {noisy} and to {next(directory.rglob(noisy.name), directory)}")
+
+
+def print_verdict(
+    noisy: Evaluation, teacher: Evaluation, student: Evaluation, losses: Sequence[float]
+) -> None:
+    """What the miniature is about: what teacher and student learnt, and how much faster the student is."""
+    if losses:
+        print(f"teacher, in a hundred updates: loss {losses[0]:.3g} -> {losses[-1]:.3g}")
     gain = student.summary()["si_sdr"][0] - noisy.summary()["si_sdr"][0]
     ratio = teacher.real_time_factor / student.real_time_factor
     print(f"student against noisy input: {gain:+.1f} dB SI-SDR")

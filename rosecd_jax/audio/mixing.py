@@ -123,9 +123,16 @@ def reverberate(
 
 
 def _convolved(wave: NDArray[np.float64], response: NDArray[np.float64], advance: int) -> NDArray[np.float64]:
-    size = wave.size + response.size - 1
+    size = _fast_size(wave.size + response.size - 1)
     product = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)
     return product[advance : advance + wave.size]
+
+
+def _fast_size(least: int) -> int:
+    """A size not below `least` whose Fourier transform is fast."""
+    from scipy import fft
+
+    return int(fft.next_fast_len(least, real=True))  # pyright: ignore[reportArgumentType]
 
 
 def _filtered(
@@ -133,7 +140,7 @@ def _filtered(
 ) -> NDArray[np.float64]:
     """Multiply the spectrum by a real gain of the frequency in Hz; zeros are put after the wave meanwhile."""
     wave = np.asarray(wave, np.float64)
-    size = 2 * wave.size
+    size = _fast_size(2 * wave.size)
     hertz = np.fft.rfftfreq(size, 1 / sample_rate)
     return np.fft.irfft(np.fft.rfft(wave, size) * gain(hertz), size)[: wave.size]
 

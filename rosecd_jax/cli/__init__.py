@@ -2,11 +2,12 @@
 
 import typer
 
-from rosecd_jax.cli.checkpoint import convert, info
+from rosecd_jax.cli.checkpoint import convert, info, models
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.enhance import enhance
 from rosecd_jax.cli.evaluate import evaluate
 from rosecd_jax.cli.export import export
+from rosecd_jax.cli.finetune import finetune
 from rosecd_jax.cli.prepare import folder, mix, synthetic, voicebank
 from rosecd_jax.cli.stream import stream
 from rosecd_jax.cli.train import train
@@ -16,7 +17,7 @@ app = typer.Typer(no_args_is_help=True)
 prepare_app = typer.Typer(help="Make training data.", no_args_is_help=True)
 app.add_typer(prepare_app, name="prepare")
 
-for command in (enhance, stream, evaluate, convert, export, info, verify):
+for command in (enhance, stream, finetune, evaluate, convert, export, info, models, verify):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 for command in (synthetic, voicebank, folder, mix):

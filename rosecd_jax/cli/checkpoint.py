@@ -11,6 +11,23 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 
+def models() -> None:
+    """The models that come with the package."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rosecd_jax.models.checkpoint import open_checkpoint
+    from rosecd_jax.pretrained import DEFAULT, pretrained_models
+
+    table = Table("name", "role", "rate", "network", "directory")
+    for name, path in pretrained_models().items():
+        config = open_checkpoint(path).config
+        network = f"{config.network.channels} channels × {config.network.multipliers}"
+        rate = f"{config.front_end.sample_rate} Hz"
+        table.add_row(f"{name} (default)" if name == DEFAULT else name, config.role, rate, network, str(path))
+    Console().print(table)
+
+
 TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
 
 

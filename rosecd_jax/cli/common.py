@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 CheckpointOption = Annotated[
     Path,
     typer.Option(
-        "--checkpoint", "-c", help="Model directory, training run's directory, or the authors' .ckpt file."
+        "--checkpoint",
+        "-c",
+        help="A model that comes with the package (see `rosecd models`), a model's or a training run's "
+        "directory, or the authors' .ckpt file.",
     ),
 ]
 SamplerOption = Annotated[
@@ -31,6 +34,14 @@ SnrOption = Annotated[
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]
 DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")]
+StrengthOption = Annotated[
+    float,
+    typer.Option(help="0 leaves the input as it is, 1 gives the model's output.", min=0.0, max=1.0),
+]
+AttenuationOption = Annotated[
+    float | None,
+    typer.Option(help="dB by which noise is lowered at most, by leaving some of the input.", min=0.0),
+]
 LimitOption = Annotated[float, typer.Option(help="Seconds; longer files go in overlapping windows.")]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rosecd_jax.cli.common import (
+    AttenuationOption,
     CheckpointOption,
     CorrectorOption,
     DtypeOption,
@@ -20,10 +21,12 @@ from rosecd_jax.cli.common import (
     SeedOption,
     SnrOption,
     StepsOption,
+    StrengthOption,
     WeightsOption,
     load_enhancer,
     plain_errors,
 )
+from rosecd_jax.pretrained import DEFAULT
 
 MINUTE = 60.0
 
@@ -33,7 +36,7 @@ def enhance(
     target: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")
     ],
-    checkpoint: CheckpointOption,
+    checkpoint: CheckpointOption = Path(DEFAULT),
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep outputs that are complete and not older than their input.")
     ] = False,
@@ -45,6 +48,8 @@ def enhance(
         str, typer.Option(help="Their encoding, such as PCM_16, PCM_24 or FLOAT; each input's unless given.")
     ] = "",
     report: Annotated[Path | None, typer.Option(help="Write what became of each file, as JSON.")] = None,
+    strength: StrengthOption = 1.0,
+    attenuation_limit: AttenuationOption = None,
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
@@ -84,6 +89,7 @@ def enhance(
             plan = plan_folder(source, target, existing, *encoding, share)
         options: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "batch_frames": batch_frames}
+        options |= {"strength": strength, "attenuation_limit": attenuation_limit}
         summary = Summary({"checkpoint": str(checkpoint), "seed": seed, "share": share, **options})
         summary.settings |= {"format": encoding[0], "subtype": encoding[1]}
         if report and share[1] > 1:

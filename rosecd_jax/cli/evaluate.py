@@ -19,6 +19,7 @@ from rosecd_jax.cli.common import (
     plain_errors,
     progress_bar,
 )
+from rosecd_jax.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.evaluate import Evaluation
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder that holds clean/ and noisy/.")],
     checkpoint: Annotated[
-        list[Path] | None, typer.Option("--checkpoint", "-c", help="A model to measure; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--checkpoint",
+            "-c",
+            help="A model to measure, the package's if no method is given; may be repeated.",
+        ),
     ] = None,
     enhanced: Annotated[
         list[Path] | None, typer.Option(help="A folder of files already enhanced; may be repeated.")
@@ -46,7 +52,8 @@ def evaluate(
     with plain_errors():
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
-        run_evaluation(data, checkpoint or [], enhanced or [], output, seed, **options)
+        checkpoints = checkpoint or ([] if enhanced else [Path(DEFAULT)])
+        run_evaluation(data, checkpoints, enhanced or [], output, seed, **options)
 
 
 def run_evaluation(

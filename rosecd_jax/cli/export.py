@@ -19,7 +19,8 @@ from rosecd_jax.cli.common import (
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CKPT", help="A model or a run of ours, or the authors' .ckpt file.")
+        Path,
+        typer.Argument(metavar="CKPT", help="A model's name, a model or a run of ours, or a .ckpt file."),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     weights: WeightsOption = "ema",

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
 
 import typer
 
 from rosecd_jax.cli.common import (
+    AttenuationOption,
     CheckpointOption,
     CorrectorOption,
     DtypeOption,
@@ -14,11 +16,13 @@ from rosecd_jax.cli.common import (
     SeedOption,
     SnrOption,
     StepsOption,
+    StrengthOption,
     WeightsOption,
     load_enhancer,
     plain_errors,
 )
 from rosecd_jax.cli.pipes import open_pipes, quiet_ends, signals_end_input, write_all
+from rosecd_jax.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +51,7 @@ class Format(NamedTuple):
 
 
 def stream(
-    checkpoint: CheckpointOption,
+    checkpoint: CheckpointOption = Path(DEFAULT),
     rate: Annotated[int | None, typer.Option(help="Of raw input, in Hz; the model's unless given.")] = None,
     channels: Annotated[int | None, typer.Option(help="Of raw input; 1 unless given.")] = None,
     encoding: Annotated[
@@ -64,6 +68,8 @@ def stream(
     look_ahead_ms: Annotated[
         float | None, typer.Option(help="What it sees behind its output; 64 ms unless given.")
     ] = None,
+    strength: StrengthOption = 1.0,
+    attenuation_limit: AttenuationOption = None,
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
@@ -74,7 +80,7 @@ def stream(
 ) -> None:
     """Remove noise from what comes on standard input, and write it to standard output as it is ready.
 
-    ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c STUDENT | ffmpeg -i - clean.flac
+    ffmpeg -i noisy.mp4 -f wav - | rosecd stream | ffmpeg -i - clean.flac
 
     The input is WAV, known by its header, or raw PCM if --rate, --channels or --encoding is given. The output
     is of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
@@ -86,6 +92,7 @@ def stream(
     with plain_errors(), quiet_ends():
         source, sink = open_pipes()
         sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
+        sampling |= {"strength": strength, "attenuation_limit": attenuation_limit}
         loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(loaded.model, **lengths)

@@ -20,7 +20,7 @@ from rosecd_jax.conversion.torch_file import (
     write_torch_file,
 )
 from rosecd_jax.conversion.torch_tensor import check_reading
-from rosecd_jax.models.checkpoint import WEIGHTS, load_checkpoint
+from rosecd_jax.models.checkpoint import WEIGHTS, StoredModel, load_checkpoint, open_checkpoint
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
 NETWORK = "dnn."
@@ -137,6 +137,11 @@ def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str
     checkpoint = open_torch_checkpoint(path)
     params = {kind: torch_params(checkpoint, kind) for kind in checkpoint.weights}
     return ScoreModel(checkpoint.config), {"raw": params["raw"], "ema": params.get("ema", params["raw"])}
+
+
+def open_any_checkpoint(path: str | os.PathLike) -> TorchCheckpoint | StoredModel:
+    """All of a checkpoint but its weights; `path` and errors as for `load_any_checkpoint`."""
+    return open_torch_checkpoint(path) if Path(path).is_file() else open_checkpoint(path)
 
 
 def load_any_checkpoint(

@@ -18,9 +18,11 @@ from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_f
 from rosecd_jax.inference.programs import Programs
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer, StreamPrograms
+from rosecd_jax.inference.strength import blend, wet_share
 from rosecd_jax.inference.waves import WaveEnhancer
 from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
+from rosecd_jax.pretrained import DEFAULT
 
 MOST_CHANNELS = 1024
 """Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
@@ -39,6 +41,9 @@ class Enhancer:
       buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`.
         Empty: a program for every multiple of 64 frames, as the papers pad.
       limit: seconds; longer signals go in overlapping windows, of 20 s at the most.
+      strength: how much of the model's output is given, 0 (the input as it was) to 1 (the output alone); the
+        input, aligned to the sample, makes up the rest.
+      attenuation_limit: dB by which noise is lowered at most, by leaving so much of the input.
       batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
         wave that is passed to a call goes alone, which may round differently from a file's batch.
     """
@@ -49,6 +54,8 @@ class Enhancer:
     buckets: Sequence[int] = BUCKETS
     limit: float = 30.0
     batch_frames: int | None = None
+    strength: float = 1.0
+    attenuation_limit: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.limit < float("inf"):
@@ -60,13 +67,14 @@ class Enhancer:
         self.sampler = self.sampler.resolve(self.model)
         self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
         self.params = self.programs.params
-        self.waves = WaveEnhancer(self.programs, self.buckets, self.limit)
+        wet = wet_share(self.strength, self.attenuation_limit)
+        self.waves = WaveEnhancer(self.programs, self.buckets, self.limit, wet)
         self.stream_programs = StreamPrograms(self.model, self.params, self.sampler)
 
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | os.PathLike,
+        path: str | os.PathLike = DEFAULT,
         *,
         weights: Literal["ema", "raw"] = "ema",
         sampler: Sampler = "auto",
@@ -81,7 +89,8 @@ class Enhancer:
         Compiled programs are kept in the user's cache folder, see `compilation.keep_compiled_programs`.
 
         Args:
-          path: one of our checkpoints (a directory), or one of the authors' (a `.ckpt` file).
+          path: one of our checkpoints (a directory), one of the authors' (a `.ckpt` file), or the name of a
+            model that comes with the package.
           dtype: of the network's computation; None: as it was trained.
           options: further attributes of `Enhancer`.
 
@@ -131,7 +140,8 @@ class Enhancer:
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
         enhanced = self.waves.alone(io.resample(np.atleast_2d(wave), sample_rate, rate), operator.index(seed))
-        return io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
+        enhanced = io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
+        return blend(enhanced, wave, self.waves.wet)
 
     def prepare(self, samples: int, sample_rate: int, channels: int = 1) -> None:
         """Compile what a wave of this shape needs, so that the call itself is fast."""
@@ -228,4 +238,5 @@ class Enhancer:
             sample_rate=sample_rate,
             seed=seed,
             programs=self.stream_programs,
+            wet=self.waves.wet,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.inference.strength import blend
 from rosecd_jax.inference.waves import WaveEnhancer, peaks
 
 
@@ -30,13 +31,16 @@ def _enhance_short_file(
     audio = io.read(source)
     rate = waves.programs.model.front_end.sample_rate
     enhanced = waves(io.resample(audio.wave, audio.sample_rate, rate), seed)
-    return write_like(audio, target, enhanced, rate, subtype)
+    return write_like(audio, target, enhanced, waves, subtype)
 
 
-def write_like(audio: io.Audio, target: Path, enhanced: np.ndarray, rate: int, subtype: str | None) -> float:
-    """Write what was enhanced at `rate` as the source is; returns its seconds."""
-    samples = audio.wave.shape[1]
+def write_like(
+    audio: io.Audio, target: Path, enhanced: np.ndarray, waves: WaveEnhancer, subtype: str | None
+) -> float:
+    """Write what was enhanced at the model's rate as the source is; returns its seconds."""
+    samples, rate = audio.wave.shape[1], waves.programs.model.front_end.sample_rate
     wave = io.resample(enhanced, rate, audio.sample_rate, samples=samples)
+    wave = blend(wave, audio.wave, waves.wet)
     subtype = fitting_subtype(target, audio, subtype)
     io.write(target, wave, audio.sample_rate, subtype, bit_rate=audio.bit_rate, tags=audio.tags)
     return samples / audio.sample_rate
@@ -95,12 +99,27 @@ def enhance_long_file(
     ) as put:
         blocks = io.resample_blocks(_as_long_as(source, source_samples), header.sample_rate, rate)
         enhanced = waves.long(blocks, samples, loudest, seed)
+        dry = _Reader(source, header.channels) if waves.wet < 1 else None
         for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):
             if stop():
                 raise Stopped
-            put(block)
+            put(blend(block, dry.take(block.shape[1]), waves.wet) if dry else block)
             advance(block.shape[1] / header.sample_rate)
     return source_samples / header.sample_rate
+
+
+class _Reader:
+    """A file's samples in blocks of any size."""
+
+    def __init__(self, source: Path, channels: int) -> None:
+        self.blocks, self.rest = io.read_blocks(source), np.zeros((channels, 0), np.float32)
+
+    def take(self, samples: int) -> np.ndarray:
+        """The next samples, float32 [channels, samples]."""
+        while self.rest.shape[1] < samples:
+            self.rest = np.concatenate([self.rest, next(self.blocks)], axis=1)
+        taken, self.rest = np.split(self.rest, [samples], axis=1)
+        return taken
 
 
 def _as_long_as(source: Path, samples: int) -> Iterator[np.ndarray]:

@@ -287,7 +287,7 @@ def enhance_folder(
             advance(job.seconds)
             return job.report("failed", why(job, rows))
         enhanced = waves.finish(rows, wave)
-        return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, rate, subtype)))
+        return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, waves, subtype)))
 
     def attempt(job: Job, work: Callable[[Callable[[float], None]], object]) -> Report:
         seconds_left = job.seconds

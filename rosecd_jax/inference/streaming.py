@@ -11,6 +11,7 @@ import numpy as np
 from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys, stream_step
+from rosecd_jax.inference.strength import blend
 from rosecd_jax.models.sampling import SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 
@@ -81,6 +82,7 @@ class StreamingEnhancer:
         sample_rate: int | None = None,
         seed: int = 0,
         programs: StreamPrograms | None = None,
+        wet: float = 1.0,
     ) -> None:
         """Compile the step, and run it once on silence.
 
@@ -89,6 +91,7 @@ class StreamingEnhancer:
             and nothing above half the model's rate is left.
           seed: of the noise that the sampler starts from.
           programs: of the same model, parameters and sampler, shared with other streams.
+          wet: share of the model's output in what is given, see `inference.strength.wet_share`.
 
         Raises:
           ValueError: if sampler or window don't go with the model, or there are no channels or no such rate.
@@ -102,7 +105,7 @@ class StreamingEnhancer:
         sample_rate = int(sample_rate)
         self.model, self.config, self.sampler = model, config, sampler.resolve(model)
         self.params = jax.device_put(params)  # else numpy's would go there at every step
-        self.channels, self.sample_rate = channels, sample_rate
+        self.channels, self.sample_rate, self.wet = channels, sample_rate, wet
 
         self._keys, self._block = stream_keys(seed, channels), config.block(front)
         programs = programs or StreamPrograms(model, self.params, self.sampler)
@@ -129,6 +132,7 @@ class StreamingEnhancer:
         self._early = self.config.delay(self.model.front_end)
         self._pending = np.zeros((self.channels, 0), np.float32)
         self._ready = np.zeros((self.channels, self.latency), np.float32)
+        self._dry = self._ready  # the input, as late as the output
         self._step_seconds: list[float] = []
         self._seconds = 0.0  # of all that was done since the last step was counted
         for change in self._changes:
@@ -162,6 +166,9 @@ class StreamingEnhancer:
             )
         ready = np.concatenate([self._ready, self._enhance(wave)], axis=-1)
         given, self._ready = np.split(ready, [wave.shape[-1]], axis=-1)
+        if self.wet < 1:
+            dry, self._dry = np.split(np.concatenate([self._dry, wave], axis=-1), [wave.shape[-1]], axis=-1)
+            given = blend(given, dry, self.wet)
         self._count_steps(time.perf_counter() - start)
         return given.reshape(chunk.shape)
 

@@ -16,11 +16,15 @@ that shorter signals have a program for."""
 
 @dataclasses.dataclass(frozen=True)
 class WaveEnhancer:
-    """What `Enhancer` is made of, for waves that have been resampled. Attributes as there."""
+    """What `Enhancer` is made of, for waves that have been resampled. Attributes as there.
+
+    `wet` is the share of the model's output in files (see `inference.strength`); waves are the model's alone.
+    """
 
     programs: Programs
     buckets: Sequence[int]
     limit: float
+    wet: float = 1.0
 
     @property
     def unit(self) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 from rosecd_jax.files import replace_folder
 from rosecd_jax.models.config import from_dict, to_dict
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
+from rosecd_jax.pretrained import pretrained_models, resolve
 
 WEIGHTS = ("ema", "raw")
 ORBAX_FILES = ("_CHECKPOINT_METADATA", "commit_success.txt")
@@ -115,11 +116,12 @@ def load_checkpoint(
     """Read a model.
 
     Args:
-      path: a model directory, one step of a training run, or a run's directory (its last step is taken).
+      path: a model directory, one step of a training run, or a run's directory (its last step is taken); or
+        the name of a model that comes with the package.
       weights: "ema" (what one enhances with) or "raw".
 
     Returns:
-      The model and its parameters (float32 arrays on the default device).
+      The model and its parameters: float32 arrays on the default device, in whatever precision they are kept.
 
     Raises:
       CheckpointError: if there is no such checkpoint, it lacks these weights, or they don't fit its config.
@@ -144,7 +146,7 @@ def load_checkpoint(
                 "removed this step, try again, else it is damaged: name another step or copy it anew"
             ) from error
     _check_shapes(path, expected, params)
-    return model, jax.tree.map(jnp.asarray, params)
+    return model, jax.tree.map(lambda wanted, found: jnp.asarray(found, wanted.dtype), expected, params)
 
 
 class StoredModel(NamedTuple):
@@ -186,10 +188,12 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
 def find_model(path: str | os.PathLike) -> Path:
     """The directory that holds config and weights: `path` itself, or the last step of a training run.
 
+    The name of a model that comes with the package, such as "small", stands for it if there is no such path.
+
     Raises:
       CheckpointError: if there is none.
     """
-    path = Path(path).absolute()
+    path = resolve(path).absolute()
     if (path / "config").is_dir():
         return path
     steps = sorted(
@@ -198,7 +202,8 @@ def find_model(path: str | os.PathLike) -> Path:
     if steps:
         return steps[-1]
     if not path.exists():
-        raise CheckpointError(f"no checkpoint at {path}: no such directory")
+        known = ", ".join(pretrained_models())
+        raise CheckpointError(f"no checkpoint at {path}: no such directory; models by name are {known}")
     raise CheckpointError(
         f"no checkpoint at {path}: expected a model directory or a training run's directory"
     )

@@ -98,10 +98,14 @@ class Validation:
             ) from error
 
     def due(self, step: int) -> bool:
-        """Whether a validation belongs to this step and has not been made."""
+        """Whether a validation belongs to this step and has not been made.
+
+        A run that starts from another model's weights is validated at step 0, too, to compare with.
+        """
         every = self.config.validation.every
         started = step in self.scores or any(pending.step == step for pending in self.pending)
-        return bool(self.pairs) and bool(every) and step > 0 and step % every == 0 and not started
+        counts = step > 0 or bool(self.config.init_from)
+        return bool(self.pairs) and bool(every) and counts and step % every == 0 and not started
 
     def forget_after(self, step: int) -> None:
         """Drop what was found at later steps: a resumed run will come there again."""

@@ -1,0 +1,78 @@
+"""The settings with which a trained model learns somebody's own speech and noise."""
+
+from rosecd_jax.data.loader import LoaderConfig
+from rosecd_jax.diffusion.sde import SBVE
+from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
+from rosecd_jax.losses.pesq import SAMPLE_RATE
+from rosecd_jax.losses.score import DataPredictionConfig
+from rosecd_jax.models.score_model import ModelConfig
+from rosecd_jax.training.config import (
+    CheckpointConfig,
+    Objective,
+    OptimiserConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+
+__all__ = ["finetune_config", "objective_of"]
+
+SECONDS = 2.0  # of a crop, as near as the network's stride allows
+PESQ_WEIGHT, SI_SDR_WEIGHT = 5e-3, 1e-3
+
+
+def objective_of(model: ModelConfig) -> Objective:
+    """The objective that a model is trained further with: no teacher is needed for any."""
+    if model.role == "student":
+        return "consistency-training"
+    if isinstance(model.sde, SBVE):
+        return "data-prediction"
+    return "score-matching" if model.preconditioning.output == "score" else "score"
+
+
+def finetune_config(
+    checkpoint: str,
+    model: ModelConfig,
+    *,
+    speech: str,
+    noise: str,
+    rir: str = "",
+    steps: int = 500,
+    batch_size: int = 8,
+    learning_rate: float = 2e-4,
+    files: int = 20,
+    seed: int = 0,
+) -> TrainConfig:
+    """A run that starts from a model's averaged weights and mixes its data on the fly.
+
+    The learning rate is low, rises over a twentieth of the steps and falls to zero along a cosine. A
+    twentieth of the recordings is held back; `files` mixes of these are scored before and after.
+
+    Args:
+      checkpoint: whose weights are loaded when the run starts.
+      model: its config.
+      speech, noise, rir: folders, as in `LoaderConfig`.
+
+    Raises:
+      ValueError: if a number makes no sense.
+    """
+    front, stride = model.front_end, model.network.stride
+    frames = max(1, round(SECONDS * front.sample_rate / front.hop / stride)) * stride
+    pesq_weight = PESQ_WEIGHT if front.sample_rate == SAMPLE_RATE else 0.0
+    return TrainConfig(
+        objective=objective_of(model),
+        model=model,
+        init_from=checkpoint,
+        consistency_training=ConsistencyTrainingConfig(
+            steps=4, pesq_weight=pesq_weight, si_sdr_weight=SI_SDR_WEIGHT
+        ),
+        data_prediction=DataPredictionConfig(pesq_weight=pesq_weight),
+        data=LoaderConfig(speech=speech, noise=noise, rir=rir, frames=frames, batch_size=batch_size),
+        optimiser=OptimiserConfig(
+            learning_rate=learning_rate, warmup_steps=steps // 20, decay_steps=steps, ema_decay=0.99
+        ),
+        validation=ValidationConfig(every=steps, files=files),
+        checkpoints=CheckpointConfig(every=max(1, min(200, steps))),
+        steps=steps,
+        log_every=max(1, steps // 20),
+        seed=seed,
+    )
