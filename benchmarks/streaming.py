@@ -2,7 +2,8 @@
 
 Prints, for several lengths, the latency, the times of the steps against the hop, and how near the stream
 comes to the enhancement of the whole signal at once: the ratio of signal to difference, for a tone in
-stationary noise. Without a checkpoint, or with "", the model is a fresh one of the size of `make demo`.
+stationary noise. CHECKPOINT is a path or the name of a model of the package; without one, or
+with "", the model is a fresh one of the size of `make demo`.
 """
 
 import sys
@@ -11,20 +12,14 @@ import jax
 import numpy as np
 
 from configs.demo import NETWORK, PROCESS
-from rosecd_jax import Enhancer, ModelConfig, ScoreModel, load_checkpoint
+from rosecd_jax import Enhancer, ModelConfig, ScoreModel
 from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models.score_model import Params
 
-CONFIGS = (
-    StreamConfig(),
-    StreamConfig(look_ahead=0),
-    StreamConfig(look_ahead=16),
-    StreamConfig(hop=4),
-    StreamConfig(hop=16),
-    StreamConfig(window=128),
-)
+CONFIGS = ({}, {"look_ahead": 0}, {"look_ahead": 128}, {"hop": 32}, {"hop": 128}, {"window": 2048})  # ms
 
 
 def fresh_student() -> tuple[ScoreModel, Params]:
@@ -36,7 +31,7 @@ def fresh_student() -> tuple[ScoreModel, Params]:
 def main(checkpoint: str = "", seconds: float = 30.0) -> None:
     """Measure and print."""
     keep_freed_memory()
-    model, params = load_checkpoint(checkpoint) if checkpoint else fresh_student()
+    model, params = load_any_checkpoint(checkpoint) if checkpoint else fresh_student()
     rate = model.front_end.sample_rate
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(0).standard_normal(time.size)
@@ -46,7 +41,8 @@ def main(checkpoint: str = "", seconds: float = 30.0) -> None:
     frame = 1000 * model.front_end.hop / rate
     print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters on {jax.devices()[0]}, in ms:")
     print("window   hop  look-ahead  latency    p50    p99    max  under-runs  s per s   SNR to whole")
-    for config in CONFIGS:
+    for lengths in CONFIGS:
+        config = StreamConfig.from_milliseconds(model, **lengths)
         stream = StreamingEnhancer(model, params, config=config)
         output = np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
         inside = slice(rate, -rate)  # a stream begins in silence, the whole signal in its own reflection

@@ -60,13 +60,13 @@ def stream(
     ] = None,
     window_ms: Annotated[
         float | None,
-        typer.Option(help="What the network sees at a step, in ms; 64 frames (512 ms) unless given."),
+        typer.Option(help="What the network sees at a step, in ms; 512 or, for `small`, 1024."),
     ] = None,
     hop_ms: Annotated[
         float | None, typer.Option(help="From one step to the next; 64 ms unless given.")
     ] = None,
     look_ahead_ms: Annotated[
-        float | None, typer.Option(help="What it sees behind its output; 64 ms unless given.")
+        float | None, typer.Option(help="What it sees after its output; 64 ms unless given.")
     ] = None,
     strength: StrengthOption = 1.0,
     attenuation_limit: AttenuationOption = None,

@@ -17,7 +17,7 @@ from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
 from rosecd_jax.inference.programs import Programs
 from rosecd_jax.inference.stream_step import StreamConfig
-from rosecd_jax.inference.streaming import DEFAULTS, StreamingEnhancer, StreamPrograms
+from rosecd_jax.inference.streaming import StreamingEnhancer, StreamPrograms
 from rosecd_jax.inference.strength import blend, wet_share
 from rosecd_jax.inference.waves import WaveEnhancer
 from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
@@ -211,7 +211,7 @@ class Enhancer:
 
     def stream(
         self,
-        config: StreamConfig = DEFAULTS,
+        config: StreamConfig | None = None,
         *,
         channels: int = 1,
         sample_rate: int | None = None,
@@ -223,17 +223,23 @@ class Enhancer:
 
         Args:
           config: how much the network sees at each step, and how far ahead: what the latency is made of.
+            None: steps of 64 ms that see 64 ms ahead, `StreamConfig.from_milliseconds(model)`.
           channels, sample_rate: of the signal; the model's rate if None.
           seed: as in a call.
 
         Raises:
+          TypeError: if `config` is none: a sample rate goes by its name, `stream(sample_rate=16000)`.
           ValueError: if the window doesn't go with the model, or there are no channels or no such rate.
         """
+        if not isinstance(config, StreamConfig | None):
+            raise TypeError(
+                f"stream({config!r}): expected a StreamConfig; others by name: stream(sample_rate=16000)"
+            )
         return StreamingEnhancer(
             self.model,
             self.params,
             self.sampler,
-            config,
+            config or StreamConfig.from_milliseconds(self.model),
             channels=channels,
             sample_rate=sample_rate,
             seed=seed,

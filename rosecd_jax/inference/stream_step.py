@@ -32,6 +32,9 @@ LEVEL_RANGE = 100.0
 class StreamConfig:
     """How a signal is cut into steps; all lengths in frames.
 
+    The defaults are 512, 64, 64 and 8 ms of a model whose frames are 8 ms apart; for any other,
+    `from_milliseconds(model)` gives the numbers of frames nearest to these times.
+
     Attributes:
       window: frames that the network sees at each step, a multiple of its stride.
       hop: frames from one step to the next: the size of a block.
@@ -79,7 +82,7 @@ class StreamConfig:
         look_ahead: float | None = None,
         fade: float | None = None,
     ) -> "StreamConfig":
-        """The config nearest to these lengths, given in ms; None keeps a default.
+        """The config nearest to these lengths, in ms; None: 512, 64, 64 and one frame.
 
         The window is rounded up to a multiple of the network's stride, the others to the nearest frame.
 
@@ -89,17 +92,15 @@ class StreamConfig:
         stride = model.config.network.stride
         frame = 1000 * model.front_end.hop / model.front_end.sample_rate
         lengths = {"window": window, "hop": hop, "look_ahead": look_ahead, "fade": fade}
-        frames = {name: getattr(cls, name) for name in lengths}
-        for name, length in lengths.items():
-            if length is None:
-                continue
+        frames = {}
+        for name, default in {"window": 512.0, "hop": 64.0, "look_ahead": 64.0, "fade": frame}.items():
+            length = default if lengths[name] is None else lengths[name]
             least = 1 if name in ("window", "hop") else 0
             if not 0 <= length < 1e6 or (length == 0 and least):
                 lowest = "above 0" if least else "from 0"
                 raise ValueError(f"stream {name} is {length:g} ms: expected a time {lowest} to 1,000,000 ms")
             frames[name] = max(least, round(length / frame))
-        if window is not None:
-            frames["window"] = -(-frames["window"] // stride) * stride
+        frames["window"] = -(-frames["window"] // stride) * stride
         used = frames["hop"] + frames["fade"] + frames["look_ahead"]
         if used > frames["window"]:
             raise ValueError(

@@ -291,6 +291,11 @@ def test_an_enhancer_streams(student):
     assert np.corrcoef(together, student(wave, 16_000, seed=5))[0, 1] > 0.5
 
 
+def test_a_rate_in_place_of_a_streams_config_is_refused(student):
+    with pytest.raises(TypeError, match=r"stream\(16000\): expected a StreamConfig"):
+        student.stream(16_000)
+
+
 def test_options_that_make_no_sense_are_refused(student, tmp_path):
     for limit in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="limit is"):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.models import NCSNppConfig, ScoreModel
 from tests.inference.test_streaming import STUDENT
@@ -46,6 +47,13 @@ def test_lengths_can_be_given_in_milliseconds():
     assert StreamConfig.from_milliseconds(model, hop=32, fade=0).hop == 4
     assert StreamConfig.from_milliseconds(model) == StreamConfig()
     assert StreamConfig.from_milliseconds(model, hop=0.1, fade=0).hop == 1
+
+
+def test_the_lengths_that_nobody_gives_are_times_whatever_a_models_frames():
+    network = NCSNppConfig(multipliers=(1,) * 7)  # sees multiples of 64 frames
+    slow = dataclasses.replace(STUDENT, network=network, front_end=FrontEnd(hop=256))  # of 16 ms
+    expected = StreamConfig(window=64, hop=4, look_ahead=4, fade=1)
+    assert StreamConfig.from_milliseconds(ScoreModel(slow)) == expected
 
 
 @pytest.mark.parametrize(
