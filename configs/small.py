@@ -1,39 +1,79 @@
-"""The small model that comes with the package, for 16 kHz.
+"""The small model that comes with the package, for 16 kHz, in three stages.
 
-    python train.py --config=configs/small.py:consistency --workdir=runs/small \
-        --config.data.speech=SPEECH --config.data.noise=NOISE --config.data.rir=ROOMS
+    python train.py --config=configs/small.py:consistency --workdir=runs/consistency DATA
+    python train.py --config=configs/small.py:teacher --workdir=runs/teacher DATA \
+        --config.init_from=runs/consistency
+    python train.py --config=configs/small.py:student --workdir=runs/student DATA \
+        --config.teacher=runs/teacher --config.init_from=runs/consistency
 
-SPEECH, NOISE and ROOMS are folders of recordings, of any format and rate; docs/models.md says which ones the
-shipped weights have heard. Frames are 16 ms apart instead of 8, which halves the work for a second of sound;
-0.74 M weights.
+DATA stands for --config.data.speech=SPEECH --config.data.noise=NOISE --config.data.rir=ROOMS: folders of
+recordings, of any format and rate. `python -m benchmarks.small` does all of it and measures the result.
+docs/models.md says what the shipped weights have heard, how long it took, and which stage is shipped.
+
+Frames are 16 ms apart instead of the papers' 8, which halves the work for a second of sound; 0.74 M weights.
+The first stage learns without a teacher, on a time grid of two points: from t = 1 straight to the clean
+speech. The teacher starts from these weights and learns every t; the student is distilled from it.
 """
+
+from typing import Literal
 
 from ml_collections import ConfigDict
 
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.data.mixing import MixConfig
-from rosecd_jax.losses import ConsistencyTrainingConfig
+from rosecd_jax.losses import ConsistencyTrainingConfig, DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.models.config import to_dict
-from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training.config import (
+    CheckpointConfig,
+    Objective,
+    OptimiserConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 
 NETWORK = NCSNppConfig(channels=16, multipliers=(1, 1, 2, 2, 2, 2, 2), blocks=1)
 FRONT_END = FrontEnd(hop=256)
 
 
-def get_config(stage: str = "consistency") -> ConfigDict:
-    """The run of a stage."""
-    config = TrainConfig(
-        objective="consistency-training",
-        model=ModelConfig(role="student", front_end=FRONT_END, network=NETWORK),
-        consistency_training=ConsistencyTrainingConfig(steps=2, pesq_weight=5e-3, si_sdr_weight=1e-3),
-        data=LoaderConfig(
-            frames=128, batch_size=4, threads=1, mix=MixConfig(without_noise=0.05, reverb=0.15)
+DATA = LoaderConfig(frames=128, batch_size=4, threads=1, mix=MixConfig(without_noise=0.05, reverb=0.15))
+PESQ, SI_SDR = 5e-3, 1e-3  # ten and twenty times the paper's weights: there are few updates
+
+
+def run(
+    objective: Objective,
+    role: Literal["teacher", "student"],
+    steps: int,
+    learning_rate: float,
+    teacher: str = "",
+) -> TrainConfig:
+    """A stage; its learning rate rises for 100 updates and falls as a cosine to its end."""
+    return TrainConfig(
+        objective=objective,
+        model=ModelConfig(role=role, front_end=FRONT_END, network=NETWORK),
+        teacher=teacher,
+        consistency_training=ConsistencyTrainingConfig(steps=2, pesq_weight=PESQ, si_sdr_weight=SI_SDR),
+        distillation=DistillationConfig(pesq_weight=PESQ, si_sdr_weight=SI_SDR),
+        data=DATA,
+        optimiser=OptimiserConfig(
+            learning_rate=learning_rate, warmup_steps=100, decay_steps=steps, ema_decay=0.999
         ),
-        optimiser=OptimiserConfig(learning_rate=1e-3, warmup_steps=100, decay_steps=7_000, ema_decay=0.999),
-        validation=ValidationConfig(every=1_000, files=24, workers=1),
+        validation=ValidationConfig(every=0 if role == "teacher" else 500, files=24, workers=1),
         checkpoints=CheckpointConfig(every=500),
-        steps=7_000,
+        steps=steps,
     )
-    return ConfigDict(to_dict(config))
+
+
+VARIANTS = {
+    "consistency": run("consistency-training", "student", 6_000, 1e-3),
+    "teacher": run("score", "teacher", 1_500, 5e-4),
+    "student": run("distillation", "student", 800, 3e-4, teacher="runs/teacher"),
+}
+
+
+def get_config(stage: str = "consistency") -> ConfigDict:
+    """The run of a stage: "consistency", "teacher" or "student"."""
+    if stage not in VARIANTS:
+        raise ValueError(f"stage {stage!r}: expected one of {', '.join(VARIANTS)}")
+    return ConfigDict(to_dict(VARIANTS[stage]))

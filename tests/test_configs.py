@@ -62,7 +62,7 @@ def test_every_config_is_a_run_without_an_argument_too(file):
 
 
 @pytest.mark.parametrize(
-    "file", ["rosecd_ablations.py", "training_objectives.py", "rosecd_voicebank_student.py"]
+    "file", ["rosecd_ablations.py", "small.py", "training_objectives.py", "rosecd_voicebank_student.py"]
 )
 def test_an_unknown_variant_is_refused_with_those_there_are(file):
     with pytest.raises(ValueError, match="'nobody': expected one of") as error:

@@ -18,7 +18,7 @@ def finetune(
     noise: Annotated[str, typer.Option(help="Folder of noise; several are joined by ':'.")],
     rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
     steps: Annotated[int, typer.Option(help="Updates; 500 take ten minutes on two cores.", min=1)] = 500,
-    batch_size: Annotated[int, typer.Option(help="Crops of 2 s in an update.", min=1)] = 8,
+    batch_size: Annotated[int, typer.Option(help="Crops of 2 s in an update.", min=1)] = 4,
     learning_rate: Annotated[float, typer.Option(help="The highest.", min=0.0)] = 2e-4,
     files: Annotated[int, typer.Option(help="Mixes of held-back recordings that are scored.", min=1)] = 20,
     seed: SeedOption = 0,

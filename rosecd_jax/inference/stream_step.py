@@ -91,10 +91,14 @@ class StreamConfig:
         """
         stride = model.config.network.stride
         frame = 1000 * model.front_end.hop / model.front_end.sample_rate
-        lengths = {"window": window, "hop": hop, "look_ahead": look_ahead, "fade": fade}
+        lengths = {
+            "window": 512.0 if window is None else window,
+            "hop": 64.0 if hop is None else hop,
+            "look_ahead": 64.0 if look_ahead is None else look_ahead,
+            "fade": frame if fade is None else fade,
+        }
         frames = {}
-        for name, default in {"window": 512.0, "hop": 64.0, "look_ahead": 64.0, "fade": frame}.items():
-            length = default if lengths[name] is None else lengths[name]
+        for name, length in lengths.items():
             least = 1 if name in ("window", "hop") else 0
             if not 0 <= length < 1e6 or (length == 0 and least):
                 lowest = "above 0" if least else "from 0"

@@ -1,0 +1,99 @@
+"""What docs/models.md says about a model: python -m benchmarks.model_card MODEL TEST [STEPS]
+
+TEST holds clean/ and noisy/. Prints the scores of the test set with 95 % intervals of the mean (bootstrap over
+files), and what the model does to what it should leave alone or remove: clean speech, noise alone, silence,
+music, and a second voice. STEPS: of the sampler, 0 for the model's own.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rosecd_jax.audio import io
+from rosecd_jax.data import noises
+from rosecd_jax.evaluation import Evaluation, evaluate
+from rosecd_jax.inference import Enhancer
+from rosecd_jax.metrics import evaluate_pair
+
+SCORES = {"pesq": 2, "estoi": 3, "si_sdr": 1}
+RATE = 16_000
+
+
+def level(wave: np.ndarray) -> float:
+    """Root mean square, dB of full scale."""
+    return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-20))
+
+
+def interval(values: np.ndarray, digits: int) -> str:
+    """Mean [95 % interval] by 10,000 resamplings of the files."""
+    picks = np.random.default_rng(0).integers(0, values.size, (10_000, values.size))
+    low, high = np.percentile(values[picks].mean(axis=1), (2.5, 97.5))
+    return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def scores_of(evaluation: Evaluation) -> str:
+    """Every score with its interval."""
+    columns = {name: np.array([getattr(one.scores, name) for one in evaluation.files]) for name in SCORES}
+    return "  ".join(f"{name} {interval(columns[name], digits)}" for name, digits in SCORES.items())
+
+
+def melody(seconds: float = 6.0) -> np.ndarray:
+    """Chords of decaying harmonic notes, two a second."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    wave = np.zeros(time.size)
+    for number in range(int(2 * seconds)):
+        root = 220 * 2 ** ((0, 5, 7, 3)[number % 4] / 12)
+        since = np.maximum(time - number / 2, 0)
+        for note in (root, root * 2 ** (4 / 12), root * 1.5):
+            for harmonic in range(1, 9):
+                strength = (time >= number / 2) * np.exp(-4 * since) / harmonic
+                wave += strength * np.sin(2 * np.pi * harmonic * note * since)
+    return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+def kept(estimate: np.ndarray, sources: list[np.ndarray]) -> list[float]:
+    """By how many dB each source is changed in an estimate: least squares of the estimate on the sources."""
+    gains = np.linalg.lstsq(np.stack(sources, 1), estimate, rcond=None)[0]
+    return [float(20 * np.log10(max(abs(gain), 1e-5))) for gain in gains]
+
+
+def main(model: str, test: Path, steps: int = 0) -> None:
+    """Measure and print."""
+    enhancer = Enhancer.from_checkpoint(model, steps=steps)
+    weights = sum(leaf.size for leaf in jax.tree.leaves(enhancer.params))
+    print(f"{model}: {weights:,} weights, {enhancer.sampler.steps} steps")
+    noisy, enhanced = evaluate(test, [("noisy", None), (model, enhancer)])
+    print(f"{len(noisy.files)} noisy files: {scores_of(noisy)}")
+    print(f"enhanced: {scores_of(enhanced)}  {enhanced.real_time_factor:.3f} s per s")
+
+    clean = [io.read(file).wave[0] for file in io.find(test / "clean")]
+    scores = [evaluate_pair(wave, enhancer(wave, RATE), RATE) for wave in clean]
+    columns = {name: np.array([getattr(one, name) for one in scores]) for name in SCORES}
+    told = "  ".join(f"{name} {interval(columns[name], digits)}" for name, digits in SCORES.items())
+    print(f"clean files, enhanced: {told}")
+
+    for kind, make in noises.GENERATORS.items():
+        wave = 0.1 * make(np.random.default_rng(0), 5 * RATE, RATE).astype(np.float32)
+        print(f"noise alone, {kind}: {level(enhancer(wave, RATE)) - level(wave):+.1f} dB")
+    print(f"silence: loudest sample {np.abs(enhancer(np.zeros(5 * RATE), RATE)).max():.2g}")
+    faint = 1e-4 * np.random.default_rng(0).standard_normal(5 * RATE).astype(np.float32)
+    print(f"white noise at {level(faint):.0f} dB: {level(enhancer(faint, RATE)) - level(faint):+.1f} dB")
+    music = melody()
+    output = enhancer(music, RATE)
+    print(
+        f"music alone: {level(output) - level(music):+.1f} dB, of its chords {kept(output, [music])[0]:+.1f} dB"
+    )
+
+    first, second = clean[0], clean[len(clean) // 2]
+    samples = min(first.size, second.size)
+    for below in (0, 10):
+        voices = [wave[:samples] / np.std(wave[:samples]) * 0.05 for wave in (first, second)]
+        voices[1] = voices[1] * 10 ** (-below / 20)
+        changes = kept(enhancer(voices[0] + voices[1], RATE), voices)
+        print(f"second voice, {below} dB lower: first {changes[0]:+.1f} dB, second {changes[1]:+.1f} dB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:4]))
