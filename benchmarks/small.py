@@ -4,8 +4,8 @@
         --config.data.rir=ROOMS
 
 WORK gets a run for each stage of configs/small.py; a run that is there is resumed, or kept if it is complete.
-TEST holds clean/ and noisy/. Further arguments go to every stage. At the end a table compares the student that
-learned without a teacher, the teacher in 30 steps, and the student distilled from it.
+TEST holds clean/ and noisy/. Further arguments go to every stage. At the end a table compares the student
+that learned without a teacher, the teacher in 30 steps, and the student distilled from it.
 `python -m benchmarks.ship WORK/consistency small` puts a result into the package.
 """
 

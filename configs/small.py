@@ -11,7 +11,7 @@ recordings, of any format and rate. `python -m benchmarks.small` does all of it 
 docs/models.md says what the shipped weights have heard, how long it took, and which stage is shipped.
 
 Frames are 16 ms apart instead of the papers' 8, which halves the work for a second of sound; 0.74 M weights.
-The first stage learns without a teacher, on a time grid of two points: from t = 1 straight to the clean
+The first stage learns without a teacher, on a time grid of one point: from t = 1 straight to the clean
 speech. The teacher starts from these weights and learns every t; the student is distilled from it.
 """
 
@@ -53,7 +53,7 @@ def run(
         objective=objective,
         model=ModelConfig(role=role, front_end=FRONT_END, network=NETWORK),
         teacher=teacher,
-        consistency_training=ConsistencyTrainingConfig(steps=2, pesq_weight=PESQ, si_sdr_weight=SI_SDR),
+        consistency_training=ConsistencyTrainingConfig(steps=1, pesq_weight=PESQ, si_sdr_weight=SI_SDR),
         distillation=DistillationConfig(pesq_weight=PESQ, si_sdr_weight=SI_SDR),
         data=DATA,
         optimiser=OptimiserConfig(

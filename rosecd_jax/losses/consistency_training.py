@@ -1,7 +1,8 @@
 """Consistency training: ROSE-CD without a teacher, the authors' later recipe.
 
 In place of the teacher's step x_{t_n} → x̂_{t_{n+1}} the forward process is drawn afresh at t_{n+1}, with
-noise of its own: nothing ties the two states but the recording.
+noise of its own: nothing ties the two states but the recording. On a grid of one point nothing is left of the
+trajectory: a regression of the clean speech on x_1 and y, as a one-step student is used.
 """
 
 import dataclasses
@@ -23,7 +24,9 @@ class ConsistencyTrainingConfig:
     """Constants of the teacher-free objective.
 
     Attributes:
-      steps: N of the time grid t_n = linspace(1, t_eps, N), at least 2.
+      steps: N of the time grid t_n = linspace(1, t_eps, N). With 1 there is no t_{n+1}, and the target is the
+        clean speech itself. With few steps but more than 1 the target's network is hardly trained at its
+        own times: estimates may drift in level, which the two time-domain terms cannot see.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
     """
@@ -36,7 +39,7 @@ class ConsistencyTrainingConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "consistency_training.")
-        check_least(2, {"consistency_training.steps": self.steps})
+        check_least(1, {"consistency_training.steps": self.steps})
         check_least(0, {f"consistency_training.{name}": getattr(self, name) for name in TERM_WEIGHTS})
 
 
@@ -44,7 +47,7 @@ class ConsistencyTrainingDraws(NamedTuple):
     """Every random number of one step.
 
     Attributes:
-      n: where on the time grid each item is, int32 [B] in 0 … steps − 2.
+      n: where on the time grid each item is, int32 [B] in 0 … max(steps − 2, 0).
       z, z_next: the noise of x_{t_n} and of x_{t_{n+1}}, complex64 [B, F, T].
     """
 
@@ -58,7 +61,7 @@ def draw_consistency_training(
 ) -> ConsistencyTrainingDraws:
     """The random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 3)
-    n = jax.random.randint(key_n, shape[:1], 0, config.steps - 1)
+    n = jax.random.randint(key_n, shape[:1], 0, max(config.steps - 1, 1))
     return ConsistencyTrainingDraws(n, *(complex_normal(k, shape) for k in keys))
 
 
@@ -73,6 +76,8 @@ def consistency_training_loss(
 ) -> tuple[jax.Array, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
+    With `config.steps` of 1, t_n is 1 and the target is x_0.
+
     Args:
       params: θ.
       batch: complex64 [B, F, T].
@@ -83,12 +88,15 @@ def consistency_training_loss(
       The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
     """
     times = model.sde.timesteps(config.steps)
-    t, t_next = times[draws.n], times[draws.n + 1]
+    t = times[draws.n]
     denoised = model.denoise(params, perturb(model, batch, t, draws.z).x_t, batch.y, t)
     terms: Terms = {}
     if config.consistency_weight:
-        x_next = perturb(model, batch, t_next, draws.z_next).x_t
-        target = model.denoise(target_params, x_next, batch.y, t_next)
+        target = batch.x0
+        if config.steps > 1:
+            t_next = times[draws.n + 1]
+            x_next = perturb(model, batch, t_next, draws.z_next).x_t
+            target = model.denoise(target_params, x_next, batch.y, t_next)
         error = consistency_error(denoised, target, t, model, config.weighting)
         terms["consistency"] = config.consistency_weight * error
     terms |= time_domain_terms(denoised, batch.x0, model, config.pesq_weight, config.si_sdr_weight)

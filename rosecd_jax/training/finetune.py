@@ -44,8 +44,9 @@ def finetune_config(
 ) -> TrainConfig:
     """A run that starts from a model's averaged weights and mixes its data on the fly.
 
-    A student learns from t = 1, where it is used, straight to the clean speech. The learning rate is low, rises over a twentieth of the steps and falls to zero along a cosine. A
-    twentieth of the recordings is held back; `files` mixes of these are scored before and after.
+    A student learns from t = 1, where it is used, straight to the clean speech. The learning rate is low,
+    rises over a twentieth of the steps and falls to zero along a cosine. A twentieth of the recordings is
+    held back; `files` mixes of these are scored before and after.
 
     Args:
       checkpoint: whose weights are loaded when the run starts.
@@ -63,7 +64,7 @@ def finetune_config(
         model=model,
         init_from=checkpoint,
         consistency_training=ConsistencyTrainingConfig(
-            steps=2, pesq_weight=pesq_weight, si_sdr_weight=SI_SDR_WEIGHT
+            steps=1, pesq_weight=pesq_weight, si_sdr_weight=SI_SDR_WEIGHT
         ),
         data_prediction=DataPredictionConfig(pesq_weight=pesq_weight),
         data=LoaderConfig(speech=speech, noise=noise, rir=rir, frames=frames, batch_size=batch_size),

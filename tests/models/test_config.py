@@ -95,7 +95,7 @@ NAN, INFINITY = float("nan"), float("inf")
         (DistillationConfig, "distillation.consistency_weight", (-1.0, NAN)),
         (DistillationConfig, "distillation.pesq_weight", (-1.0, INFINITY)),
         (DistillationConfig, "distillation.si_sdr_weight", (-1.0, NAN)),
-        (ConsistencyTrainingConfig, "consistency_training.steps", (1,)),
+        (ConsistencyTrainingConfig, "consistency_training.steps", (0,)),
         (ConsistencyTrainingConfig, "consistency_training.consistency_weight", (-1.0, NAN)),
         (ConsistencyTrainingConfig, "consistency_training.pesq_weight", (-1.0, NAN)),
         (ConsistencyTrainingConfig, "consistency_training.si_sdr_weight", (-1.0, NAN)),
