@@ -20,10 +20,10 @@ that it begins as its teacher.
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.diffusion import OUVE
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig, ValidationConfig
 
 NETWORK = NCSNppConfig(channels=8, multipliers=(1, 2, 2, 4), blocks=1)

@@ -30,11 +30,11 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 
 ALONE = DistillationConfig(pesq_weight=0.0, si_sdr_weight=0.0)

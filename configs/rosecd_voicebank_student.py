@@ -13,11 +13,11 @@ paper's, not ours.
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 
 PESQ_WEIGHTS = {"balanced": 5e-4, "high-pesq": 1e-3}

@@ -13,8 +13,8 @@ VOICEBANK holds train/clean and train/noisy: 16 kHz mono files, paired by name.
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 
 

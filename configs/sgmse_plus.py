@@ -14,10 +14,10 @@ config has been finished with this code yet, so these figures are theirs, not ou
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.ncsnpp import NCSNPP
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 

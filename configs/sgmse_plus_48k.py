@@ -19,10 +19,10 @@ No run of this config has been finished with this code yet, so these figures are
 from ml_collections import ConfigDict
 
 from rosecd_jax.audio import FrontEnd
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import OUVE, Preconditioning
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.ncsnpp import NCSNPP_48K
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 

@@ -20,11 +20,11 @@ from typing import Literal
 from ml_collections import ConfigDict
 
 from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.data.mixing import MixConfig
 from rosecd_jax.losses import ConsistencyTrainingConfig, DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import (
     CheckpointConfig,
     Objective,

@@ -30,11 +30,11 @@ are theirs, not ours.
 
 from ml_collections import ConfigDict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import SBVE, Preconditioning
 from rosecd_jax.losses import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
 
 PLAIN = Preconditioning(c_in="1", c_out="1", c_skip="0")

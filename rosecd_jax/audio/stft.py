@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rosecd_jax.config import check_fields
+
 
 def hann_window(length: int) -> np.ndarray:
     """Periodic Hann window, float32 [length]."""
@@ -126,6 +128,12 @@ class FrontEnd:
     hop: int = 128
     exponent: float = 0.5
     factor: float = 0.15
+
+    def __post_init__(self) -> None:
+        least, above = {"sample_rate": 1, "n_fft": 2, "hop": 1}, {"exponent": 0, "factor": 0}
+        check_fields(self, "front_end.", least=least, above=above)
+        if self.hop >= self.n_fft:
+            raise ValueError(f"front_end.hop is {self.hop}, it has to be below front_end.n_fft, {self.n_fft}")
 
     @property
     def bins(self) -> int:

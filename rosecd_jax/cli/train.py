@@ -41,7 +41,7 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
     from absl import flags
     from ml_collections import config_flags
 
-    from rosecd_jax.models.config import from_dict
+    from rosecd_jax.config import from_dict
     from rosecd_jax.training.config import TrainConfig
 
     path = Path(file.split(":")[0])

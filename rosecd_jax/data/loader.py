@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.data.mixing import ENDLESS, MixConfig, Mixer, open_mixer
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
@@ -49,6 +50,10 @@ class LoaderConfig:
     batch_size: int = 14
     threads: int = 2
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"frames": 1, "batch_size": 1, "threads": 1, "workers": 0}
+        check_fields(self, "data.", least=least)
 
 
 def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Source:

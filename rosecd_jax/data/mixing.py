@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rosecd_jax.audio.io import AudioError
 from rosecd_jax.audio.mixing import fit_length, limit_band, noise_gain, reverberate, tilt
+from rosecd_jax.config import check_fields
 from rosecd_jax.data import noises
 from rosecd_jax.data.library import Library, Recording, check_apart, open_library, read_part
 from rosecd_jax.data.pairs import DataError
@@ -69,17 +70,13 @@ class MixConfig:
                 raise ValueError(f"mix.{name} is {ends}, it has to be (lowest, highest)")
         if self.level[1] > 0:
             raise ValueError(f"mix.level is {self.level}, it cannot be above 0 dB, full scale")
-        for name in ("without_noise", "babble", "synthetic", "band", "reverb", "held_back"):
-            if not 0 <= getattr(self, name) <= 1:
+        shares = ("without_noise", "babble", "synthetic", "band", "reverb", "held_back")
+        check_fields(self, "mix.", least={"noises": 1, "tilt": 0} | dict.fromkeys(shares, 0))
+        for name in shares:
+            if getattr(self, name) > 1:
                 raise ValueError(f"mix.{name} is {getattr(self, name)}, it has to be a share, from 0 to 1")
         if self.babble + self.synthetic > 1:
             raise ValueError(f"mix.babble + mix.synthetic is {self.babble + self.synthetic}, more than 1")
-        if self.noises < 1:
-            raise ValueError(f"mix.noises is {self.noises}, it has to be a number from 1 on")
-        if not 0 <= self.tilt < math.inf:
-            raise ValueError(f"mix.tilt is {self.tilt}, it has to be a number from 0 on")
-        if self.target not in ("early", "dry"):
-            raise ValueError(f"mix.target is {self.target!r}, expected 'early' or 'dry'")
 
 
 @dataclasses.dataclass(frozen=True)

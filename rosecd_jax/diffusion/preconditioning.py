@@ -7,11 +7,12 @@ score = (D − x_t) / σ².
 """
 
 import dataclasses
-import math
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+
+from rosecd_jax.config import check_fields
 
 CIn = Literal["edm", "1"]
 COut = Literal["edm", "1", "-1", "sigma", "1/sigma"]
@@ -41,22 +42,7 @@ class Preconditioning:
     output: Output = "denoised"
 
     def __post_init__(self) -> None:
-        choices = {
-            "c_in": CIn,
-            "c_out": COut,
-            "c_skip": CSkip,
-            "network_scaling": NetworkScaling,
-            "output": Output,
-        }
-        for name, kind in choices.items():
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(
-                    f"preconditioning.{name} is {getattr(self, name)!r}, expected one of {get_args(kind)}"
-                )
-        if not 0 < self.sigma_data < math.inf:
-            raise ValueError(
-                f"preconditioning.sigma_data is {self.sigma_data}, it has to be a number above 0"
-            )
+        check_fields(self, "preconditioning.", above={"sigma_data": 0})
 
 
 def c_in(config: Preconditioning, sigma: jax.Array) -> jax.Array:

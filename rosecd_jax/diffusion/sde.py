@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.config import check_fields
+
 
 def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
     """Give t (scalar or [B]) trailing axes, so that it multiplies a state x [B, ...]."""
@@ -18,15 +20,11 @@ def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
 
 
-def _check(sde: "SDE", *positive: str) -> None:
-    """Raise ValueError if one of these fields is not above 0, or times and steps make no trajectory."""
-    for name in positive:
-        if not 0 < getattr(sde, name) < math.inf:  # nan neither
-            raise ValueError(f"sde.{name} is {getattr(sde, name)}, it has to be a number above 0")
+def _check(sde: "SDE", **above: float) -> None:
+    """Raise ValueError if a field is not above its bound, or times and steps make no trajectory."""
+    check_fields(sde, "sde.", least={"steps": 1}, above=above)
     if not 0 < sde.t_eps < sde.end_time:
         raise ValueError(f"sde.t_eps is {sde.t_eps}, it has to be above 0 and below {sde.end_time:g}")
-    if sde.steps < 1:
-        raise ValueError(f"sde.steps is {sde.steps}, it has to be a number from 1 on")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,7 @@ class OUVE:
     end_time = 1.0
 
     def __post_init__(self) -> None:
-        _check(self, "gamma", "sigma_min", "sigma_max")
+        _check(self, gamma=0, sigma_min=0, sigma_max=0)
         if self.sigma_max <= self.sigma_min:
             raise ValueError(
                 f"sde.sigma_max is {self.sigma_max}, it has to be above sde.sigma_min, {self.sigma_min}"
@@ -127,9 +125,7 @@ class SBVE:
     end_time = 1.0
 
     def __post_init__(self) -> None:
-        _check(self, "c", "eps")
-        if not 1 < self.k < math.inf:
-            raise ValueError(f"sde.k is {self.k}, it has to be a number above 1")
+        _check(self, k=1, c=0, eps=0)
 
     def sigmas(self, t: jax.Array) -> BridgeSigmas:
         """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the time-scaling α is 1."""

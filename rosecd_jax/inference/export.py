@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from rosecd_jax.config import to_dict
 from rosecd_jax.files import existing_part, replace_folder
 from rosecd_jax.inference import load_exported
-from rosecd_jax.models.config import to_dict
 from rosecd_jax.models.sampling import BUCKETS, FRAMES, SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
 

@@ -8,6 +8,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import solvers
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import SBVE
@@ -15,7 +16,6 @@ from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
 from rosecd_jax.losses.score import Terms, perturb, squared
 from rosecd_jax.losses.si_sdr import neg_si_sdr
-from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Solver = Literal["pc", "euler", "heun", "mix", "bridge-ode", "bridge-sde"]
@@ -50,9 +50,7 @@ class DistillationConfig:
     si_sdr_weight: float = 5e-5
 
     def __post_init__(self) -> None:
-        check_choices(self, "distillation.")
-        check_least(2, {"distillation.steps": self.steps})
-        check_least(0, {f"distillation.{name}": getattr(self, name) for name in ("snr", *TERM_WEIGHTS)})
+        check_fields(self, "distillation.", least={"steps": 2, "snr": 0} | dict.fromkeys(TERM_WEIGHTS, 0))
 
 
 class DistillationDraws(NamedTuple):

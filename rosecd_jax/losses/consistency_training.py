@@ -11,11 +11,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.consistency import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
 from rosecd_jax.losses.score import Terms, perturb
-from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 
@@ -38,9 +38,7 @@ class ConsistencyTrainingConfig:
     si_sdr_weight: float = 5e-5
 
     def __post_init__(self) -> None:
-        check_choices(self, "consistency_training.")
-        check_least(1, {"consistency_training.steps": self.steps})
-        check_least(0, {f"consistency_training.{name}": getattr(self, name) for name in TERM_WEIGHTS})
+        check_fields(self, "consistency_training.", least={"steps": 1} | dict.fromkeys(TERM_WEIGHTS, 0))
 
 
 class ConsistencyTrainingDraws(NamedTuple):

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import per_item
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
-from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Weighting = Literal["edm", "1", "sigma^2"]
@@ -67,7 +67,7 @@ class DenoiserConfig:
     weighting: Weighting = "edm"
 
     def __post_init__(self) -> None:
-        check_choices(self, "denoiser.")
+        check_fields(self, "denoiser.")
 
 
 def score_loss(
@@ -122,8 +122,7 @@ class DataPredictionConfig:
     pesq_weight: float = 5e-4
 
     def __post_init__(self) -> None:
-        names = "l1_weight", "pesq_weight"
-        check_least(0, {f"data_prediction.{name}": getattr(self, name) for name in names})
+        check_fields(self, "data_prediction.", least={"l1_weight": 0, "pesq_weight": 0})
 
 
 def data_prediction_loss(

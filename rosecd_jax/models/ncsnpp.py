@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rosecd_jax.models.config import check_choices, check_least
+from rosecd_jax.config import check_fields
 from rosecd_jax.models.initial import constant, uniform
 from rosecd_jax.models.layers import (
     AttentionBlock,
@@ -55,10 +55,11 @@ class NCSNppConfig:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        check_choices(self, "network.")
-        check_least(1, {"network.blocks": self.blocks, "network.channels": self.channels})
-        check_least(1, {"the number of network.multipliers": len(self.multipliers)})
-        check_least(1, {"each of network.multipliers": min(self.multipliers)})
+        check_fields(self, "network.", least={"blocks": 1, "channels": 1, "bins": 1})
+        if min(self.multipliers, default=0) < 1:
+            raise ValueError(
+                f"network.multipliers is {self.multipliers}, it has to be one number from 1 on for each level"
+            )
         for width in sorted(self.normalised_widths):
             groups = group_count(width)
             if not groups or width % groups:

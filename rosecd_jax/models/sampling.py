@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import samplers
 from rosecd_jax.diffusion.noise import noise_source
 from rosecd_jax.diffusion.sde import SBVE
@@ -42,13 +43,7 @@ class SamplerConfig:
     corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin"
 
     def __post_init__(self) -> None:
-        for name, choices in (("sampler", get_args(Sampler)), ("corrector", tuple(CORRECTORS))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}")
-        if self.steps < 0:
-            raise ValueError(f"steps is {self.steps}, it can't be negative")
-        if not 0 < self.snr < float("inf"):
-            raise ValueError(f"snr is {self.snr}; expected a positive number, such as 0.5")
+        check_fields(self, "sampler.", least={"steps": 0}, above={"snr": 0})
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """The same with "auto" and 0 replaced by what they stand for.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import preconditioning as scaling
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import OUVE, SDE, per_item
@@ -38,8 +39,7 @@ class ModelConfig:
     network: NCSNppConfig = NCSNppConfig()
 
     def __post_init__(self) -> None:
-        if self.role not in ("teacher", "student"):
-            raise ValueError(f"model.role is {self.role!r}, expected 'teacher' or 'student'")
+        check_fields(self, "model.")
         if self.network.bins != self.front_end.bins:
             raise ValueError(
                 f"the network takes {self.network.bins} bins, the front end makes {self.front_end.bins}: "

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from rosecd_jax.config import difference, from_dict, to_dict
 from rosecd_jax.models.checkpoint import STEPS_FOLDER, model_item
-from rosecd_jax.models.config import difference, from_dict, to_dict
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.state import TrainState
 

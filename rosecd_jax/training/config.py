@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Literal
 
+from rosecd_jax.config import check_fields
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.consistency import BRIDGE_SOLVERS, DistillationConfig
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
 from rosecd_jax.losses.pesq import LEAST_SAMPLES, SAMPLE_RATE
 from rosecd_jax.losses.score import DataPredictionConfig, DenoiserConfig
-from rosecd_jax.models.config import check_choices, check_least
 from rosecd_jax.models.score_model import ModelConfig
 
 Objective = Literal["score", "score-matching", "data-prediction", "distillation", "consistency-training"]
@@ -38,6 +38,18 @@ class OptimiserConfig:
     accumulate: int = 1
     skips_in_a_row: int = 10
 
+    def __post_init__(self) -> None:
+        names = "learning_rate", "warmup_steps", "decay_steps", "gradient_clip", "ema_decay"
+        least = dict.fromkeys(names, 0) | {"accumulate": 1, "skips_in_a_row": 1}
+        check_fields(self, "optimiser.", least=least)
+        if self.ema_decay >= 1:
+            raise ValueError(f"optimiser.ema_decay is {self.ema_decay}, it has to be from 0 to below 1")
+        if 0 < self.decay_steps <= self.warmup_steps:
+            raise ValueError(
+                f"optimiser.decay_steps is {self.decay_steps}, which counts the warm-up: set it to more than "
+                f"optimiser.warmup_steps, {self.warmup_steps}, or to 0"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class ValidationConfig:
@@ -57,6 +69,9 @@ class ValidationConfig:
     examples: int = 3
     workers: int = 2
 
+    def __post_init__(self) -> None:
+        check_fields(self, "validation.", least={"every": 0, "files": 1, "examples": 0, "workers": 1})
+
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
@@ -75,6 +90,10 @@ class CheckpointConfig:
     keep_last: int = 1
     keep_best: int = 2
     keep_every: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"every": 1, "keep_last": 1, "keep_best": 0, "keep_every": 0}
+        check_fields(self, "checkpoints.", least=least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,45 +145,12 @@ class TrainConfig:
     wandb_project: str = ""
 
     def __post_init__(self) -> None:
-        optimiser = self.optimiser
-        check_choices(self)
-        check_least(
-            1,
-            {
-                "steps": self.steps,
-                "log_every": self.log_every,
-                "data.batch_size": self.data.batch_size,
-                "data.frames": self.data.frames,
-                "data.threads": self.data.threads,
-                "optimiser.accumulate": optimiser.accumulate,
-                "optimiser.skips_in_a_row": optimiser.skips_in_a_row,
-                "validation.files": self.validation.files,
-                "validation.workers": self.validation.workers,
-                "checkpoints.every": self.checkpoints.every,
-                "checkpoints.keep_last": self.checkpoints.keep_last,
-            },
-        )
-        check_least(
-            0,
-            {
-                "seed": self.seed,
-                "data.workers": self.data.workers,
-                "optimiser.learning_rate": optimiser.learning_rate,
-                "optimiser.warmup_steps": optimiser.warmup_steps,
-                "optimiser.decay_steps": optimiser.decay_steps,
-                "optimiser.gradient_clip": optimiser.gradient_clip,
-                "validation.every": self.validation.every,
-                "validation.examples": self.validation.examples,
-                "checkpoints.keep_best": self.checkpoints.keep_best,
-                "checkpoints.keep_every": self.checkpoints.keep_every,
-            },
-        )
-        if not 0 <= optimiser.ema_decay < 1:
-            raise ValueError(f"optimiser.ema_decay is {optimiser.ema_decay}, it has to be from 0 to below 1")
-        if 0 < optimiser.decay_steps <= optimiser.warmup_steps:
+        check_fields(self, least={"steps": 1, "log_every": 1, "seed": 0})
+        decay_steps = self.optimiser.decay_steps
+        if 0 < decay_steps < self.steps:
             raise ValueError(
-                f"optimiser.decay_steps is {optimiser.decay_steps}, which counts the warm-up: set it to more "
-                f"than optimiser.warmup_steps, {optimiser.warmup_steps}, or to 0"
+                f"steps is {self.steps}, but optimiser.decay_steps is {decay_steps}, and from there on the "
+                f"learning rate is 0: set optimiser.decay_steps={self.steps}, or fewer steps"
             )
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from rosecd_jax.compilation import keep_compiled_programs
+from rosecd_jax.config import difference, to_dict
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
-from rosecd_jax.models.config import difference, to_dict
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 from rosecd_jax.training.checkpoints import (
     RunCheckpoints,

@@ -1,4 +1,4 @@
-"""rosecd_jax.models.config: frozen dataclasses <-> JSON values."""
+"""rosecd_jax.config: frozen dataclasses <-> JSON values."""
 
 import dataclasses
 import json
@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from rosecd_jax.audio import FrontEnd
+from rosecd_jax.config import difference, from_dict, to_dict
 from rosecd_jax.diffusion import OUVE, SBVE, Preconditioning
 from rosecd_jax.losses import (
     ConsistencyTrainingConfig,
@@ -15,7 +16,6 @@ from rosecd_jax.losses import (
     DistillationConfig,
 )
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.models.config import difference, from_dict, to_dict
 from rosecd_jax.training import TrainConfig
 
 

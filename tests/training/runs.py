@@ -23,7 +23,7 @@ from rosecd_jax.audio import FrontEnd
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import OUVE
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.models.config import to_dict
+from rosecd_jax.config import to_dict
 from rosecd_jax.training import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig
 from ml_collections import ConfigDict
 

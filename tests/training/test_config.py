@@ -9,6 +9,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.training import OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training.config import CheckpointConfig
 
 STUDENT = TrainConfig(
     objective="distillation",
@@ -35,20 +36,36 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("make", "where", "fields"),
     [
-        {"seed": -1},
-        {"data": LoaderConfig(frames=0)},
-        {"data": LoaderConfig(workers=-1)},
-        {"optimiser": OptimiserConfig(learning_rate=float("nan"))},
-        {"optimiser": OptimiserConfig(learning_rate=-1.0)},
-        {"optimiser": OptimiserConfig(ema_decay=1.0)},
-        {"optimiser": OptimiserConfig(warmup_steps=20, decay_steps=20)},
-        {"validation": ValidationConfig(every=-1)},
+        (TrainConfig, "", {"seed": -1}),
+        (TrainConfig, "", {"steps": 2.5}),
+        (LoaderConfig, "data.", {"frames": 0}),
+        (LoaderConfig, "data.", {"batch_size": -3}),
+        (LoaderConfig, "data.", {"batch_size": True}),
+        (LoaderConfig, "data.", {"workers": -1}),
+        (OptimiserConfig, "optimiser.", {"learning_rate": float("nan")}),
+        (OptimiserConfig, "optimiser.", {"learning_rate": -1.0}),
+        (OptimiserConfig, "optimiser.", {"learning_rate": "1e-4"}),
+        (OptimiserConfig, "optimiser.", {"ema_decay": 1.0}),
+        (OptimiserConfig, "optimiser.", {"ema_decay": 7.0}),
+        (OptimiserConfig, "optimiser.", {"decay_steps": 20, "warmup_steps": 20}),
+        (ValidationConfig, "validation.", {"every": -1}),
+        (CheckpointConfig, "checkpoints.", {"every": 0}),
+        (FrontEnd, "front_end.", {"n_fft": -2, "hop": 0}),
+        (FrontEnd, "front_end.", {"hop": 510}),
+        (FrontEnd, "front_end.", {"exponent": 0.0}),
+        (FrontEnd, "front_end.", {"factor": float("inf")}),
     ],
     ids=str,
 )
-def test_numbers_that_make_no_sense_are_refused_by_name(part):
-    (name,) = part
-    with pytest.raises(ValueError, match=rf"^{name}[\w.]* is .* (has to be|set it to)"):
-        TrainConfig(**part)
+def test_a_config_that_makes_no_sense_is_refused_where_it_is_made(make, where, fields):
+    with pytest.raises(ValueError, match=rf"^{where}{next(iter(fields))} is .*(has to be|set it to)"):
+        make(**fields)
+
+
+def test_updates_without_a_learning_rate_are_refused():
+    decaying = OptimiserConfig(decay_steps=100)
+    assert TrainConfig(optimiser=decaying, steps=100)
+    with pytest.raises(ValueError, match=r"^steps is 101, .* set optimiser\.decay_steps=101, or fewer steps"):
+        TrainConfig(optimiser=decaying, steps=101)

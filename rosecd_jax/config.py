@@ -5,12 +5,14 @@ And what a config checks of itself when it is made.
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+NOTHING: Mapping[str, float] = types.MappingProxyType({})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -79,18 +81,40 @@ def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     return kinds[kind]
 
 
-def check_choices(config: Any, where: str = "") -> None:
-    """Raise ValueError if a field of type Literal has another value; `where` comes before its name."""
+def check_fields(
+    config: Any,
+    where: str = "",
+    *,
+    least: Mapping[str, float] = NOTHING,
+    above: Mapping[str, float] = NOTHING,
+) -> None:
+    """Check what a config's fields are, and the lowest that its numbers may be.
+
+    Args:
+      config: a dataclass whose fields are set; Literals, ints and floats are held against their annotations.
+      where: comes before a field's name in errors, for example "data.".
+      least: lowest value of fields, by name.
+      above: what fields have to be above, by name.
+
+    Raises:
+      ValueError: naming the field. Those of `least` and `above` can't be infinite, or NaN, either.
+    """
     for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
         if typing.get_origin(hint) is typing.Literal:
-            _convert(hint, getattr(config, name), f"{where}{name}")
-
-
-def check_least(least: float, values: Mapping[str, float]) -> None:
-    """Raise ValueError if a number is below `least`, not finite or not a number; they are given by name."""
-    for name, value in values.items():
-        if not least <= value < math.inf:  # nan neither
-            raise ValueError(f"{name} is {value}, it has to be a number from {least} on")
+            _convert(hint, value, f"{where}{name}")
+        kind = {int: numbers.Integral, float: numbers.Real}.get(hint)
+        if kind and (not isinstance(value, kind) or isinstance(value, bool)):
+            words = "a whole number" if hint is int else "a number"
+            raise ValueError(f"{where}{name} is {value!r}, it has to be {words}")
+    for name, bound in least.items():
+        value = getattr(config, name)
+        if not bound <= value < math.inf:  # nan neither
+            raise ValueError(f"{where}{name} is {value}, it has to be a number from {bound:g} on")
+    for name, bound in above.items():
+        value = getattr(config, name)
+        if not bound < value < math.inf:
+            raise ValueError(f"{where}{name} is {value}, it has to be a number above {bound:g}")
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:
