@@ -28,12 +28,12 @@ MOST_CHANNELS = 1024
 """Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
 
 
-@dataclasses.dataclass(eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
     What a signal becomes depends on itself and the seed, never on what else is enhanced with it. Safe to use
-    from several threads. Its attributes count when it is made: `dataclasses.replace` makes one with others.
+    from several threads. `dataclasses.replace` makes one with other attributes.
 
     Attributes:
       model, params: what is run.
@@ -46,6 +46,7 @@ class Enhancer:
       attenuation_limit: dB by which noise is lowered at most, by leaving so much of the input.
       batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
         wave that is passed to a call goes alone, which may round differently from a file's batch.
+      programs, waves, stream_programs: made of the others.
     """
 
     model: ScoreModel
@@ -56,6 +57,9 @@ class Enhancer:
     batch_frames: int | None = None
     strength: float = 1.0
     attenuation_limit: float | None = None
+    programs: Programs = dataclasses.field(init=False, repr=False)
+    waves: WaveEnhancer = dataclasses.field(init=False, repr=False)
+    stream_programs: StreamPrograms = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.limit < float("inf"):
@@ -64,12 +68,18 @@ class Enhancer:
             raise ValueError(
                 f"batch_frames is {self.batch_frames}; expected 0 for one signal at a time, or more"
             )
-        self.sampler = self.sampler.resolve(self.model)
-        self.programs = Programs(self.model, self.sampler, self.params, self.batch_frames)
-        self.params = self.programs.params
+        sampler = self.sampler.resolve(self.model)
+        programs = Programs(self.model, sampler, self.params, self.batch_frames)
         wet = wet_share(self.strength, self.attenuation_limit)
-        self.waves = WaveEnhancer(self.programs, self.buckets, self.limit, wet)
-        self.stream_programs = StreamPrograms(self.model, self.params, self.sampler)
+        made = {
+            "sampler": sampler,
+            "params": programs.params,
+            "programs": programs,
+            "waves": WaveEnhancer(programs, self.buckets, self.limit, wet),
+            "stream_programs": StreamPrograms(self.model, programs.params, sampler),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def from_checkpoint(

@@ -296,6 +296,12 @@ def test_a_rate_in_place_of_a_streams_config_is_refused(student):
         student.stream(16_000)
 
 
+def test_an_enhancer_cannot_be_changed(student):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        student.limit = 1e-9
+    assert dataclasses.replace(student, limit=10.0).waves.limit == 10
+
+
 def test_options_that_make_no_sense_are_refused(student, tmp_path):
     for limit in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="limit is"):
