@@ -1,17 +1,23 @@
 """How good an enhanced wave is, measured against the clean one. Host side, numpy; waves are 1-D [samples].
 
-A score that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd file
-does not end the evaluation of a folder. Waves of different lengths, or not 1-D, raise ValueError.
+A measure that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd
+file does not end the evaluation of a folder. `evaluate_pair` decides what that means, the same for everything
+that compares methods: nan where the reference is at fault, the worst there is (`WORST`) where the estimate is.
+Waves of different lengths, or not 1-D, raise ValueError.
 """
 
+import contextlib
 import math
 import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "BEST_RATIO",
+    "WORST",
     "EnergyRatios",
     "Scores",
     "energy_ratios",
@@ -23,7 +29,9 @@ __all__ = [
 ]
 
 PESQ_RATE = 16000  # Hz: the one rate of wide-band PESQ
-PESQ_SECONDS = 30  # the package pesq has room for 50 utterances; more of them crash the interpreter
+PESQ_SECONDS = 30
+PESQ_SHORTER = 15  # seconds: 0.2 s of speech and of pause are the least that make an utterance
+PESQ_UTTERANCES = 40  # the package pesq has room for 50; more of them crash the interpreter
 STOI_SECONDS = 0.39  # pystoi needs 30 half-overlapping frames of 256 samples at 10 kHz
 
 
@@ -45,11 +53,19 @@ class Scores(NamedTuple):
     si_sar: float
 
 
+WORST = Scores(pesq=1.04, estoi=-1.0, si_sdr=-50.0, si_sir=-50.0, si_sar=-50.0)
+"""What an estimate counts as that a score is not defined for: PESQ and ESTOI have no lower values. The ratios
+have no lowest value; unrelated noise has about -50 dB, and lower ones count as that."""
+BEST_RATIO = 100.0
+"""dB: what ratios count as that are higher, or infinite, so that a perfect file has its part in a mean."""
+
+
 def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), 1.04 to 4.64, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
-    Beyond 30 s: the mean over equal pieces of at most 30 s, those without speech left out. Returns nan for
-    silence, for less than 1/4 s, and where PESQ finds no utterance. Raises ValueError as said above.
+    Beyond 30 s: the mean over equal pieces of at most 30 s, or of 15 s where these hold more utterances than
+    the package has room for; pieces without speech are left out. Returns nan for silence, for less than
+    1/4 s, and where PESQ finds no utterance. Raises ValueError as said above.
     """
     import soxr
     from pesq import BufferTooShortError, NoUtterancesError
@@ -60,9 +76,11 @@ def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
         return math.nan
     if sample_rate != PESQ_RATE:
         waves = soxr.resample(waves.T, sample_rate, PESQ_RATE, quality="VHQ").T
-    pieces = max(1, math.ceil(waves.shape[1] / (PESQ_RATE * PESQ_SECONDS)))
+    pieces = _pieces(waves, PESQ_SECONDS)
+    if any(_utterances(piece[0]) > PESQ_UTTERANCES for piece in pieces):
+        pieces = _pieces(waves, PESQ_SHORTER)
     scores = []
-    for piece in np.array_split(waves, pieces, axis=1):
+    for piece in pieces:
         try:
             with np.errstate(invalid="ignore"):  # the package scales by the peak: 0/0 where both pause
                 scores.append(measure(PESQ_RATE, piece[0], piece[1], "wb"))
@@ -117,13 +135,35 @@ def energy_ratios(reference: ArrayLike, estimate: ArrayLike, noise: ArrayLike) -
 
 
 def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sample_rate: int) -> Scores:
-    """All scores of an estimate of `clean` made from `noisy`, each [samples] at `sample_rate` Hz."""
+    """All scores of an estimate of `clean` made from `noisy`, each [samples] at `sample_rate` Hz.
+
+    A score that the estimate makes undefined (it is silent, constant, or not finite) is that of `WORST`. A
+    score that is undefined for the reference itself (silent, too short, without speech, or, for SI-SIR and
+    SI-SAR, equal to `noisy`) is nan, whatever the estimate. Ratios are kept within `WORST` and `BEST_RATIO`.
+    """
     clean, noisy, estimate = _check(clean, noisy, estimate)
-    return Scores(
+    noise = noisy - clean
+    if not estimate.size or (np.isfinite(estimate).all() and not np.ptp(estimate)):
+        estimate = np.zeros_like(estimate)  # whatever constant it is
+    found = Scores(
         pesq(clean, estimate, sample_rate),
         estoi(clean, estimate, sample_rate),
-        *energy_ratios(clean, estimate, noisy - clean),
+        *energy_ratios(clean, estimate, noise),
     )
+    exists = {
+        "pesq": lambda: not math.isnan(pesq(clean, clean, sample_rate)),
+        "estoi": lambda: not math.isnan(estoi(clean, clean, sample_rate)),
+        "si_sdr": lambda: _audible(clean),
+        "si_sir": lambda: _audible(clean, noise),
+        "si_sar": lambda: _audible(clean, noise),
+    }
+    settled = {
+        name: float(np.clip(getattr(found, name), getattr(WORST, name), BEST_RATIO)) for name in exists
+    }
+    for name, value in settled.items():
+        if math.isnan(value) and exists[name]():
+            settled[name] = getattr(WORST, name)
+    return Scores(**settled)
 
 
 def _check(*waves: ArrayLike) -> list[NDArray[np.float64]]:
@@ -138,6 +178,27 @@ def _check(*waves: ArrayLike) -> list[NDArray[np.float64]]:
     return checked
 
 
+def _pieces(waves: NDArray[np.float64], seconds: float) -> list[NDArray[np.float64]]:
+    """Equal pieces of at most so many seconds of [waves, samples] at 16 kHz."""
+    return np.array_split(waves, max(1, math.ceil(waves.shape[1] / (PESQ_RATE * seconds))), axis=1)
+
+
+def _utterances(wave: NDArray[np.float64]) -> int:
+    """At most how many utterances PESQ may find in [samples] at 16 kHz, wherever its threshold lies.
+
+    As there, a frame has 4 ms, pauses up to 0.2 s belong to an utterance, which has at least 0.2 s.
+    """
+    frames = wave[: wave.size // 64 * 64].reshape(-1, 64)
+    levels = 10 * np.log10(np.mean(frames**2, axis=1) + 1e-12)
+    most = 0
+    for threshold in np.arange(levels.min(), levels.max(), 3.0) if levels.size else ():
+        speech = np.flatnonzero(levels > threshold)
+        breaks = np.flatnonzero(np.diff(speech) > 50)
+        starts, ends = speech[np.r_[0, breaks + 1]], speech[np.r_[breaks, -1]]
+        most = max(most, int(np.sum(ends - starts >= 45)))
+    return most
+
+
 def _audible(*waves: NDArray[np.float64]) -> bool:
     return all(bool(wave.any() and np.isfinite(wave).all()) for wave in waves)
 
@@ -148,10 +209,21 @@ def _stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, extended:
     reference, estimate = _check(reference, estimate)
     if len(reference) < STOI_SECONDS * sample_rate or not _audible(reference, estimate):
         return math.nan
-    with warnings.catch_warnings():
+    with _seeded(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         score = float(pystoi.stoi(reference, estimate, sample_rate, extended))
     return math.nan if score == 1e-5 else score  # pystoi's word for "too little speech"
+
+
+@contextlib.contextmanager
+def _seeded() -> Iterator[None]:
+    """pystoi adds noise of the size of rounding, by numpy's global generator: the same at every call."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def _project(wave: NDArray[np.float64], onto: NDArray[np.float64]) -> NDArray[np.float64]:

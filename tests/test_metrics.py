@@ -106,6 +106,75 @@ def test_scores_fall_as_noise_rises():
         assert scores == sorted(scores, reverse=True)
 
 
+def pulsed(samples=32_000):
+    return noise(samples) * (np.sin(np.arange(samples) / 1000) > 0)
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        np.zeros,
+        lambda size: np.full(size, 0.1),
+        lambda size: np.full(size, np.nan),
+        lambda size: np.full(size, -np.inf),
+    ],
+    ids=["silent", "constant", "nan", "infinite"],
+)
+def test_an_estimate_without_a_signal_has_the_worst_scores(estimate):
+    clean = pulsed()
+    noisy = clean + 0.1 * noise(clean.size, 1)
+    found = metrics.evaluate_pair(clean, noisy, estimate(clean.size), 16_000)
+    assert found == metrics.WORST
+    one = noisy.copy()
+    one[100] = np.nan
+    assert metrics.evaluate_pair(clean, noisy, one, 16_000) == metrics.WORST
+    for other in (noisy, noise(clean.size, 2), -clean, np.eye(1, clean.size, 5)[0]):
+        assert all(np.greater_equal(metrics.evaluate_pair(clean, noisy, other, 16_000), found))
+
+
+def test_a_reference_that_defines_no_score_has_none_for_any_estimate():
+    clean, silence = pulsed(), np.zeros(32_000)
+    for estimate in (clean, silence, noise(32_000, 3)):
+        assert np.isnan(metrics.evaluate_pair(silence, clean, estimate, 16_000)).all()
+        unmixed = metrics.evaluate_pair(clean, clean, estimate, 16_000)
+        assert np.isnan([unmixed.si_sir, unmixed.si_sar]).all()
+        assert np.isfinite(unmixed[:3]).all()
+        short = metrics.evaluate_pair(clean[:2000], clean[:2000] + 0.1, estimate[:2000], 16_000)
+        assert np.isnan([short.pesq, short.estoi]).all()
+        assert np.isfinite(short.si_sdr)
+
+
+def test_a_perfect_estimate_has_its_part_in_a_mean():
+    clean = pulsed()
+    assert (
+        metrics.evaluate_pair(clean, clean + noise(clean.size, 1), clean, 16_000).si_sdr == metrics.BEST_RATIO
+    )
+
+
+def test_estoi_is_the_same_at_every_call_and_leaves_numpys_generator_alone():
+    clean = pulsed()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    scores = {metrics.estoi(clean, clean + 0.1 * noise(clean.size, 1), 16_000) for _ in range(5)}
+    assert len(scores) == 1
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.21, 0.22, 0.25, 0.3, 0.4, 0.5])
+def test_pesq_of_many_short_bursts(seconds):
+    # More than 50 utterances crash the interpreter of the package pesq, hence the child process.
+    script = (
+        "import numpy; from rosecd_jax.metrics import pesq\n"
+        "time = numpy.arange(29 * 16_000) / 16_000\n"
+        "tone = sum(numpy.sin(2 * numpy.pi * 150 * k * time) / k for k in range(1, 20))\n"
+        f"clean = 0.2 * tone * (time % {2 * seconds} < {seconds})\n"
+        "noise = numpy.random.default_rng(0).standard_normal(clean.size)\n"
+        "for level in (0.003, 0.1): assert 1 < pesq(clean, clean + level * noise, 16_000) < 4\n"
+        "assert pesq(clean + 0.003 * noise, clean, 16_000) > 1\n"
+        "assert abs(pesq(clean, clean, 16_000) - 4.644) < 1e-3\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_pesq_of_long_recordings():
     # 70 utterances at once crash the interpreter of the package pesq, hence the child process.
     script = (

@@ -1,0 +1,83 @@
+"""The models that come with the package: they are there, in the wheel too, and they enhance."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rosecd_jax.audio import io
+from rosecd_jax.inference import Enhancer
+from rosecd_jax.metrics import evaluate_pair
+from rosecd_jax.models.checkpoint import open_checkpoint
+from rosecd_jax.pretrained import DEFAULT, FOLDER, pretrained_models, resolve
+
+ROOT = Path(__file__).parents[1]
+CLEAN, NOISY = (ROOT / "examples" / "recordings" / side / "p287_003.flac" for side in ("clean", "noisy"))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return Enhancer.from_checkpoint()
+
+
+def test_the_package_has_a_student_and_its_teacher():
+    roles = {name: open_checkpoint(path).config.role for name, path in pretrained_models().items()}
+    assert roles == {"small": "student", "small-teacher": "teacher"}
+    assert DEFAULT in roles
+
+
+def test_a_real_recording_becomes_better_without_a_name_or_a_path(small):
+    clean, noisy = (io.read(path).wave[0] for path in (CLEAN, NOISY))
+    before, after = (evaluate_pair(clean, noisy, wave, 16_000) for wave in (noisy, small(noisy, 16_000)))
+    assert after.si_sdr > before.si_sdr + 3
+    assert after.pesq > before.pesq + 0.3
+    assert after.estoi > before.estoi
+
+
+def test_clean_speech_keeps_its_sound_and_its_level(small):
+    clean = io.read(CLEAN).wave[0]
+    enhanced = small(clean, 16_000)
+    assert evaluate_pair(clean, clean, enhanced, 16_000).pesq > 3.8
+    assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 1
+
+
+def test_noise_alone_becomes_quieter_and_silence_stays_silence(small):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    assert np.std(small(noise, 16_000)) < 0.5 * np.std(noise)
+    assert not small(np.zeros(32_000, np.float32), 16_000).any()
+
+
+def test_a_directory_goes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve("small") == FOLDER / "small" / "student"
+    Path("small").mkdir()
+    assert resolve("small") == Path("small")
+    assert resolve("elsewhere") == Path("elsewhere")
+
+
+def test_the_command_lists_them():
+    words = [sys.executable, "-m", "rosecd_jax.cli", "models"]
+    listed = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
+    assert listed.returncode == 0, listed.stderr
+    assert "small (default)" in listed.stdout
+    assert "small-teacher" in listed.stdout
+    assert "16000 Hz" in listed.stdout
+
+
+def test_a_wheel_holds_them_and_is_small(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("rosecd_jax", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        (source / name).symlink_to(ROOT / name)
+    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    built = subprocess.run([*words, "-w", tmp_path, source], capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = tmp_path.glob("rosecd_jax-*.whl")
+    assert wheel.stat().st_size < 15e6
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    files = (file for file in FOLDER.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    assert {str(file.relative_to(ROOT)) for file in files} <= packed
