@@ -2,8 +2,8 @@
 
 A measure that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd
 file does not end the evaluation of a folder. `evaluate_pair` decides what that means, the same for everything
-that compares methods: nan where the reference is at fault, the worst there is (`WORST`) where the estimate is.
-Waves of different lengths, or not 1-D, raise ValueError.
+that compares methods: nan where the reference is at fault, the worst there is (`WORST`) where the estimate
+is. Waves of different lengths, or not 1-D, raise ValueError.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class EnergyRatios(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """All scores of one file: PESQ (1.04 to 4.64), ESTOI (up to 1), and the energy ratios in dB."""
+    """All scores of one file: PESQ (0.999 to 4.644), ESTOI (up to 1), and the energy ratios in dB."""
 
     pesq: float
     estoi: float
@@ -53,15 +53,15 @@ class Scores(NamedTuple):
     si_sar: float
 
 
-WORST = Scores(pesq=1.04, estoi=-1.0, si_sdr=-50.0, si_sir=-50.0, si_sar=-50.0)
-"""What an estimate counts as that a score is not defined for: PESQ and ESTOI have no lower values. The ratios
+WORST = Scores(pesq=0.999, estoi=-1.0, si_sdr=-50.0, si_sir=-50.0, si_sar=-50.0)
+"""What an estimate counts as that a score is not defined for: PESQ and ESTOI cannot be lower. The ratios
 have no lowest value; unrelated noise has about -50 dB, and lower ones count as that."""
 BEST_RATIO = 100.0
 """dB: what ratios count as that are higher, or infinite, so that a perfect file has its part in a mean."""
 
 
 def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Wide-band PESQ (ITU-T P.862.2), 1.04 to 4.64, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
+    """Wide-band PESQ (ITU-T P.862.2), 0.999 to 4.644, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
     Beyond 30 s: the mean over equal pieces of at most 30 s, or of 15 s where these hold more utterances than
     the package has room for; pieces without speech are left out. Returns nan for silence, for less than

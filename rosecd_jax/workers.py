@@ -4,7 +4,54 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Job(NamedTuple, Generic[T]):
+    """What a worker was asked for, and its answer to come."""
+
+    future: Future[T]
+    function: Callable[..., T]
+    arguments: tuple[Any, ...]
+
+
+class Workers:
+    """A background pool that outlives its processes: who dies costs its own job alone. Use as a context."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.pool = background_pool(count)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Job[T]:
+        """Ask for `function(*arguments)`; new processes are started if the old ones have died."""
+        try:
+            return Job(self.pool.submit(function, *arguments), function, arguments)
+        except BrokenProcessPool:
+            self.pool = background_pool(self.count)
+            return Job(self.pool.submit(function, *arguments), function, arguments)
+
+    def result(self, job: Job[T]) -> T:
+        """What a job returns, or raises. If its process died, or another one did, it is done again alone.
+
+        Raises:
+          BrokenProcessPool: if that process dies, too.
+        """
+        try:
+            return job.future.result()
+        except BrokenProcessPool:
+            with background_pool(1) as alone:
+                return alone.submit(job.function, *job.arguments).result()
 
 
 def background_pool(workers: int) -> ProcessPoolExecutor:

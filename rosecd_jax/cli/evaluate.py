@@ -24,6 +24,8 @@ from rosecd_jax.pretrained import DEFAULT
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.evaluate import Evaluation
 
+TOLD = 10  # notes on files, one by one
+
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder that holds clean/ and noisy/.")],
@@ -85,6 +87,12 @@ def run_evaluation(
         evaluations = evaluate(data, methods, output=output, seed=seed, progress=report)
     print_summary(evaluations)
     for evaluation in evaluations:
+        told = evaluation.notes[:TOLD] + evaluation.notes[TOLD:][-1:]
+        for note in told:
+            typer.secho(f"rosecd: {evaluation.method}: {note}", fg="yellow", err=True)
+        if more := len(evaluation.notes) - len(told):
+            where = f"see {output / evaluation.method}.csv" if output else "--output writes a table of them"
+            typer.secho(f"rosecd: {evaluation.method}: {more} more notes; {where}", fg="yellow", err=True)
         for result in evaluation.errors:
             typer.secho(f"rosecd: {evaluation.method}: {result.error}", fg="red", err=True)
     if any(evaluation.errors for evaluation in evaluations):
@@ -100,22 +108,23 @@ def unique_name(path: Path, among: Sequence[Path]) -> str:
 
 
 def print_summary(evaluations: "Sequence[Evaluation]") -> None:
-    """Mean ± standard deviation of every score, and the real-time factor."""
+    """Mean ± standard deviation (number of files) of every score, and the real-time factor."""
     from rich.console import Console
     from rich.table import Table
 
     titles = {"pesq": "PESQ", "estoi": "ESTOI", "si_sdr": "SI-SDR", "si_sir": "SI-SIR", "si_sar": "SI-SAR"}
-    table = Table("method", "files", *titles.values(), "s per s of audio")
+    table = Table("method", *titles.values(), "s per s of audio")
     for evaluation in evaluations:
-        summary, files = evaluation.summary(), len(evaluation.files) - len(evaluation.errors)
+        summary = evaluation.summary()
         digits = {"pesq": 2, "estoi": 3}
         scores = [
-            f"{summary[name][0]:.{digits.get(name, 1)}f} ± {summary[name][1]:.{digits.get(name, 1)}f}"
+            f"{summary[name][0]:.{digits.get(name, 1)}f} ± {summary[name][1]:.{digits.get(name, 1)}f} "
+            f"({evaluation.values(name).size})"
             for name in titles
         ]
         factor = evaluation.real_time_factor
         speed = "" if factor != factor else f"{factor:.4f}"
-        table.add_row(evaluation.method, str(files), *scores, speed)
+        table.add_row(evaluation.method, *scores, speed)
     console = Console()
-    console.width = max(console.width, 110)
+    console.width = max(console.width, 132)
     console.print(table)

@@ -7,8 +7,9 @@ import itertools
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -16,29 +17,15 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.evaluation.pairing import counterpart
+from rosecd_jax.evaluation.scoring import Estimate, FileResult, failed, score
 from rosecd_jax.files import write_text
 from rosecd_jax.inference.enhancer import Enhancer
-from rosecd_jax.metrics import Scores, evaluate_pair
-from rosecd_jax.workers import background_pool
+from rosecd_jax.metrics import Scores
+from rosecd_jax.workers import Job, Workers
 
-
-@dataclasses.dataclass(frozen=True)
-class FileResult:
-    """One file of one method.
-
-    Attributes:
-      file: path below the clean folder.
-      seconds: length of the recording; 0 if `error` is set.
-      computing: seconds it took to enhance it, compiling excluded; nan if it was not enhanced here.
-      scores: mean over channels; all nan if `error` is set.
-      error: why there are no scores.
-    """
-
-    file: str
-    seconds: float
-    computing: float
-    scores: Scores
-    error: str = ""
+MOST = 0.8
+"""Share of the files that have to have the same delay, so that it is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +40,27 @@ class Evaluation:
         """The files that could not be scored."""
         return [result for result in self.files if result.error]
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the scores has to know: of single files, then of all."""
+        notes = [f"{result.file}: {result.note}" for result in self.files if result.note]
+        found = [result.delay for result in self.files if result.delay is not None]
+        common = max(set(found), key=found.count, default=0)
+        if common and found.count(common) >= MOST * len(self.files):
+            how = f"{abs(common)} samples {'late' if common > 0 else 'early'}"
+            notes.append(f"the files are {how} against the clean ones, which costs scores: shift them")
+        return notes
+
+    def values(self, name: str) -> np.ndarray:
+        """A score of the files that have it, float64: without errors and what clean files leave undefined."""
+        values = np.array([getattr(result.scores, name) for result in self.files], np.float64)
+        return values[~np.isnan(values)]
+
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of each score over the files that have it; nan if none has."""
         found = {}
         for name in Scores._fields:
-            values = np.array([getattr(result.scores, name) for result in self.files], np.float64)
-            values = values[np.isfinite(values)]
+            values = self.values(name)
             found[name] = (float(values.mean()), float(values.std())) if values.size else (np.nan, np.nan)
         return found
 
@@ -80,8 +82,11 @@ def evaluate(
 ) -> list[Evaluation]:
     """Score methods on a folder of paired recordings.
 
+    Files belong together by their paths, with any suffix. A file that can't be scored costs its own scores
+    alone, also if the process dies that scores it.
+
     Args:
-      data: holds clean/ and noisy/ with the same relative paths.
+      data: holds clean/ and noisy/.
       methods: (name, how) where how is an Enhancer, a folder of files already enhanced, or None for the noisy
         input itself.
       output: a folder for enhanced files (output/name/…, float wav) and per-file tables (output/name.csv).
@@ -103,30 +108,24 @@ def evaluate(
     beside, most = jax.default_backend() != "cpu", 4 * workers
     group, ahead = (1, most) if beside else (most, 0)
     evaluations = []
-    with background_pool(workers) as pool:
+    with Workers(workers) as pool:
         for method, how in methods:
             if isinstance(how, Path):
                 io.find(how)
             kept = Path(output) / method if output and isinstance(how, Enhancer) else None
             told = partial(progress, method) if progress else None
             estimates = _estimates(clean, noisy, names, how, seed, kept, told)
-            results: list[Future[FileResult]] = []
+            jobs: deque[Job[FileResult]] = deque()
+            results: list[FileResult] = []
             while enhanced := list(itertools.islice(estimates, group)):
-                results += [pool.submit(_score, clean, noisy, estimate) for estimate in enhanced]
-                wait(results[: len(results) - ahead])
-            evaluations.append(Evaluation(method, tuple(result.result() for result in results)))
+                jobs.extend(pool.submit(score, clean, noisy, estimate) for estimate in enhanced)
+                while len(jobs) > ahead:
+                    results.append(_result(pool, jobs.popleft()))
+            results += [_result(pool, job) for job in jobs]
+            evaluations.append(Evaluation(method, tuple(results)))
             if output:
                 write_table(Path(output) / f"{method}.csv", evaluations[-1])
     return evaluations
-
-
-@dataclasses.dataclass(frozen=True)
-class _Estimate:
-    name: Path
-    wave: np.ndarray | None
-    sample_rate: int
-    computing: float
-    error: str = ""
 
 
 def _estimates(
@@ -137,21 +136,20 @@ def _estimates(
     seed: int,
     kept: Path | None,
     progress: Callable[[int, int], None] | None,
-) -> Iterator[_Estimate]:
+) -> Iterator[Estimate]:
     """The estimate of each file, written into the folder `kept`, or why there is none."""
     for done, name in enumerate(names, start=1):
         try:
-            source = how / name if isinstance(how, Path) else noisy / name
-            audio = io.read(source if source.exists() else source.with_suffix(".wav"))
+            audio = io.read(counterpart(how if isinstance(how, Path) else noisy, name))
             wave, computing = audio.wave, float("nan")
             if isinstance(how, Enhancer):
                 how.prepare(wave.shape[-1], audio.sample_rate, len(wave))
                 start = time.perf_counter()
                 wave = how(wave, audio.sample_rate, seed=seed)
                 computing = time.perf_counter() - start
-            estimate = _Estimate(name, wave, audio.sample_rate, computing)
+            estimate = Estimate(name, wave, audio.sample_rate, computing)
         except ValueError as error:
-            estimate = _Estimate(name, None, 0, float("nan"), str(error))
+            estimate = Estimate(name, None, 0, float("nan"), str(error))
         if kept and estimate.wave is not None:
             target = (kept / name).with_suffix(".wav")
             io.write(target, estimate.wave, estimate.sample_rate, subtype="FLOAT")
@@ -160,34 +158,22 @@ def _estimates(
         yield estimate
 
 
-def _score(clean: Path, noisy: Path, estimate: _Estimate) -> FileResult:
-    """Runs in a worker process."""
-    name, computing = str(estimate.name), estimate.computing
+def _result(workers: Workers, job: Job[FileResult]) -> FileResult:
+    """The scores of a file, or that they can't be computed."""
     try:
-        if estimate.wave is None:
-            raise ValueError(estimate.error)
-        reference, mixture = io.read(clean / estimate.name), io.read(noisy / estimate.name)
-        if not reference.sample_rate == mixture.sample_rate == estimate.sample_rate:
-            rates = (reference.sample_rate, mixture.sample_rate, estimate.sample_rate)
-            raise ValueError(f"{name}: rates differ (clean, noisy, enhanced: {rates})")
-        if not reference.wave.shape == mixture.wave.shape == estimate.wave.shape:
-            shapes = (reference.wave.shape, mixture.wave.shape, estimate.wave.shape)
-            raise ValueError(f"{name}: shapes differ (clean, noisy, enhanced: {shapes})")
-        channels = [
-            evaluate_pair(*waves, reference.sample_rate)
-            for waves in zip(reference.wave, mixture.wave, estimate.wave, strict=True)
-        ]
-    except ValueError as error:
-        return FileResult(name, 0.0, computing, Scores(*[float("nan")] * len(Scores._fields)), str(error))
-    seconds = reference.wave.shape[-1] / reference.sample_rate
-    return FileResult(name, seconds, computing, Scores(*map(float, np.mean(channels, axis=0))))
+        return workers.result(job)
+    except BrokenProcessPool:
+        estimate: Estimate = job.arguments[-1]
+        words = "the process that scored it died, and so did another; leave the file out"
+        return failed(estimate, f"{estimate.name}: {words}")
 
 
 def write_table(path: Path, evaluation: Evaluation) -> None:
     """The per-file results as CSV, complete or not at all."""
     table = text_io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error"])
+    rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error", "note"])
     for result in evaluation.files:
-        rows.writerow([result.file, result.seconds, result.computing, *result.scores, result.error])
+        words = result.error, result.note
+        rows.writerow([result.file, result.seconds, result.computing, *result.scores, *words])
     write_text(path, table.getvalue())

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ from rosecd_jax.training.devices import over_batch, place_batch, replicated
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves
-from rosecd_jax.workers import background_pool
+from rosecd_jax.workers import Job, Workers
 
 SCORES = ("pesq", "estoi", "si_sdr")
 MIX_SECONDS = 4.0  # of a validation file that is mixed
@@ -36,8 +35,7 @@ class Pending(NamedTuple):
 
     step: int
     terms: dict[str, float]
-    scores: "list[Future[Scores]]"
-    files: list[tuple[Any, ...]]  # what each was asked for with
+    scores: list[Job[Scores]]
 
 
 class Validation:
@@ -67,7 +65,7 @@ class Validation:
         self.file = workdir / "validation.json"
         self.scores = self._stored_scores()
         self.pending: list[Pending] = []
-        self.pool = background_pool(config.validation.workers)
+        self.workers = Workers(config.validation.workers)
         sampler, everywhere = SamplerConfig().resolve(model), replicated(mesh)
 
         def enhance(params: Any, wave: jax.Array, samples: jax.Array, numbers: jax.Array) -> jax.Array:
@@ -85,7 +83,7 @@ class Validation:
     def __exit__(self, kind: Any, *error: object) -> None:
         if kind is None:
             self.collect(wait=True)
-        self.pool.shutdown(cancel_futures=True)
+        self.workers.__exit__()
 
     def _stored_scores(self) -> dict[int, dict[str, float]]:
         if not self.file.exists():
@@ -115,22 +113,20 @@ class Validation:
         """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
         number = int(state.step)
         terms = self._loss(state, frozen)
-        asked, futures, rate = {}, {}, self.model.front_end.sample_rate
+        jobs, rate = {}, self.model.front_end.sample_rate
         for index, wave in self._enhanced(state.ema):
             pair = self.pairs[index]
-            asked[index] = (pair["clean"], pair["noisy"], wave, rate)
-            futures[index] = self._submit(*asked[index])
+            jobs[index] = self.workers.submit(evaluate_pair, pair["clean"], pair["noisy"], wave, rate)
             if index < self.config.validation.examples:
                 self._show(index, wave, number)
-        order = sorted(asked)
-        self.pending.append(Pending(number, terms, [futures[i] for i in order], [asked[i] for i in order]))
+        self.pending.append(Pending(number, terms, [jobs[index] for index in sorted(jobs)]))
 
     def collect(self, wait: bool = False) -> list[int]:
         """Note the validations whose scores are complete, or all, once they are; returns their steps."""
         done = []
-        while self.pending and (wait or all(future.done() for future in self.pending[0].scores)):
-            number, terms, futures, files = self.pending.pop(0)
-            found = [self._result(*one) for one in zip(futures, files, strict=True)]
+        while self.pending and (wait or all(job.future.done() for job in self.pending[0].scores)):
+            number, terms, jobs = self.pending.pop(0)
+            found = [self._result(job) for job in jobs]
             table = np.array([[getattr(scores, name) for name in SCORES] for scores in found])
             means = {
                 name: float(column[np.isfinite(column)].mean()) if np.isfinite(column).any() else float("nan")
@@ -149,24 +145,14 @@ class Validation:
         words = (f"{name} {value:.4g}{units.get(name, '')}" for name, value in self.scores[step].items())
         return f"validation at step {step}  " + "  ".join(words)
 
-    def _submit(self, *arguments: Any) -> "Future[Scores]":
-        """Have a file scored; by new workers, if the old ones were killed."""
-        try:
-            return self.pool.submit(evaluate_pair, *arguments)
-        except BrokenProcessPool:
-            self.pool = background_pool(self.config.validation.workers)
-            return self.pool.submit(evaluate_pair, *arguments)
-
-    def _result(self, future: "Future[Scores]", file: tuple[Any, ...]) -> Scores:
-        """The scores of a file: asked for again if its worker was killed, nan if the next one was, too.
+    def _result(self, job: Job[Scores]) -> Scores:
+        """The scores of a file; nan if its worker was killed twice, which must not end the training.
 
         A scheduler's SIGTERM reaches the workers as well, and the mean of the files that were scored by then
-        is not to be compared with those of other steps. A killed worker must not end the training.
+        is not to be compared with those of other steps: so those that it killed are asked for again.
         """
         with contextlib.suppress(BrokenProcessPool):
-            return future.result()
-        with contextlib.suppress(BrokenProcessPool):
-            return self._submit(*file).result()
+            return self.workers.result(job)
         return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:

@@ -13,7 +13,7 @@ import pytest
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation import Evaluation, FileResult, evaluate
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.metrics import Scores, si_sdr
+from rosecd_jax.metrics import WORST, Scores, si_sdr
 from tests.helpers import TINY
 
 RATE = 16_000
@@ -103,12 +103,12 @@ def test_files_that_cannot_be_scored_are_reported_and_the_others_scored(data, tm
         for side in ("clean", "noisy"):
             io.write(tmp_path / side / name, io.read(data / side / name).wave, RATE, subtype="FLOAT")
     (tmp_path / "noisy" / "a.wav").write_bytes(b"RIFF, but no more")
-    short = io.read(data / "noisy" / "sub/b.wav").wave[:, :-10]
+    short = io.read(data / "noisy" / "sub/b.wav").wave[:, :-1000]
     io.write(tmp_path / "noisy" / "sub/b.wav", short, RATE, subtype="FLOAT")
     (result,) = evaluate(tmp_path, [("noisy", None)])
     assert [r.file for r in result.errors] == ["a.wav", "sub/b.wav"]
     assert "a.wav" in result.errors[0].error
-    assert "shapes differ" in result.errors[1].error
+    assert "lengths differ (clean 16800, noisy 15800, enhanced 15800 samples)" in result.errors[1].error
     assert np.isnan(result.errors[0].scores.pesq)
     assert result.summary()["si_sdr"] == (pytest.approx(20, abs=0.5), 0.0)
 
@@ -170,6 +170,125 @@ def test_names_that_are_not_utf_8_are_in_the_table(tmp_path):
     evaluate(tmp_path, [("noisy", None)], output=tmp_path / "out")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["noisy.csv"]
     assert b"\ncaf\xe9.wav," in (tmp_path / "out" / "noisy.csv").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "suffix", [".flac", ".WAV", ".ogg", ".mp3", ".aiff", ".caf", ".w64", ".rf64", ".au", ".voc"]
+)
+def test_files_belong_together_whatever_their_container(data, tmp_path, suffix):
+    for name in NAMES:
+        for side, ending in (("clean", suffix), ("noisy", "wav"), ("better", "flac")):
+            wave = io.read(data / ("clean" if side == "clean" else "noisy") / name).wave
+            path = (tmp_path / side / name).with_suffix(f".{ending}")
+            form = {"format": "RF64"} if suffix == "rf64" and ending == suffix else {}
+            io.write(path, wave, RATE, **form)
+    results = evaluate(tmp_path, [("noisy", None), ("better", tmp_path / "better")])
+    for result in results:
+        assert not result.errors
+        assert result.summary()["si_sdr"][0] == pytest.approx(20, abs=2.5)
+
+
+def test_two_files_of_one_name_are_not_chosen_from(data, tmp_path):
+    wave = io.read(data / "noisy" / "a.wav").wave
+    for suffix in (".flac", ".ogg"):
+        io.write(tmp_path / f"a{suffix}", wave, RATE)
+    (result,) = evaluate(data, [("mine", tmp_path)])
+    assert "no such file, but a.flac, a.ogg; keep one of them" in result.errors[0].error
+    assert "nor one of that name with another suffix" in result.errors[1].error
+
+
+def shifted(data, folder, change):
+    for name in NAMES:
+        io.write(folder / name, change(io.read(data / "noisy" / name).wave), RATE, subtype="FLOAT")
+    return evaluate(data, [("noisy", None), ("changed", folder)])
+
+
+@pytest.mark.parametrize("samples", [-500, -7, 7, 160, 512])
+def test_lengths_that_differ_by_a_few_hops_are_cut_and_told(data, tmp_path, samples):
+    def change(wave):
+        return wave[:, :samples] if samples < 0 else np.pad(wave, [(0, 0), (0, samples)])
+
+    noisy, changed = shifted(data, tmp_path, change)
+    assert len(changed.notes) == 3
+    assert all("cut to " in note for note in changed.notes)
+    assert changed.summary()["si_sdr"][0] == pytest.approx(noisy.summary()["si_sdr"][0], abs=0.5)
+
+
+@pytest.mark.parametrize("samples", [-100, -1, 1, 100, 1999])
+def test_a_delay_that_all_files_have_is_told(data, tmp_path, samples):
+    changed = shifted(data, tmp_path, lambda wave: np.roll(wave, samples, axis=1))[1]
+    words = f"the files are {abs(samples)} samples {'late' if samples > 0 else 'early'}"
+    assert words in changed.notes[-1]
+
+
+def test_a_delay_of_one_file_is_not_called_that_of_all(data, tmp_path):
+    shifts = iter((100, 0, 0))
+    noisy, changed = shifted(data, tmp_path, lambda wave: np.roll(wave, next(shifts), axis=1))
+    assert not noisy.notes
+    assert not changed.notes
+
+
+def test_channels_and_rates_that_differ_have_words_and_a_remedy(data, tmp_path):
+    changed = shifted(data, tmp_path, lambda wave: np.repeat(wave, 2, axis=0))[1]
+    assert "channels differ (clean 1, noisy 1, enhanced 2); mix the files down" in changed.errors[0].error
+    for name in NAMES:
+        io.write(tmp_path / name, io.read(data / "noisy" / name).wave, 48_000)
+    (changed,) = evaluate(data, [("changed", tmp_path)])
+    assert "rates differ (clean 16000 Hz, noisy 16000 Hz, enhanced 48000 Hz)" in changed.errors[0].error
+
+
+def test_silent_outputs_count_and_are_named(data, tmp_path):
+    loud = iter((1, 0, 1))
+    noisy, gated = shifted(data, tmp_path, lambda wave: wave * next(loud))
+    assert gated.files[1].scores == WORST
+    assert gated.values("pesq").size == 3
+    for name in WORST._fields:
+        assert gated.summary()[name][0] < noisy.summary()[name][0]
+    assert gated.notes == [
+        "sub/b.wav: the estimate has the worst pesq, estoi, si_sdr, si_sir, si_sar there is: it is silent"
+    ]
+
+
+def test_a_clean_file_without_scores_is_left_out_for_every_method(data, tmp_path):
+    for name in NAMES:
+        for side in ("clean", "noisy"):
+            wave = io.read(data / side / name).wave * (side == "noisy" or name != "a.wav")
+            io.write(tmp_path / side / name, wave, RATE, subtype="FLOAT")
+    for result in evaluate(tmp_path, [("noisy", None), ("silent", tmp_path / "clean")]):
+        assert result.values("pesq").size == 2
+        assert np.isnan(result.files[0].scores).all()
+        assert "a.wav: the clean file defines no pesq, estoi" in result.notes[0]
+
+
+def test_a_channel_without_scores_leaves_a_file_those_of_the_other(tmp_path):
+    clean = np.stack([0.1 * np.sin(np.arange(RATE) ** 1.3 / 300), np.zeros(RATE)])
+    noise = np.random.default_rng(0).normal(size=clean.shape, scale=0.01)
+    for side, wave in (("clean", clean), ("noisy", clean + noise)):
+        io.write(tmp_path / side / "a.wav", wave, RATE, subtype="FLOAT")
+    (result,) = evaluate(tmp_path, [("noisy", None)])
+    assert result.summary()["si_sdr"][0] == pytest.approx(si_sdr(clean[0], (clean + noise)[0]), abs=1e-3)
+
+
+DEADLY = """
+import os, sys
+import rosecd_jax.metrics as metrics
+measure = metrics.evaluate_pair
+def deadly(clean, *others, **rate):
+    if len(clean) == 16_800:
+        os._exit(1)
+    return measure(clean, *others, **rate)
+metrics.evaluate_pair = deadly
+"""
+
+
+def test_a_process_that_dies_costs_the_scores_of_its_file_alone(data, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(DEADLY)  # read by the worker processes, not by this one
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (result,) = evaluate(data, [("noisy", None)])
+    assert [one.file for one in result.errors] == ["sub/b.wav"]
+    assert "sub/b.wav: the process that scored it died" in result.errors[0].error
+    assert result.values("pesq").size == 2
 
 
 @pytest.mark.parametrize("missing", ["clean", "noisy"])

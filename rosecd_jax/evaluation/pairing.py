@@ -1,0 +1,72 @@
+"""Which file belongs to which, and whether they can be compared sample by sample."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rosecd_jax.audio import io
+
+HOPS_SECONDS = 0.032  # lengths may differ by so much: four hops of 8 ms, which programs cut or pad
+DELAY_SECONDS = 0.125  # the longest that is looked for
+LIKE = 0.2  # normalised correlation from which on two waves show the same speech
+
+
+def counterpart(folder: Path, name: Path) -> Path:
+    """The file of a folder that belongs to `name`: of that path, or else of that path but for the suffix.
+
+    Raises:
+      AudioError: if there is none, or more than one.
+    """
+    if (folder / name).exists():
+        return folder / name
+    beside = (folder / name).parent
+    found = sorted(path for path in beside.iterdir() if path.stem == name.stem) if beside.is_dir() else []
+    found = [path for path in found if path.is_file()]
+    if len(found) > 1:
+        listed = ", ".join(path.name for path in found)
+        raise io.AudioError(f"{folder / name}: no such file, but {listed}; keep one of them")
+    if not found:
+        raise io.AudioError(f"{folder / name}: no such file, nor one of that name with another suffix")
+    return found[0]
+
+
+def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[tuple[np.ndarray, ...], str]:
+    """Cut clean, noisy and enhanced waves [channels, samples] to one length, if they nearly have one.
+
+    Returns:
+      The waves, and what was done to them in words, if anything.
+
+    Raises:
+      ValueError: if their rates or channels differ, or their lengths by more, with a remedy.
+    """
+    sides = "clean", "noisy", "enhanced"
+    if len(set(rates)) > 1:
+        listed = ", ".join(f"{side} {rate} Hz" for side, rate in zip(sides, rates, strict=True))
+        raise ValueError(f"{name}: sample rates differ ({listed}); convert the files to one")
+    if len({len(wave) for wave in waves}) > 1:
+        listed = ", ".join(f"{side} {len(wave)}" for side, wave in zip(sides, waves, strict=True))
+        raise ValueError(f"{name}: numbers of channels differ ({listed}); mix the files down or split them")
+    lengths = [wave.shape[-1] for wave in waves]
+    shortest, longest = min(lengths), max(lengths)
+    if shortest == longest:
+        return tuple(waves), ""
+    listed = ", ".join(f"{side} {length}" for side, length in zip(sides, lengths, strict=True))
+    if longest - shortest > HOPS_SECONDS * rates[0]:
+        raise ValueError(
+            f"{name}: lengths differ ({listed} samples); align the files and cut or pad them to one length"
+        )
+    return tuple(wave[:, :shortest] for wave in waves), f"cut to {shortest} samples ({listed})"
+
+
+def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> int | None:
+    """How many samples an estimate is late, 1/8 s at most, both [samples]; None if they are too unlike."""
+    energy = np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(estimate**2, dtype=np.float64))
+    if not energy:
+        return None
+    reach = min(round(DELAY_SECONDS * sample_rate), clean.size - 1)
+    size = 1 << int(clean.size + reach).bit_length()
+    product = np.fft.rfft(estimate, size) * np.conj(np.fft.rfft(clean, size))
+    correlation = np.fft.irfft(product, size)[np.r_[-reach:0, 0 : reach + 1]]
+    best = int(np.argmax(np.abs(correlation)))
+    return best - reach if abs(correlation[best]) > LIKE * energy else None
