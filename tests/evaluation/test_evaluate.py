@@ -173,9 +173,7 @@ def test_names_that_are_not_utf_8_are_in_the_table(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "suffix", [".flac", ".WAV", ".ogg", ".mp3", ".aiff", ".caf", ".w64", ".rf64", ".au", ".voc"]
-)
+@pytest.mark.parametrize("suffix", ["flac", "WAV", "ogg", "mp3", "aiff", "caf", "w64", "rf64", "au", "voc"])
 def test_files_belong_together_whatever_their_container(data, tmp_path, suffix):
     for name in NAMES:
         for side, ending in (("clean", suffix), ("noisy", "wav"), ("better", "flac")):
