@@ -207,7 +207,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "a checkpoint of text": (["in", "out", "-c", "text.ckpt"], "text.ckpt"),
     "a folder that is no checkpoint": (["in", "out", "-c", "in"], "in"),
     "unknown weights": (["in", "out", "--weights", "best"], "best"),
-    "unknown sampler": (["in", "out", "--sampler", "euler"], "sampler 'euler'"),
+    "unknown sampler": (["in", "out", "--sampler", "euler"], "sampler is 'euler'"),
     "a bridge's sampler": (["in", "out", "--sampler", "bridge"], "doesn't go with this model's process"),
     "unknown corrector": (["in", "out", "--corrector", "none"], "corrector 'none'"),
     "unknown type": (["in", "out", "--dtype", "float16"], "expected float32 or bfloat16"),

@@ -25,7 +25,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from rosecd_jax.config import to_dict
 from rosecd_jax.files import existing_part, replace_folder
 from rosecd_jax.inference import load_exported
-from rosecd_jax.models.sampling import BUCKETS, FRAMES, SamplerConfig, enhance_padded, padded_frames
+from rosecd_jax.models.sampling import (
+    BUCKETS,
+    FRAMES,
+    SamplerConfig,
+    enhance_padded,
+    padded_frames,
+    signal_key,
+)
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -153,22 +160,18 @@ def lower(
       platforms: as for `export_model`.
 
     Returns:
-      A program of (weights, wave float32 [batch, block · blocks], lengths int32 [batch], channels
-      int32 [batch], seed uint32 []) -> float32 [batch, block · blocks]: `enhance_padded` with the keys
-      `fold_in(key(seed), channel)`, and silence where a wave is silent. `batch` and `blocks` are open; see
-      `block_samples` for the third.
+      A program of (weights, wave float32 [batch, block · blocks], lengths int32 [batch], seed uint32 [])
+      -> float32 [batch, block · blocks]: `enhance_padded` with `signal_key(seed)` for each. `batch` and
+      `blocks` are open; see `block_samples` for the third.
 
     Raises:
       ExportError: if a platform is not known.
     """
     platforms = check_platforms(platforms)
 
-    def enhance(weights, wave, lengths, channels, seed):
-        key = jax.random.key(seed)
-        keys = jax.vmap(lambda channel: jax.random.fold_in(key, channel))(channels)
-        clean = enhance_padded(model, sampler, unflatten_dict(weights, sep="/"), wave, lengths, keys)
-        heard = (wave != 0) & (jnp.arange(wave.shape[-1]) < lengths[:, None])
-        return jnp.where(heard.any(-1, keepdims=True), clean, 0.0)
+    def enhance(weights, wave, lengths, seed):
+        keys = jnp.broadcast_to(signal_key(seed), lengths.shape)
+        return enhance_padded(model, sampler, unflatten_dict(weights, sep="/"), wave, lengths, keys)
 
     batch, blocks = jax.export.symbolic_shape("batch, blocks")
     wave = jax.ShapeDtypeStruct((batch, block_samples(model) * blocks), jnp.float32)
@@ -180,7 +183,6 @@ def lower(
         return jax.export.export(program, platforms=platforms)(
             {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()},
             wave,
-            numbers,
             numbers,
             seed,
         )
@@ -218,8 +220,7 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
             "weights": "the arrays of weights.npz by name",
             "wave": "float32 [batch, a multiple of block], at the sample rate; zeros behind the signal",
             "lengths": "int32 [batch]: samples of the signal, less than the buffer's",
-            "channels": "int32 [batch]: the number of a signal's channel; with the seed it makes the noise",
-            "seed": "uint32 []",
+            "seed": "uint32 []: makes the noise, of all signals alike",
             "result": "float32 of the wave's shape; only the first `lengths` samples mean anything",
         },
         "sampler": to_dict(sampler),

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.audio.level import LevelMeter
 from rosecd_jax.inference.strength import blend
-from rosecd_jax.inference.waves import WaveEnhancer, peaks
+from rosecd_jax.inference.waves import WaveEnhancer
 
 
 class Stopped(Exception):
@@ -65,7 +66,7 @@ def enhance_long_file(
     stop: Callable[[], bool] = lambda: False,
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> float:
-    """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its maximum.
+    """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its level.
 
     `advance` is told of the seconds of audio as they are written.
 
@@ -74,7 +75,7 @@ def enhance_long_file(
     """
     header, rate = io.info(source), waves.programs.model.front_end.sample_rate
     source_samples = samples = 0
-    loudest = np.zeros(header.channels, np.float32)
+    meter = LevelMeter(header.channels, rate)
 
     def counted():
         nonlocal source_samples
@@ -86,7 +87,7 @@ def enhance_long_file(
 
     for block in io.resample_blocks(counted(), header.sample_rate, rate):
         samples += block.shape[1]
-        loudest = np.maximum(loudest, peaks(block)) if block.size else loudest
+        meter.put(block)
 
     if not waves.is_long(samples):  # the header promises more than there is
         seconds = _enhance_short_file(waves, source, target, seed, subtype)
@@ -98,7 +99,7 @@ def enhance_long_file(
         target, header.sample_rate, header.channels, subtype, samples=source_samples, **like
     ) as put:
         blocks = io.resample_blocks(_as_long_as(source, source_samples), header.sample_rate, rate)
-        enhanced = waves.long(blocks, samples, loudest, seed)
+        enhanced = waves.long(blocks, samples, meter.level(), seed)
         dry = _Reader(source, header.channels) if waves.wet < 1 else None
         for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):
             if stop():

@@ -22,8 +22,8 @@ def load(folder=Path(__file__).parent):
     numbers, seed = jax.ShapeDtypeStruct((batch,), np.int32), jax.ShapeDtypeStruct((), np.uint32)
     # A program of the same type, whose module then gives way to the stored one: JAX's own file format would
     # need another package to be read.
-    same_type = jax.jit(lambda weights, wave, lengths, channels, seed: wave, keep_unused=True)
-    typed = jax.export.export(same_type, platforms=meta["platforms"])(weights, wave, numbers, numbers, seed)
+    same_type = jax.jit(lambda weights, wave, lengths, seed: wave, keep_unused=True)
+    typed = jax.export.export(same_type, platforms=meta["platforms"])(weights, wave, numbers, seed)
     module = Path(folder, "program.mlirbc").read_bytes()
     run = jax.jit(dataclasses.replace(typed, mlir_module_serialized=module).call)
 
@@ -37,7 +37,7 @@ def load(folder=Path(__file__).parent):
         length = next((length for length in meta["lengths"] if length > samples), whole_blocks)
         padded = np.pad(rows, ((0, 0), (0, length - samples)))[:, None]
         samples_of, seed = np.array([samples], np.int32), np.uint32(operator.index(seed) % 2**32)
-        clean = [run(weights, row, samples_of, np.array([i], np.int32), seed) for i, row in enumerate(padded)]
+        clean = [run(weights, row, samples_of, seed) for row in padded]
         return np.concatenate(clean)[:, :samples].reshape(np.shape(wave))
 
     enhance.sample_rate = meta["sample_rate"]  # type: ignore[attr-defined]

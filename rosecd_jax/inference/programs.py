@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.models.sampling import SamplerConfig, enhance_frames
+from rosecd_jax.models.sampling import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 ACCELERATOR_FRAMES = 4096
@@ -25,16 +25,15 @@ class Stretch(NamedTuple):
     """One item of a batch, as `enhance_frames` takes it.
 
     Attributes:
-      wave: float32 [front_end.stretch(bucket)], scaled by its signal's maximum.
+      wave: float32 [front_end.stretch(bucket)], scaled by its signal's level.
       valid_frames, first_frame: of it.
-      seed, channel: make the key of its signal.
+      seed: makes the key of its signal, of all channels alike: equal channels stay equal.
     """
 
     wave: np.ndarray
     valid_frames: int
     first_frame: int
     seed: int
-    channel: int
 
 
 class Programs:
@@ -72,7 +71,7 @@ class Programs:
         waves, *numbers = zip(
             *(stretch._replace(seed=stretch.seed % 2**32) for stretch in padded), strict=True
         )
-        types = np.int32, np.int32, np.uint32, np.int32
+        types = np.int32, np.int32, np.uint32
         arrays = [np.array(column, dtype) for column, dtype in zip(numbers, types, strict=True)]
         enhanced = self.program(frames, rows)(self.params, np.stack(waves), *arrays)
         return np.asarray(enhanced)[: len(stretches)]
@@ -97,14 +96,12 @@ class Programs:
         return future.result()
 
     def _compile(self, frames: int, rows: int) -> jax.stages.Compiled:
-        def run(params, wave, valid_frames, first_frames, seeds, channels):
-            keys = jax.vmap(lambda seed, channel: jax.random.fold_in(jax.random.key(seed), channel))
-            return enhance_frames(
-                self.model, self.sampler, params, wave, valid_frames, first_frames, keys(seeds, channels)
-            )
+        def run(params, wave, valid_frames, first_frames, seeds):
+            keys = jax.vmap(signal_key)(seeds)
+            return enhance_frames(self.model, self.sampler, params, wave, valid_frames, first_frames, keys)
 
         wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
-        numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32, jnp.int32)]
+        numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32)]
         start = time.perf_counter()
         program = jax.jit(run).lower(self.params, wave, *numbers).compile()
         with self._lock:

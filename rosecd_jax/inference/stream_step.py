@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.audio.stft import FrontEnd
-from rosecd_jax.models.sampling import SamplerConfig, enhance_frames
+from rosecd_jax.models.sampling import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 SILENCE = 1e-20
@@ -163,13 +163,12 @@ def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) ->
 
 
 def stream_keys(seed: int, channels: int) -> jax.Array:
-    """A PRNG key per channel [channels]: those of `Enhancer`, so that a frame has the same noise there.
+    """A PRNG key per channel [channels], all alike: that of `Enhancer`, for the same noise as there.
 
     Raises:
       TypeError: if the seed is no whole number.
     """
-    key = jax.random.key(np.uint32(operator.index(seed) % 2**32))
-    return jax.vmap(lambda channel: jax.random.fold_in(key, channel))(jnp.arange(channels))
+    return jnp.broadcast_to(signal_key(np.uint32(operator.index(seed) % 2**32)), (channels,))
 
 
 def stream_step(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference.programs import Programs, Stretch
 from rosecd_jax.inference.windows import enhance_windows, plan_windows
 from rosecd_jax.models.sampling import FRAMES, padded_frames
@@ -73,7 +74,7 @@ class WaveEnhancer:
     def _enhance(self, wave: np.ndarray, seed: int, rows: int) -> np.ndarray:
         samples = wave.shape[1]
         if self.is_long(samples):
-            return np.concatenate(list(self.long([wave], samples, peaks(wave), seed)), axis=1)
+            return np.concatenate(list(self.long([wave], samples, self.level(wave), seed)), axis=1)
         frames, stretches = self.stretches(wave, seed)
         starts = range(0, len(stretches), rows)
         futures = [self.programs.submit(frames, rows, stretches[i : i + rows]) for i in starts]
@@ -83,29 +84,27 @@ class WaveEnhancer:
         """The program's frames and one stretch a channel, for a signal that is not long."""
         front, samples = self.programs.model.front_end, wave.shape[1]
         frames, before = self.frames(samples), front.reach * front.hop
-        loudest = peaks(wave)[:, None]
         buffer = np.zeros((len(wave), front.stretch(frames) - before), np.float32)
-        buffer[:, :samples] = wave / np.where(loudest > 0, loudest, 1)
+        buffer[:, :samples] = self.level(wave).scaled(wave)
         mirrored = buffer[:, max(0, samples - front.n_fft // 2 - 1) : samples - 1][:, ::-1]
         behind = buffer[:, samples : samples + mirrored.shape[1]]
         behind[:] = mirrored[:, : behind.shape[1]]
         whole = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
         valid = front.frames(samples)
-        return frames, [Stretch(row, valid, 0, seed, channel) for channel, row in enumerate(whole)]
+        return frames, [Stretch(row, valid, 0, seed) for row in whole]
 
     def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
         """The programs' results [channels, frames · hop], at the length and loudness of the signal."""
-        return enhanced[:, : wave.shape[1]] * peaks(wave)[:, None]
+        return enhanced[:, : wave.shape[1]] * self.level(wave).scale[:, None]
+
+    def level(self, wave: np.ndarray) -> Level:
+        """Of float32 [channels, samples] at the model's rate."""
+        return measure(wave, self.programs.model.front_end.sample_rate)
 
     def long(
-        self, blocks: Iterable[np.ndarray], samples: int, loudest: np.ndarray, seed: int
+        self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int
     ) -> Iterator[np.ndarray]:
         """A long signal block by block; see `enhance_windows`."""
         frames = self.programs.model.front_end.frames(samples)
         plan = plan_windows(frames, self.window, self.unit)
-        return enhance_windows(blocks, samples, loudest, seed, plan, self.programs)
-
-
-def peaks(wave: np.ndarray) -> np.ndarray:
-    """Largest magnitude of each channel: [channels, samples] -> [channels]."""
-    return np.abs(wave).max(-1)
+        return enhance_windows(blocks, samples, level, seed, plan, self.programs)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rosecd_jax.audio.level import Level
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.inference.ahead import ahead, groups
 from rosecd_jax.inference.programs import Programs, Stretch
@@ -54,7 +55,7 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
 def enhance_windows(
     blocks: Iterable[np.ndarray],
     samples: int,
-    peaks: np.ndarray,
+    level: Level,
     seed: int,
     plan: WindowPlan,
     programs: Programs,
@@ -64,7 +65,7 @@ def enhance_windows(
     Args:
       blocks: float32 [channels, any number] at the model's rate.
       samples: their sum; more than a window.
-      peaks: the maximum magnitude of each channel [channels].
+      level: of the signal, see `audio.level`.
       plan: for the signal's frames.
 
     Yields:
@@ -75,22 +76,15 @@ def enhance_windows(
     starts = [first * hop for first in plan.firsts]
     ends = [join * hop - fade // 2 for join in plan.joins]
     ramp = (np.arange(fade, dtype=np.float32) + 0.5) / fade
-    audible = peaks > 0
-    scale = np.where(audible, peaks, 1)[:, None].astype(np.float32)
-
-    windows = _cut(blocks, samples, front, plan, scale)
-    stretches = (
-        Stretch(row, valid, first, seed, channel)
-        for wave, valid, first in windows
-        for channel, row in enumerate(wave)
-    )
+    windows = _cut(blocks, samples, front, plan, level)
+    stretches = (Stretch(row, valid, first, seed) for wave, valid, first in windows for row in wave)
     rows = programs.rows(plan.window)
     results = ahead(lambda batch: programs.submit(plan.window, rows, batch), groups(stretches, rows), DEPTH)
-    computed = groups(itertools.chain.from_iterable(results), len(peaks))
+    computed = groups(itertools.chain.from_iterable(results), len(level.scale))
 
-    held, position = np.zeros((len(peaks), 0), np.float32), 0
+    held, position = np.zeros((len(level.scale), 0), np.float32), 0
     for start, end, channels in zip(starts, [*ends, samples], computed, strict=True):
-        enhanced = np.stack(channels) * scale * audible[:, None]
+        enhanced = np.stack(channels) * level.scale[:, None]
         if held.size:
             entering = enhanced[:, position - start :][:, :fade]
             yield held * (1 - ramp) + entering * ramp
@@ -100,7 +94,7 @@ def enhance_windows(
 
 
 def _cut(
-    blocks: Iterable[np.ndarray], samples: int, front: FrontEnd, plan: WindowPlan, scale: np.ndarray
+    blocks: Iterable[np.ndarray], samples: int, front: FrontEnd, plan: WindowPlan, level: Level
 ) -> Iterator[tuple[np.ndarray, int, int]]:
     """(scaled wave of a window [channels, stretch], its frames that are the signal's, its first frame)."""
     before, half, frames = front.reach * front.hop, front.n_fft // 2, front.frames(samples)
@@ -121,4 +115,4 @@ def _cut(
         if held < length:  # the signal's end: its reflection, and then nothing that is looked at
             wave = np.concatenate([wave, wave[:, -2 : -half - 2 : -1]], axis=1)[:, :length]
             wave = np.pad(wave, ((0, 0), (0, length - wave.shape[1])))
-        yield wave / scale, min(plan.window, frames - first), first
+        yield level.scaled(wave), min(plan.window, frames - first), first

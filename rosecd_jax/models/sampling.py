@@ -7,7 +7,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from rosecd_jax.audio.level import level_of_padded
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import samplers
 from rosecd_jax.diffusion.noise import noise_source
@@ -43,7 +45,7 @@ class SamplerConfig:
     corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin"
 
     def __post_init__(self) -> None:
-        check_fields(self, "sampler.", least={"steps": 0}, above={"snr": 0})
+        check_fields(self, least={"steps": 0}, above={"snr": 0})
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """The same with "auto" and 0 replaced by what they stand for.
@@ -61,6 +63,11 @@ class SamplerConfig:
         if sampler == "consistency" and bridge and steps > 1:
             raise ValueError(f"{steps} consistency steps: a bridge's student runs one")
         return dataclasses.replace(self, sampler=sampler, steps=steps)
+
+
+def signal_key(seed: jax.Array | np.uint32 | int) -> jax.Array:
+    """The PRNG key of a signal, from uint32 []; of all of its channels, so that equal ones stay equal."""
+    return jax.random.fold_in(jax.random.key(seed), 0)
 
 
 def enhance_spectrogram(
@@ -114,8 +121,8 @@ def enhance_frames(
       config: resolved.
       wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
         `front_end.reach` hops before the centre of the stretch's first frame, so that every frame is whole,
-        and is scaled as the model expects: by its signal's maximum. Where a signal starts or ends,
-        `n_fft // 2` samples of its reflection go on; what lies behind them is ignored.
+        and is scaled by its signal's level, see `audio.level`. Where a signal starts or ends, `n_fft // 2`
+        samples of its reflection go on; what lies behind them is ignored.
       valid_frames: how many of the N frames belong to the signal, int32 [B]; its reflection, by frames,
         stands for the rest.
       first_frames: absolute number of the first frame, int32 [B]; with `keys` it makes the noise.
@@ -158,21 +165,20 @@ def enhance_padded(
       keys: [B].
 
     Returns:
-      float32 [B, buffer]; what lies behind `samples` has no meaning.
+      float32 [B, buffer]; what lies behind `samples` has no meaning. Silence stays silence.
     """
     front = model.front_end
     before, more = front.reach * front.hop, front.stretch(0)
-    valid = jnp.arange(wave.shape[-1]) < samples[:, None]
-    peak = jnp.max(jnp.abs(wave), axis=-1, keepdims=True, where=valid, initial=0.0)
-    peak = jnp.where(peak > 0, peak, 1.0)
+    offset, level = (part[:, None] for part in level_of_padded(wave, samples, front.sample_rate))
+    scaled = (wave - offset) / jnp.where(level > 0, level, 1)
 
     def reflect_edges(wave: jax.Array, samples: jax.Array) -> jax.Array:
         longer = jnp.pad(wave, (0, more - before))
         return jnp.pad(reflect_tail(longer, samples, front.n_fft // 2), (before, 0), mode="reflect")
 
-    reflected = jax.vmap(reflect_edges)(wave / peak, samples)
+    reflected = jax.vmap(reflect_edges)(scaled, samples)
     firsts = jnp.zeros_like(samples)
-    return enhance_frames(model, config, params, reflected, 1 + samples // front.hop, firsts, keys) * peak
+    return enhance_frames(model, config, params, reflected, 1 + samples // front.hop, firsts, keys) * level
 
 
 def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.windows import plan_windows
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
@@ -69,7 +70,7 @@ def test_how_the_blocks_were_cut_makes_no_difference(sizes, rest):
     cuts = [0, *itertools.takewhile(lambda c: c < samples, itertools.accumulate(sizes)), samples]
     blocks = [wave[:, a:b] for a, b in itertools.pairwise(cuts)]
     results = [
-        np.concatenate(list(WINDOWED.waves.long(source, samples, np.abs(wave).max(-1), 0)), axis=1)
+        np.concatenate(list(WINDOWED.waves.long(source, samples, measure(wave, 16_000), 0)), axis=1)
         for source in ([wave], blocks)
     ]
     np.testing.assert_array_equal(*results)
@@ -86,7 +87,7 @@ def test_no_more_is_read_ahead_than_a_few_windows():
 
     samples = 10_000_000
     blocks = itertools.islice(endless(), samples // 10_000)
-    for block in WINDOWED.waves.long(blocks, samples, np.float32([0.1]), 0):
+    for block in WINDOWED.waves.long(blocks, samples, Level(np.zeros(1), np.float32([0.1])), 0):
         most = max(most, read - written)
         written += block.shape[1]
     assert written == samples

@@ -1,0 +1,102 @@
+"""rosecd_jax.audio.level: max |y| for ordinary recordings, and what lasts where something louder does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosecd_jax.audio.level import WINDOW, LevelMeter, block_size, level_of_padded, measure
+
+RATE = 16_000
+
+
+def speech_like(seconds=4.0, seed=0):
+    """Syllables: noise that swells and falls three times a second."""
+    generator, time = np.random.default_rng(seed), np.arange(round(seconds * RATE)) / RATE
+    return (0.05 * generator.standard_normal(time.size) * np.sin(3 * np.pi * time) ** 2).astype(np.float32)
+
+
+def thump(samples):
+    return np.hanning(samples + 2)[1:-1] * np.sin(2 * np.pi * 100 * np.arange(samples) / RATE + 1)
+
+
+def level(wave):
+    return tuple(float(part[0]) for part in measure(np.atleast_2d(wave).astype(np.float32), RATE))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.3, 0.5, 4, 60])
+def test_an_ordinary_recording_is_divided_by_its_maximum(seconds):
+    wave = speech_like(seconds)
+    assert level(wave) == (0, np.abs(wave).max())
+
+
+@pytest.mark.parametrize("seconds", [4, 120])
+@pytest.mark.parametrize("places", [[0.5], [0.0], [0.1, 0.5, 0.7, 0.9]])
+@pytest.mark.parametrize("length", [1, 160, 320, 800])
+def test_loud_events_do_not_count(seconds, places, length):
+    wave = speech_like(seconds)
+    loud = wave.copy()
+    for place in places:
+        start = round(place * wave.size)
+        loud[start : start + length] += 30 * np.abs(wave).max() * thump(length)[: wave.size - start]
+    assert level(loud)[1] == pytest.approx(np.abs(wave).max(), rel=0.15)
+
+
+def test_what_lasts_counts_however_loud():
+    wave = speech_like()
+    wave[30_000:35_000] *= 30
+    assert level(wave)[1] == np.abs(wave).max()
+
+
+def test_one_word_in_a_long_pause_is_no_event():
+    wave = np.random.default_rng(1).normal(size=60 * RATE, scale=1e-4).astype(np.float32)
+    wave[30 * RATE : 30 * RATE + 3200] += speech_like()[:3200]
+    assert level(wave)[1] == np.abs(wave).max()
+
+
+def test_a_click_alone_is_the_level():
+    wave = np.zeros(RATE, np.float32)
+    wave[500] = -0.5
+    assert level(wave) == (0, 0.5)
+    assert level(np.zeros(RATE)) == (0, 0)
+
+
+@pytest.mark.parametrize("share", [-0.5, -0.1, -0.01, 0.01, 0.1, 2.0])
+def test_an_offset_is_found_and_does_not_change_the_level(share):
+    wave = speech_like()
+    wave -= wave.mean()
+    offset = share * np.abs(wave).max()
+    found, scale = level(wave + offset)
+    assert found == pytest.approx(offset, rel=1e-4)
+    assert scale == pytest.approx(np.abs(wave).max(), rel=1e-4)
+
+
+def test_the_means_of_short_and_of_ordinary_recordings_are_left():
+    wave = speech_like()
+    assert level(wave - wave.mean() + 0.002 * np.abs(wave).max())[0] == 0
+    assert level(np.ones(WINDOW * block_size(RATE) - 1)) == (0, 1)
+
+
+@given(sizes=st.lists(st.integers(0, 4000), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_blocks_give_what_the_whole_gives(sizes, seed):
+    generator = np.random.default_rng(seed)
+    blocks = [generator.standard_normal((2, size)).astype(np.float32) for size in (*sizes, 7)]
+    blocks[0][:, :1] = 40
+    whole, meter = measure(np.concatenate(blocks, axis=1), RATE), LevelMeter(2, RATE)
+    for block in blocks:
+        meter.put(block)
+    np.testing.assert_array_equal(meter.level().scale, whole.scale)
+    np.testing.assert_allclose(meter.level().offset, whole.offset, rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 127, 128, 6399, 6400, 20_000])
+def test_a_buffer_gives_what_its_signal_gives(samples):
+    waves = np.random.default_rng(0).standard_normal((3, samples)).astype(np.float32)
+    waves[0, samples // 2], waves[1] = 50, waves[1] + 0.3
+    buffer = jnp.asarray(np.pad(waves, ((0, 0), (0, 12_345)), constant_values=99))
+    padded = jax.jit(level_of_padded, static_argnums=2)(buffer, jnp.full(3, samples), RATE)
+    expected = measure(waves, RATE)
+    np.testing.assert_allclose(padded.offset, expected.offset, atol=1e-6)
+    np.testing.assert_allclose(padded.scale, expected.scale, rtol=1e-6)
