@@ -1,6 +1,10 @@
 """What audio files there are: suffixes, and what encodings that lose something can be asked for."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Suffix -> libsndfile's format. Headerless and MATLAB files are left out: there a suffix says too little.
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".caf": "CAF", ".w64": "W64", ".rf64": "RF64"}
@@ -19,6 +23,32 @@ OTHERS = {".aac", ".ac3", ".alac", ".amr", ".ape", ".awb", ".dff", ".dsf", ".dts
 OTHERS |= {".m4b", ".mka", ".mp1", ".mp2", ".mpc", ".mpga", ".ra", ".spx", ".tta", ".weba", ".wma", ".wv"}
 OTHERS |= {".3g2", ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".rm"}
 OTHERS |= {".webm", ".wmv", ".pcm", ".vox"}
+
+
+NO_TAGS: Mapping[str, str] = {}
+
+
+class Audio(NamedTuple):
+    """A file's wave, float32 [channels, samples], and what is needed to write its like."""
+
+    wave: NDArray[np.float32]
+    sample_rate: int  # Hz
+    subtype: str  # sample encoding, in libsndfile's words: PCM_16, PCM_24, FLOAT, ...
+    format: str  # container: WAV, FLAC, OGG, ...
+    bit_rate: float = 0.0  # bits a second, of the whole file; 0: unknown
+    tags: Mapping[str, str] = NO_TAGS  # title, artist, ..., in soundfile's words
+
+
+class AudioInfo(NamedTuple):
+    """What a file's header says; the last four as in `Audio`."""
+
+    sample_rate: int  # Hz
+    channels: int
+    samples: int  # per channel
+    subtype: str
+    format: str
+    bit_rate: float = 0.0
+    tags: Mapping[str, str] = NO_TAGS
 
 
 class AudioError(ValueError):

@@ -131,6 +131,7 @@ def enhance(
             summary.state = f"ended by {type(error).__name__}"
             raise
         finally:
+            summary.compiling = enhancer.programs.compile_seconds
             if report:
                 summary.write(report)
             tell(summary.line(target))

@@ -3,6 +3,7 @@
 import dataclasses
 import operator
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -176,12 +177,16 @@ class Enhancer:
           subtype: its encoding, such as PCM_24; None: the source's, if the format has it.
 
         Returns:
-          The length of the file in seconds.
+          The length of the file in seconds. A warning says so if samples were clipped to full scale.
 
         Raises:
           AudioError: if the source can't be read or the target not be written.
         """
-        return enhance_file(self.waves, Path(source), Path(target), operator.index(seed), subtype)
+        written = enhance_file(self.waves, Path(source), Path(target), operator.index(seed), subtype)
+        if written.clipped:
+            words = f"{target}: {written.clipped} samples were clipped; subtype='FLOAT' keeps them in a WAV"
+            warnings.warn(words, stacklevel=2)
+        return written.seconds
 
     def enhance_folder(
         self,

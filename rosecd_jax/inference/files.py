@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +12,18 @@ from rosecd_jax.inference.strength import blend
 from rosecd_jax.inference.waves import WaveEnhancer
 
 
+class Written(NamedTuple):
+    """A file that was written: its length in seconds, and how many samples were clipped to full scale."""
+
+    seconds: float
+    clipped: int
+
+
 class Stopped(Exception):
     """A file was given up because the caller wants to stop."""
 
 
-def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, subtype: str | None) -> float:
+def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, subtype: str | None) -> Written:
     """See `Enhancer.enhance_file`."""
     if same_file(source, target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
@@ -28,7 +36,7 @@ def enhance_file(waves: WaveEnhancer, source: Path, target: Path, seed: int, sub
 
 def _enhance_short_file(
     waves: WaveEnhancer, source: Path, target: Path, seed: int, subtype: str | None
-) -> float:
+) -> Written:
     audio = io.read(source)
     rate = waves.programs.model.front_end.sample_rate
     enhanced = waves(io.resample(audio.wave, audio.sample_rate, rate), seed)
@@ -37,14 +45,14 @@ def _enhance_short_file(
 
 def write_like(
     audio: io.Audio, target: Path, enhanced: np.ndarray, waves: WaveEnhancer, subtype: str | None
-) -> float:
-    """Write what was enhanced at the model's rate as the source is; returns its seconds."""
+) -> Written:
+    """Write what was enhanced at the model's rate as the source is."""
     samples, rate = audio.wave.shape[1], waves.programs.model.front_end.sample_rate
     wave = io.resample(enhanced, rate, audio.sample_rate, samples=samples)
     wave = blend(wave, audio.wave, waves.wet)
     subtype = fitting_subtype(target, audio, subtype)
-    io.write(target, wave, audio.sample_rate, subtype, bit_rate=audio.bit_rate, tags=audio.tags)
-    return samples / audio.sample_rate
+    clipped = io.write(target, wave, audio.sample_rate, subtype, bit_rate=audio.bit_rate, tags=audio.tags)
+    return Written(samples / audio.sample_rate, clipped)
 
 
 def is_long(waves: WaveEnhancer, header: io.AudioInfo) -> bool:
@@ -65,7 +73,7 @@ def enhance_long_file(
     subtype: str | None,
     stop: Callable[[], bool] = lambda: False,
     advance: Callable[[float], None] = lambda seconds: None,
-) -> float:
+) -> Written:
     """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its level.
 
     `advance` is told of the seconds of audio as they are written.
@@ -74,7 +82,7 @@ def enhance_long_file(
       Stopped: as soon as `stop` says so; nothing is left behind.
     """
     header, rate = io.info(source), waves.programs.model.front_end.sample_rate
-    source_samples = samples = 0
+    source_samples = samples = clipped = 0
     meter = LevelMeter(header.channels, rate)
 
     def counted():
@@ -90,9 +98,9 @@ def enhance_long_file(
         meter.put(block)
 
     if not waves.is_long(samples):  # the header promises more than there is
-        seconds = _enhance_short_file(waves, source, target, seed, subtype)
-        advance(seconds)
-        return seconds
+        written = _enhance_short_file(waves, source, target, seed, subtype)
+        advance(written.seconds)
+        return written
     like = {"bit_rate": header.bit_rate * header.samples / source_samples, "tags": header.tags}
     subtype = fitting_subtype(target, header, subtype)
     with io.writing(
@@ -104,9 +112,9 @@ def enhance_long_file(
         for block in io.resample_blocks(enhanced, rate, header.sample_rate, source_samples):
             if stop():
                 raise Stopped
-            put(blend(block, dry.take(block.shape[1]), waves.wet) if dry else block)
+            clipped += put(blend(block, dry.take(block.shape[1]), waves.wet) if dry else block)
             advance(block.shape[1] / header.sample_rate)
-    return source_samples / header.sample_rate
+    return Written(source_samples / header.sample_rate, clipped)
 
 
 class _Reader:

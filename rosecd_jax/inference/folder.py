@@ -33,6 +33,7 @@ class Report(NamedTuple):
         "skipped" (sound in a format that can't be read or written, such as .m4a).
       seconds: its length, as far as it is known.
       error: why it failed, else empty.
+      clipped: how many of its samples were clipped, having no place in the target's encoding.
     """
 
     source: Path
@@ -40,6 +41,7 @@ class Report(NamedTuple):
     status: Status
     seconds: float
     error: str = ""
+    clipped: int = 0
 
 
 class Job(NamedTuple):
@@ -287,9 +289,15 @@ def enhance_folder(
             advance(job.seconds)
             return job.report("failed", why(job, rows))
         enhanced = waves.finish(rows, wave)
-        return attempt(job, lambda done: done(files.write_like(audio, job.target, enhanced, waves, subtype)))
 
-    def attempt(job: Job, work: Callable[[Callable[[float], None]], object]) -> Report:
+        def work(done: Callable[[float], None]) -> files.Written:
+            made = files.write_like(audio, job.target, enhanced, waves, subtype)
+            done(made.seconds)
+            return made
+
+        return attempt(job, work)
+
+    def attempt(job: Job, work: Callable[[Callable[[float], None]], files.Written]) -> Report:
         seconds_left = job.seconds
 
         def done(seconds: float) -> None:
@@ -298,7 +306,7 @@ def enhance_folder(
             advance(seconds)
 
         try:
-            work(done)
+            clipped = work(done).clipped
         except files.Stopped:
             return job.report("left")
         except Exception as error:
@@ -307,7 +315,8 @@ def enhance_folder(
                 full.append(str(error))
             advance(seconds_left)
             return job.report("failed", why(job, error))
-        return job.report("enhanced")._replace(seconds=job.seconds - seconds_left)  # headers may lie
+        seconds = job.seconds - seconds_left  # headers may lie
+        return job.report("enhanced")._replace(seconds=seconds, clipped=clipped)
 
     def why(job: Job, error: Exception) -> str:
         if isinstance(error, io.AudioError | OSError):

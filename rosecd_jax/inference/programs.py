@@ -6,8 +6,9 @@ many rows as fill the device.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -41,7 +42,7 @@ class Programs:
 
     Attributes:
       compiled: how many programs have been compiled.
-      compile_seconds: how long that took, or reading them from the cache.
+      compile_seconds: time in which some were compiled, or read from the cache.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Programs:
         cpu = jax.default_backend() == "cpu"
         self.batch_frames = (0 if cpu else ACCELERATOR_FRAMES) if batch_frames is None else batch_frames
         self.compiled, self.compile_seconds = 0, 0.0
+        self._compiling, self._since = 0, 0.0
         self._programs: dict[tuple[int, int], Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
         # Two at a time: on a CPU they fill each other's gaps, elsewhere one is copied while one is computed.
@@ -102,14 +104,23 @@ class Programs:
 
         wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
         numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32)]
-        start = time.perf_counter()
-        program = jax.jit(run).lower(self.params, wave, *numbers).compile()
+        with self._timed():
+            return jax.jit(run).lower(self.params, wave, *numbers).compile()
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count a compilation; time in which several threads compile counts once."""
         with self._lock:
-            self.compiled, self.compile_seconds = (
-                self.compiled + 1,
-                self.compile_seconds + time.perf_counter() - start,
-            )
-        return program
+            self._since = self._since if self._compiling else time.perf_counter()
+            self._compiling += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._compiling -= 1
+                self.compiled += 1
+                if not self._compiling:
+                    self.compile_seconds += time.perf_counter() - self._since
 
     def __getstate__(self) -> None:
         raise TypeError(

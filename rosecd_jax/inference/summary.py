@@ -20,12 +20,14 @@ class Summary:
       settings: what the run was asked for; JSON-serialisable.
       reports: of the files.
       state: "running", "finished", or why it ended early.
+      compiling: seconds of the run in which programs were compiled.
     """
 
     settings: dict[str, Any]
     reports: list[Report] = dataclasses.field(default_factory=list)
     state: str = "running"
     started: float = dataclasses.field(default_factory=time.time)
+    compiling: float = 0.0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -38,6 +40,16 @@ class Summary:
         """Of what was enhanced."""
         return sum(report.seconds for report in self.reports if report.status == "enhanced")
 
+    @property
+    def clipped(self) -> int:
+        """Samples clipped to full scale, of all files."""
+        return sum(report.clipped for report in self.reports)
+
+    @property
+    def times_real_time(self) -> float:
+        """How fast it was, compiling not counted."""
+        return self.audio_seconds / max(time.time() - self.started - self.compiling, 1e-3)
+
     def line(self, target: Path) -> str:
         """The run in a sentence."""
         counts, elapsed = self.counts, time.time() - self.started
@@ -47,8 +59,12 @@ class Summary:
         words = f"{counts['enhanced']} of {len(self.reports)} files enhanced into {target}"
         words += f" ({others})" if others else ""
         if counts["enhanced"]:
-            speed = self.audio_seconds / max(elapsed, 1e-9)
-            words += f": {self.audio_seconds:.1f} s of audio in {elapsed:.1f} s, {speed:.1f} times real time"
+            words += f": {self.audio_seconds:.1f} s of audio in {elapsed:.1f} s"
+            words += f", {self.compiling:.1f} s of them compiling" if self.compiling >= 0.05 else ""
+            words += f"; {self.times_real_time:.1f} times real time"
+        if self.clipped:
+            files = sum(report.clipped > 0 for report in self.reports)
+            words += f"; {self.clipped} samples of {files} files were clipped (--subtype FLOAT keeps them)"
         return words
 
     def write(self, path: Path) -> None:
@@ -63,7 +79,9 @@ class Summary:
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "seconds": round(elapsed, 3),
             "audio_seconds": round(self.audio_seconds, 3),
-            "times_real_time": round(self.audio_seconds / max(elapsed, 1e-9), 3),
+            "compiling_seconds": round(self.compiling, 3),
+            "times_real_time": round(self.times_real_time, 3),
+            "clipped_samples": self.clipped,
             "settings": self.settings,
             "counts": self.counts,
             "files": [

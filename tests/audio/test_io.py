@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -365,3 +366,21 @@ def test_a_wav_that_outgrows_its_header_is_rf64(tmp_path, monkeypatch):
 def test_importing_is_light():
     script = "import sys, rosecd_jax.audio.io; sys.exit('soundfile' in sys.modules or 'soxr' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "PCM_16"])
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "caf"])
+def test_equal_samples_make_equal_files_at_any_time(tmp_path, suffix, subtype):
+    wave = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
+    files = [tmp_path / f"{name}.{suffix}" for name in ("one", "other")]
+    for file in files:
+        io.write(file, wave, 16_000, subtype=subtype)
+        time.sleep(1.1 if file is files[0] else 0)  # what would be noted has whole seconds
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_clipped_samples_are_counted(tmp_path):
+    wave = np.array([0.5, 1.0, -1.0, 1.5, -2.0, 0.0])
+    assert io.write(tmp_path / "a.wav", wave, 16_000) == 2
+    assert io.write(tmp_path / "b.wav", wave, 16_000, subtype="FLOAT") == 0
+    assert io.write(tmp_path / "c.ogg", np.stack([wave, wave]), 16_000) == 4

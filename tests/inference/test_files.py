@@ -1,7 +1,9 @@
 """One file into another: what it keeps besides its samples."""
 
 import dataclasses
+import json
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.files import fitting_subtype
+from rosecd_jax.inference.summary import Summary
 from rosecd_jax.models import ScoreModel
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like
@@ -101,3 +104,28 @@ def test_opus_stays_opus_in_any_ogg(tmp_path):
 def test_apples_lossless_encoding_keeps_its_depth(tmp_path, subtype, suffix, expected):
     io.write(tmp_path / "a.caf", speech_like(1000), 16_000, subtype)
     assert fitting_subtype(tmp_path / f"b{suffix}", io.info(tmp_path / "a.caf"), None) == expected
+
+
+@pytest.mark.parametrize("seconds", [1, 40])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_clipped_samples_are_counted_and_told(student, tmp_path, seconds, subtype):
+    loud = dataclasses.replace(student, strength=0.0)  # the input as it is
+    wave = 0.5 * speech_like(16_000 * seconds)
+    wave[5_000:5_020] = 1.5
+    wave[100] = -1.0001
+    wave[200] = 1.0
+    io.write(tmp_path / "in" / "a.wav", wave, 16_000, subtype="FLOAT")
+    expected = 0 if subtype == "FLOAT" else 21
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loud.enhance_file(tmp_path / "in" / "a.wav", tmp_path / "out.wav", subtype=subtype)
+    told = [str(one.message) for one in caught if "clipped" in str(one.message)]
+    assert len(told) == (expected > 0)
+    assert all("out.wav: 21 samples were clipped" in words for words in told)
+    (report,) = loud.enhance_folder(tmp_path / "in", tmp_path / "out", subtype=subtype)
+    assert report.clipped == expected
+    summary = Summary({}, [report])
+    assert summary.clipped == expected
+    assert ("21 samples of 1 files were clipped" in summary.line(tmp_path)) == (expected > 0)
+    summary.write(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["clipped_samples"] == expected

@@ -1,0 +1,230 @@
+"""Audio files out: completely or not at all, with the samples rounded here, and the clipped ones counted."""
+
+import contextlib
+import functools
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rosecd_jax.audio.checked_file import CheckedFile
+from rosecd_jax.audio.formats import FORMATS, NO_TAGS, UNWRITABLE, AudioError, AudioInfo, lossy_settings
+
+# libsndfile rounds down in some formats and to the nearest in others, so `write` does the rounding.
+BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
+BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes at once
+LARGEST_WAV = 2**32 - 2**16  # bytes of samples; more need RF64, which is a WAV with longer counters
+NO_PEAK_CHUNK = 0x1050  # libsndfile's command SFC_SET_ADD_PEAK_CHUNK, with false
+
+
+def write(
+    path: str | os.PathLike[str],
+    wave: ArrayLike,
+    sample_rate: int,
+    subtype: str | None = None,
+    format: str | None = None,
+    bit_rate: float = 0.0,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> int:
+    """Write a floating-point wave, [samples] or [channels, samples], completely or not at all.
+
+    The format follows from the suffix and the subtype from the format (PCM_16 for WAV and FLAC) unless given,
+    in libsndfile's words. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. If a `bit_rate` is given (bits a
+    second), MP3 and Opus are asked for no less, as far as they go, and Vorbis for its best quality; else they
+    get libsndfile's medium. Of `tags`, those that the format knows are written. Missing folders are made.
+    Returns how many samples were clipped. Raises AudioError if wave or format are unfit or writing fails; a
+    file already there stays as it was.
+    """
+    samples = np.asarray(wave)
+    if samples.ndim not in (1, 2) or samples.size == 0:
+        raise AudioError(f"{path}: shape {samples.shape}; give [samples] or [channels, samples], not empty")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"{path}: samples are {samples.dtype}; scale them to floats in [-1, 1]")
+    samples = np.atleast_2d(samples)
+    length = samples.shape[1]
+    with writing(path, sample_rate, len(samples), subtype, format, length, bit_rate, tags) as put:
+        return put(samples)
+
+
+@contextlib.contextmanager
+def writing(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    channels: int,
+    subtype: str | None = None,
+    format: str | None = None,
+    samples: int = 0,
+    bit_rate: float = 0.0,
+    tags: Mapping[str, str] = NO_TAGS,
+) -> Iterator[Callable[[NDArray], int]]:
+    """Write a file block by block; it has its name when the context ends, and is not there if that raises.
+
+    Formats, subtypes, clipping, bit rate, tags and what is raised are those of `write`. An AudioError of a
+    full disk has the system's OSError as its cause.
+
+    Args:
+      samples: how many will come, as far as is known; a WAV that would be too long for its header is written
+        as RF64.
+
+    Yields:
+      A function that takes the next block, floating point [channels, samples], and returns how many of its
+      samples it clipped.
+    """
+    import soundfile
+
+    path = Path(path)
+    format, subtype = _encoding(path, format, subtype)
+    bytes_a_sample = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}.get(subtype, 4)
+    if format in ("WAV", "WAVEX") and samples * channels * bytes_a_sample > LARGEST_WAV:
+        format = "RF64"
+    if complaint := _misfit(format, subtype, sample_rate, channels):
+        raise AudioError(f"{path}: {complaint}")
+    # In the same folder, where os.replace is atomic.
+    temporary = path.with_name(f"{_temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
+    file = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = CheckedFile(temporary)
+        try:
+            disk: Any = file
+            settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
+            with soundfile.SoundFile(
+                disk, "w", sample_rate, channels, subtype, format=format, **settings
+            ) as sound:
+                # A float WAV's PEAK chunk holds the time: files of equal samples would differ.
+                soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+                for tag, text in tags.items():
+                    with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
+                        setattr(sound, tag, text)
+                pending = np.zeros((channels, 0), np.float32)
+
+                def put(block: NDArray) -> int:
+                    # Always pieces of one size, because what Vorbis makes of a wave depends on the pieces.
+                    nonlocal pending
+                    pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
+                    while pending.shape[1] >= BLOCK:
+                        sound.write(pending[:, :BLOCK].T)
+                        pending = pending[:, BLOCK:]
+                        file.check()
+                    clips = subtype not in ("FLOAT", "DOUBLE")
+                    return int(np.count_nonzero(np.abs(block) > 1)) if clips else 0
+
+                yield put
+                sound.write(pending.T)
+        except soundfile.LibsndfileError as error:
+            file.check()
+            raise AudioError(f"{path}: libsndfile: {error.error_string}") from error
+        file.close()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be written ({error}); choose another folder") from error
+    finally:
+        with contextlib.suppress(OSError):
+            if file is not None:
+                file.file.close()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
+    """Whether a file of this suffix can be written, with this subtype (None: some)."""
+    import soundfile
+
+    suffix, subtype = Path(path).suffix.lower(), subtype and subtype.upper()
+    format = FORMATS.get(suffix)
+    if format is None or (format, subtype) in UNWRITABLE:
+        return False
+    if suffix == ".opus" and subtype not in (None, "OPUS"):  # .ogg holds any of Ogg's encodings, .opus one
+        return False
+    return soundfile.check_format(format, subtype)
+
+
+def refuse_misfit(
+    path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
+) -> None:
+    """Raise the AudioError with which `writing` would refuse such a file, without a look at the disk."""
+    if complaint := _misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
+        raise AudioError(f"{path}: {complaint}")
+
+
+def most_padding(header: AudioInfo) -> int:
+    """The most samples by which a file like this outlasts what was put in: some encodings fill up a block."""
+    trial = _trial(header.format, header.subtype, header.sample_rate, header.channels)
+    return 0 if isinstance(trial, str) else trial.samples - 1
+
+
+def _misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
+    """Why there is no such file, or "": some encodings are of few rates, or of few channels."""
+    trial = _trial(format, subtype, sample_rate, channels)
+    if not isinstance(trial, str) and trial[:2] == (sample_rate, channels):
+        return ""
+    reason = trial if isinstance(trial, str) else f"it would come out at {trial.sample_rate} Hz"
+    holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
+    return f"{holds} ({reason}); choose another format or subtype, or resample"
+
+
+@functools.cache
+def _trial(format: str, subtype: str, sample_rate: int, channels: int) -> AudioInfo | str:
+    """What libsndfile reads of a file of one sample that it wrote, or why it doesn't write it."""
+    import soundfile
+
+    trial = BytesIO()
+    try:
+        with soundfile.SoundFile(trial, "w", sample_rate, channels, subtype, format=format) as file:
+            file.write(np.zeros((1, channels)))
+        trial.seek(0)
+        with soundfile.SoundFile(trial) as file:
+            return AudioInfo(file.samplerate, file.channels, file.frames, file.subtype, file.format)
+    except (soundfile.SoundFileError, ValueError) as error:
+        return getattr(error, "error_string", str(error))
+
+
+def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
+    """The format and subtype of a file to be written, in libsndfile's words."""
+    import soundfile
+
+    suffix = path.suffix.lower()
+    format = format or FORMATS.get(suffix)
+    if format is None:
+        raise AudioError(f"{path}: unknown suffix {suffix!r}; use one of {' '.join(FORMATS)}")
+    subtype = "OPUS" if subtype is None and suffix == ".opus" else subtype
+    if not soundfile.check_format(format, subtype):
+        raise AudioError(f"{path}: no such combination of format {format} and subtype {subtype}; change one")
+    return format.upper(), str(subtype or soundfile.default_subtype(format)).upper()
+
+
+def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
+    block = block.astype(np.float32)
+    if not np.isfinite(block).all():
+        raise AudioError(f"{path}: the wave holds NaN or infinite samples; correct what computed it")
+    if subtype not in ("FLOAT", "DOUBLE"):
+        block = block.clip(-1, 1)
+    if subtype in BITS:
+        steps = np.float32(2 ** (BITS[subtype] - 1))
+        block = np.minimum(np.round(block * steps), steps - 1) / steps
+    return block
+
+
+def _temporary_start(path: Path) -> str:
+    """How the temporary name of a file begins; names have at most 255 bytes, not all of them UTF-8."""
+    name = path.name
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return f".{name}"
+
+
+def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Remove what killed writers of these files left behind, if it can be; only while nobody writes them."""
+    starts: dict[Path, set[str]] = {}
+    for path in map(Path, paths):
+        starts.setdefault(path.parent, set()).add(_temporary_start(path))
+    for folder, known in starts.items():
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if name.endswith(".part") and name[: -len(".0123456789abcdef.part")] in known:
+                    os.unlink(folder / name)
