@@ -50,7 +50,8 @@ def save_checkpoint(
       The path, absolute.
 
     Raises:
-      CheckpointError: if there are no weights, or something is in the way, see `check_target`.
+      CheckpointError: if there are no weights, they aren't the model's, or something is in the way, see
+        `check_target`.
     """
     import orbax.checkpoint as ocp
 
@@ -59,6 +60,9 @@ def save_checkpoint(
     named = dict(params) if params and set(params) <= set(WEIGHTS) else {"ema": params}
     if not all(jax.tree.leaves(tree) for tree in named.values()):
         raise CheckpointError(f"{path} can't be written: there are no weights; give the model's parameters")
+    expected = jax.eval_shape(model.init, jax.random.key(0))
+    for name, tree in named.items():
+        _check_fit(f"{path} can't be written: of its {name!r} weights", expected, tree)
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
     folder = Path(os.path.realpath(path))
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
@@ -145,7 +149,7 @@ def load_checkpoint(
                 f"{path}: its {weights!r} weights can't be read ({error}); if its run goes on and has just "
                 "removed this step, try again, else it is damaged: name another step or copy it anew"
             ) from error
-    _check_shapes(path, expected, params)
+    _check_fit(f"{path}:", expected, params)
     return model, jax.tree.map(lambda wanted, found: jnp.asarray(found, wanted.dtype), expected, params)
 
 
@@ -209,11 +213,18 @@ def find_model(path: str | os.PathLike) -> Path:
     )
 
 
-def _check_shapes(path: Path, expected: Params, params: Params) -> None:
-    leaves = jax.tree_util.tree_leaves_with_path(expected)
-    for (name, wanted), found in zip(leaves, jax.tree.leaves(params), strict=True):
-        if wanted.shape != np.shape(found):
-            raise CheckpointError(
-                f"{path}: parameter {jax.tree_util.keystr(name)} is {np.shape(found)}, "
-                f"its config asks for {wanted.shape}"
-            )
+def _check_fit(what: str, expected: Params, params: Params) -> None:
+    """Raise CheckpointError, beginning with `what`, if these aren't the parameters of a model's config."""
+
+    def shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(name): np.shape(leaf) for name, leaf in leaves}
+
+    wanted, found = shapes(expected), shapes(params)
+    if missing := sorted(set(wanted) - set(found)):
+        raise CheckpointError(f"{what} parameter {missing[0]} is missing ({len(missing)} in all)")
+    if unknown := sorted(set(found) - set(wanted)):
+        raise CheckpointError(f"{what} parameter {unknown[0]} is not the model's ({len(unknown)} in all)")
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise CheckpointError(f"{what} parameter {name} is {found[name]}, the config asks for {shape}")

@@ -174,12 +174,12 @@ class RunCheckpoints:
         def tree(item: Any) -> Any:
             return ocp.args.PyTreeRestore(item, ocp.checkpoint_utils.construct_restore_args(item))
 
+        network = "it is damaged, or, with resume_override, of another network"
         restored = self._read(
-            raw=tree(like.params),
-            ema=tree(like.ema),
-            optimiser=tree(like.optimiser),
-            progress=ocp.args.JsonRestore(),
+            network, raw=tree(like.params), ema=tree(like.ema), progress=ocp.args.JsonRestore()
         )
+        other = "its weights can, so the run was made with another optimizer: --config.init_from takes them"
+        optimiser = self._read(other, optimiser=tree(like.optimiser))["optimiser"]
         progress = restored["progress"]
 
         def scalars(step: jax.Array, skipped: jax.Array, in_a_row: jax.Array, key: jax.Array) -> Any:
@@ -188,7 +188,7 @@ class RunCheckpoints:
         counts = [np.int32(progress[name]) for name in ("step", "skipped", "skipped_in_a_row")]
         place = jax.jit(scalars, out_shardings=like.step.sharding)
         step, skipped, in_a_row, key = place(*counts, np.array(progress["key"], np.uint32))
-        weights = restored["raw"], restored["ema"], restored["optimiser"]
+        weights = restored["raw"], restored["ema"], optimiser
         return TrainState(step, skipped, in_a_row, *weights, key), progress["data"]
 
     def check_resumable(self) -> None:
@@ -198,7 +198,7 @@ class RunCheckpoints:
         and teacher lie, and what saves memory (sharding, rematerialisation). With `resume_override` anything
         may that still fits the weights on disk.
         """
-        items = self._read(config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
+        items = self._read("it is damaged", config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
         stored, origins = items["config"]["train"], items["progress"].get("origins", {})
         for name in origins if not self.config.resume_override else ():
             if self.origins.get(name, origins[name]) != origins[name]:
@@ -216,8 +216,8 @@ class RunCheckpoints:
                 f"--config.resume_override=True to go on all the same:\n  {lines}"
             )
 
-    def _read(self, **items: Any) -> Any:
-        """Items of the last step; if that can't be, ValueError says how to go on."""
+    def _read(self, why: str, /, **items: Any) -> Any:
+        """Items of the last step; if that can't be, ValueError says why, and how to go on."""
         try:
             return self.manager.restore(self.latest, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax has no error type of its own
@@ -225,8 +225,8 @@ class RunCheckpoints:
             earlier = f"from step {before[-1]}, to the same weights" if before else "from the beginning"
             cause = str(error).strip("\"'").partition("\n")[0][:300]
             raise ValueError(
-                f"{self.folder / str(self.latest)} cannot be read: it is damaged, or, with resume_override, "
-                f"of another network ({cause}). Move it out of that folder, and the run goes on {earlier}"
+                f"{self.folder / str(self.latest)} cannot be read: {why} ({cause}). Move it out of that "
+                f"folder, and the run goes on {earlier}"
             ) from error
 
 

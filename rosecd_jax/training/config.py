@@ -154,6 +154,11 @@ class TrainConfig:
             )
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")
+        if self.teacher and self.objective not in ("distillation", "consistency-training"):
+            raise ValueError(
+                f"objective {self.objective!r} has no use for the teacher {self.teacher}: leave it out, or "
+                "set init_from to start from its weights"
+            )
         bridge = isinstance(self.model.sde, SBVE)
         if (self.objective == "data-prediction" and not bridge) or (
             self.objective in ("score", "score-matching") and bridge

@@ -1,5 +1,6 @@
 """rosecd_jax.models.checkpoint: a model on disk, and what can go wrong there."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -208,15 +210,36 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, damage):
         load_checkpoint(copy)
 
 
-def test_weights_of_another_shape_are_an_error_that_names_path_and_parameter(tmp_path):
-    wider = ScoreModel(ModelConfig(network=NCSNppConfig(channels=8, multipliers=(1, 1), blocks=1)))
-    path = save_checkpoint(tmp_path / "model", TINY, random_params(wider))
-    with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))}.*(parameter|shape)"):
+@pytest.mark.parametrize("network", [{"channels": 8}, {"multipliers": (1, 1, 1)}], ids=["wider", "deeper"])
+def test_weights_of_another_network_are_an_error_that_names_the_path(tmp_path, network):
+    other = ScoreModel(ModelConfig(network=dataclasses.replace(TINY.config.network, **network)))
+    path = save_checkpoint(tmp_path / "model", other, random_params(other))
+    shutil.rmtree(path / "config")
+    shutil.copytree(save_checkpoint(tmp_path / "tiny", TINY, RAW) / "config", path / "config")
+    words = rf"{re.escape(str(path))}.*(parameter|shape|weights can't be read)"
+    with pytest.raises(CheckpointError, match=words):
         load_checkpoint(path)
 
 
-def test_weights_of_another_structure_are_an_error_that_names_the_path(tmp_path):
-    deeper = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1, 1), blocks=1)))
-    path = save_checkpoint(tmp_path / "model", TINY, random_params(deeper))
-    with pytest.raises(CheckpointError, match=re.escape(str(path))):
-        load_checkpoint(path)
+def changed(params, change):
+    flat = {**traverse_util.flatten_dict(params)}
+    change(flat, sorted(flat))
+    return traverse_util.unflatten_dict(flat)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda flat, names: flat.pop(names[3]), r"is missing \(1 in all\)"),
+        (lambda flat, names: flat.update({("other",): np.zeros(3)}), r"is not the model's \(1 in all\)"),
+        (lambda flat, names: flat.update({names[0]: np.zeros(77)}), r"is \(77,\), the config asks for"),
+    ],
+    ids=["incomplete", "foreign", "misshapen"],
+)
+@pytest.mark.parametrize("name", ["raw", "ema"])
+def test_weights_that_could_not_be_loaded_are_refused_when_they_are_saved(tmp_path, change, words, name):
+    weights = {"raw": RAW, "ema": EMA} | {name: changed(RAW, change)}
+    words = rf"can't be written: of its '{name}' weights parameter .* {words}"
+    with pytest.raises(CheckpointError, match=words):
+        save_checkpoint(tmp_path / "model", TINY, weights)
+    assert not list(tmp_path.iterdir())
