@@ -77,9 +77,9 @@ def open_torch_checkpoint(path: str | os.PathLike) -> TorchCheckpoint:
     if not raw:
         raise TorchFileError(f"{path}: none of the names in its 'state_dict' begins with {NETWORK!r}")
     _check(path, "raw", raw, config)
-    weights = {"raw": raw} | _average(path, contents.get("ema"), config, raw)
-    if "ema" in weights:
-        _check(path, "ema", weights["ema"], config)
+    weights = _weights(path, contents.get("ema"), config, raw)
+    for kind, state in weights.items():
+        _check(path, kind, state, config)
     step = contents.get("global_step")
     return TorchCheckpoint(path, config, step if type(step) is int else None, weights)
 
@@ -104,21 +104,38 @@ def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig)
         raise TorchFileError(f"{path}: {kind} {error}") from error
 
 
-def _average(path: Path, ema: Any, config: ModelConfig, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The moving average: a list without names, in the order of the network's parameters."""
+def _weights(
+    path: Path, ema: Any, config: ModelConfig, state: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """Raw and averaged weights, from the state dict and torch_ema's state.
+
+    A file that was written while the average was swapped in, as in a validation, has the average in its state
+    dict and the raw weights in `collected_params`.
+    """
     if ema is None:
-        return {}
-    shadow = _mapping(ema, f"{path}: its 'ema' is").get("shadow_params")
-    names = list(parameter_names(config.network))
-    if not isinstance(shadow, list):
-        raise TorchFileError(f"{path}: its 'ema' has no list 'shadow_params'")
-    if len(shadow) == len(names) - 1 and FREQUENCIES in raw:  # some versions leave out what isn't trained
-        shadow = [*shadow[: names.index(FREQUENCIES)], raw[FREQUENCIES], *shadow[names.index(FREQUENCIES) :]]
-    if len(shadow) != len(names):
+        return {"raw": state}
+    lists = _mapping(ema, f"{path}: its 'ema' is")
+    average = _named(path, lists, "shadow_params", config, state)
+    if lists.get("collected_params") is None:
+        return {"raw": state, "ema": average}
+    return {"raw": _named(path, lists, "collected_params", config, state), "ema": average}
+
+
+def _named(
+    path: Path, lists: Mapping[Any, Any], field: str, config: ModelConfig, state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A list without names, in the order of the network's parameters."""
+    found, names = lists.get(field), list(parameter_names(config.network))
+    if not isinstance(found, list):
+        raise TorchFileError(f"{path}: its 'ema' has no list {field!r}")
+    if len(found) == len(names) - 1 and FREQUENCIES in state:  # some versions leave out what isn't trained
+        place = names.index(FREQUENCIES)
+        found = [*found[:place], state[FREQUENCIES], *found[place:]]
+    if len(found) != len(names):
         raise TorchFileError(
-            f"{path}: its 'ema' has {len(shadow)} parameters, a network of its size has {len(names)}"
+            f"{path}: its 'ema' has {len(found)} parameters, a network of its size has {len(names)}"
         )
-    return {"ema": dict(zip(names, shadow, strict=True))}
+    return dict(zip(names, found, strict=True))
 
 
 def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str, Params]]:

@@ -160,7 +160,7 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
     if network.attention_heights:
         hyper.fixed("image_size", front.bins)
     sde = _read_sde(hyper)
-    preconditioning = _read_preconditioning(hyper, sde) if backbone.wrapped else SGMSE_PLUS
+    preconditioning = (_read_preconditioning if backbone.wrapped else _read_output)(hyper, sde)
     if role is None:
         distilled = Preconditioning(c_in="1", sigma_data=preconditioning.sigma_data)
         role = "student" if preconditioning == distilled else "teacher"
@@ -169,6 +169,8 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
 
 SGMSE_PLUS = Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score")
 """How the networks before `ncsnpp_v2` are used: they give minus the score, nothing is scaled around them."""
+SGMSE_PLUS_BRIDGE = dataclasses.replace(SGMSE_PLUS, output="denoised")
+"""With a bridge they are used the same way, but what they give is minus the clean speech."""
 
 
 def _read_sde(hyper: HyperParameters) -> SDE:
@@ -187,6 +189,15 @@ def _read_sde(hyper: HyperParameters) -> SDE:
         eps=hyper.positive("eps", 1e-8),
         steps=hyper.count("N", 50),
     )
+
+
+def _read_output(hyper: HyperParameters, sde: SDE) -> Preconditioning:
+    """What a network gives that nothing is scaled around."""
+    if isinstance(sde, SBVE):
+        hyper.choice("loss_type", ("data_prediction",))
+        return SGMSE_PLUS_BRIDGE
+    hyper.choice("loss_type", ("score_matching", "denoiser"), "score_matching")  # either takes it as a score
+    return SGMSE_PLUS
 
 
 def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
@@ -220,7 +231,7 @@ def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:
       ValueError: if their code has no such model.
     """
     front, sde, network, scaling = config.front_end, config.sde, config.network, config.preconditioning
-    wrapped = scaling != SGMSE_PLUS
+    wrapped = scaling != (SGMSE_PLUS_BRIDGE if isinstance(sde, SBVE) else SGMSE_PLUS)
     names = [
         name
         for name, backbone in BACKBONES.items()
@@ -241,7 +252,9 @@ def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:
         values |= {"theta": sde.gamma, "sigma_min": sde.sigma_min, "sigma_max": sde.sigma_max, "N": sde.steps}
     else:
         values |= {"k": sde.k, "c": sde.c, "eps": sde.eps, "N": sde.steps}
-    if wrapped:
+    if not wrapped:
+        values["loss_type"] = "data_prediction" if isinstance(sde, SBVE) else "score_matching"
+    else:
         values |= {
             "loss_type": _loss_type(config),
             "c_in": scaling.c_in,
