@@ -1,5 +1,6 @@
 """What several test files need: comparison with the authors' numbers, small models, cheap compilation."""
 
+import contextlib
 import functools
 import socket
 from collections.abc import Callable, Mapping
@@ -28,14 +29,24 @@ BRIDGE = ScoreModel(
 TINY = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1)))
 """Compiles in a second or two; has attention in the bottleneck only."""
 
-quick_jit = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-        "xla_cpu_use_fusion_emitters": False,
-    },
-)
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,  # newer versions of XLA have no such option
+}
+
+
+def known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that this version's compiler has."""
+    found = {}
+    for name, value in options.items():
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
+            found[name] = value
+    return found
+
+
+quick_jit = functools.partial(jax.jit, compiler_options=known(QUICK))
 """jit that compiles a network in a third of the time, into a program that is some times slower."""
 
 

@@ -24,7 +24,8 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     *leading, length = source.shape
     channels = source.reshape(math.prod(leading), length)
     if rate_in != rate_out:
-        channels = soxr.resample(channels.T, rate_in, rate_out, quality="VHQ").T
+        frames = np.ascontiguousarray(channels.T)  # soxr needs it with numpy before 2.4
+        channels = soxr.resample(frames, rate_in, rate_out, quality="VHQ").T
     if samples is None:
         samples = resampled_length(length, rate_in, rate_out)
     result = np.zeros((len(channels), samples), np.float32)
