@@ -1,5 +1,6 @@
 """rosecd prepare: make training data."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,12 @@ def folder(
 def mix(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Where SPLIT/clean and SPLIT/noisy are made.")],
     speech: Annotated[str, typer.Option(help="Folder of clean speech; several are joined by ':'.")] = "",
-    noise: Annotated[str, typer.Option(help="Folder of noise; without it, synthetic noise and babble.")] = "",
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="Folder of noise, the only one there is then; without it, synthetic noise and babble."
+        ),
+    ] = "",
     rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
     files: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 100,
     seconds: Annotated[float, typer.Option(help="Length of each.", min=0.1)] = 4.0,
@@ -111,7 +117,10 @@ def mix(
         elif not speech:
             raise ValueError("no speech to mix; give --speech FOLDER, or --replay MANIFEST")
         else:
-            mixer = open_mixer(speech, noise, rir, MixConfig(snr=snr), sample_rate)
+            config = MixConfig(snr=snr)
+            if noise:  # a test set is of its noise alone
+                config = dataclasses.replace(config, babble=0.0, synthetic=0.0)
+            mixer = open_mixer(speech, noise, rir, config, sample_rate)
             for library in mixer.libraries:
                 typer.echo(library.summary())
             summary = write_mixes(folder, mixer, seed, files, seconds, report)

@@ -333,3 +333,20 @@ def test_a_room_keeps_the_direct_sound_where_it_was():
     np.testing.assert_allclose(dry, wave, atol=1e-9)
     with pytest.raises(ValueError, match="silent"):
         reverberate(wave, np.zeros(10), 0)
+
+
+@pytest.mark.parametrize(("options", "kinds"), [(["--noise"], {"recording"}), ([], None)])
+def test_the_command_makes_a_test_set_of_its_noise_alone(folders, tmp_path, options, kinds):
+    words = [sys.executable, "-m", "rosecd_jax.cli", "prepare", "mix", tmp_path / "out", "--files", "25"]
+    words += [
+        "--speech",
+        folders / "speech",
+        "--seconds",
+        "0.5",
+        *options,
+        *[folders / "noise" for _ in options],
+    ]
+    subprocess.run(words, check=True, capture_output=True)
+    draws = read_manifest(tmp_path / "out" / "test" / MANIFEST)
+    found = {noise.kind for draw in draws.values() for noise in draw.noises}
+    assert found == kinds if kinds else "recording" not in found and "babble" in found
