@@ -4,7 +4,7 @@
 
 The same recipe serves enhancement (VoiceBank-DEMAND, WSJ0-CHiME3) and dereverberation (WSJ0-REVERB); the
 corpus makes the difference. It holds train/clean and train/noisy: 16 kHz mono files, paired by name. The
-paper's batch is 32, here 8 accumulated four times; with the 8 that is the default of the authors' code, on one
+paper's batch is 32, here 8 accumulated four times; with 8, which is the default of the authors' code, on one
 GPU, users report PESQ 1.95. For WSJ0-REVERB their repository advises to sample with 50 steps and an snr of
 0.33: rosecd enhance --steps 50 --snr 0.33.
 
