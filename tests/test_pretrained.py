@@ -24,9 +24,9 @@ def small():
     return Enhancer.from_checkpoint()
 
 
-def test_the_package_has_a_student_and_its_teacher():
+def test_the_package_has_a_student():
     roles = {name: open_checkpoint(path).config.role for name, path in pretrained_models().items()}
-    assert roles == {"small": "student", "small-teacher": "teacher"}
+    assert roles == {"small": "student"}
     assert DEFAULT in roles
 
 
@@ -64,7 +64,6 @@ def test_the_command_lists_them():
     listed = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
     assert listed.returncode == 0, listed.stderr
     assert "small (default)" in listed.stdout
-    assert "small-teacher" in listed.stdout
     assert "16000 Hz" in listed.stdout
 
 
