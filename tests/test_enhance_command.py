@@ -209,7 +209,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "unknown weights": (["in", "out", "--weights", "best"], "best"),
     "unknown sampler": (["in", "out", "--sampler", "euler"], "sampler is 'euler'"),
     "a bridge's sampler": (["in", "out", "--sampler", "bridge"], "doesn't go with this model's process"),
-    "unknown corrector": (["in", "out", "--corrector", "none"], "corrector 'none'"),
+    "unknown corrector": (["in", "out", "--corrector", "none"], "corrector is 'none'"),
     "unknown type": (["in", "out", "--dtype", "float16"], "expected float32 or bfloat16"),
     "no limit": (["in", "out", "--limit", "0"], "limit is 0.0 s"),
     "a limit that is no number": (["in", "out", "--limit", "nan"], "limit is nan s"),

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rosecd_jax.audio import io
+from rosecd_jax.audio import io, writer
 
 
 def noise(*shape: int, peak: float = 0.9) -> np.ndarray:
@@ -357,7 +357,7 @@ def test_a_name_of_the_greatest_length_is_written(tmp_path):
 
 
 def test_a_wav_that_outgrows_its_header_is_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(io, "LARGEST_WAV", 100)
+    monkeypatch.setattr(writer, "LARGEST_WAV", 100)
     io.write(tmp_path / "short.wav", noise(50), 16000)
     io.write(tmp_path / "long.wav", noise(51), 16000)
     assert [io.info(tmp_path / f"{name}.wav").format for name in ("short", "long")] == ["WAV", "RF64"]
@@ -369,7 +369,7 @@ def test_importing_is_light():
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "PCM_16"])
-@pytest.mark.parametrize("suffix", ["wav", "aiff", "caf"])
+@pytest.mark.parametrize("suffix", ["wav", "caf"])
 def test_equal_samples_make_equal_files_at_any_time(tmp_path, suffix, subtype):
     wave = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     files = [tmp_path / f"{name}.{suffix}" for name in ("one", "other")]

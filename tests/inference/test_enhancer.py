@@ -204,7 +204,7 @@ def test_a_bridge_has_its_own_samplers():
         SamplerConfig("bridge").resolve(ScoreModel(STUDENT))
     with pytest.raises(ValueError, match="corrector is 'ald', expected one of "):
         SamplerConfig(corrector="ald")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="snr is nan; expected a positive number"):
+    with pytest.raises(ValueError, match="snr is nan, it has to be a number above 0"):
         SamplerConfig(snr=float("nan"))
 
 

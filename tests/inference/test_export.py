@@ -51,12 +51,12 @@ def library(model, sampler, params, wave, seed, buffer):
     resolved, samples = sampler.resolve(model), wave.shape[-1]
 
     @quick_jit
-    def run(params, wave, channel):
-        keys = jax.random.fold_in(jax.random.key(seed), channel)[None]
+    def run(params, wave):
+        keys = jax.random.fold_in(jax.random.key(seed), 0)[None]
         return enhance_padded(model, resolved, params, wave, np.array([samples], np.int32), keys)
 
     padded = np.pad(wave, ((0, 0), (0, buffer - samples)))
-    return np.concatenate([run(params, row[None], i) for i, row in enumerate(padded)])[:, :samples]
+    return np.concatenate([run(params, row[None]) for row in padded])[:, :samples]
 
 
 def without_buckets(folder: Path) -> Path:
@@ -220,7 +220,7 @@ def test_a_batch_of_signals_of_several_lengths(exported):
     wave, lengths = noisy(3, BLOCK), np.array([8000, 300, 5000], np.int32)
     program = lower(STUDENT, SamplerConfig().resolve(STUDENT), PARAMS_FLAT, ["cpu"])
     run = quick_jit(program.call)
-    together = np.asarray(run(PARAMS_FLAT, wave, lengths, np.zeros(3, np.int32), np.uint32(2)))
+    together = np.asarray(run(PARAMS_FLAT, wave, lengths, np.uint32(2)))
     resolved = SamplerConfig().resolve(STUDENT)
     keys = jax.random.fold_in(jax.random.key(2), 0)[None]
     alone = quick_jit(lambda wave, length: enhance_padded(STUDENT, resolved, PARAMS, wave, length, keys))

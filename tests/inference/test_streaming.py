@@ -292,7 +292,7 @@ def test_many_streams_at_different_places_go_through_one_step_by_vmap():
 
 def test_a_frame_has_the_noise_that_it_has_in_the_whole_signal():
     model = Noisy(STUDENT)
-    wave = np.sign(np.sin(np.arange(8000) / 20)).astype(np.float32)  # of one level throughout
+    wave = np.sign(np.sin(np.pi * (np.arange(8000) + 0.5) / 50)).astype(np.float32)  # one level, no offset
     padded = jnp.pad(wave, (0, 64 * 128 - 8000))[None]
     enhance = jax.jit(functools.partial(enhance_padded, model, ONE_STEP, None))
     offline = enhance(padded, jnp.array([8000]), stream_keys(0, 1))[0]

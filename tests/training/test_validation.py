@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import signal
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,7 @@ from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.status import Status
 from rosecd_jax.training.step import make_step
 from rosecd_jax.training.validation import Pending, Validation, read_validation_pairs
+from rosecd_jax.workers import Job
 from tests.training.runs import RATE, write_config, write_corpus
 
 
@@ -126,7 +128,7 @@ def test_files_are_spread_over_the_split(config):
     assert [pair["clean"].size for pair in pairs] == [8_000, 8_100]  # the first and the last of three
 
 
-def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path, monkeypatch):
+def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path):
     """A file is asked for twice; its score is nan only if that is in vain."""
     model, mesh = ScoreModel(config.model), make_mesh()
     step = make_step(config, model, None, mesh)
@@ -134,16 +136,15 @@ def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path, monke
     state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(0))))
     pairs = read_validation_pairs(config, model)
     with Validation(config, model, pairs, step, mesh, tmp_path, ManyCurves(), Status(print)) as validation:
-        lost = validation.pool.submit(time.sleep, 60)
+        lost = validation.workers.pool.submit(time.sleep, 60)
         validation.start(state._replace(step=np.int32(1)), {})
-        for process in validation.pool._processes.values():
+        for process in validation.workers.pool._processes.values():
             process.kill()
         with pytest.raises(BrokenProcessPool):
             lost.result()
         validation.start(state._replace(step=np.int32(2)), {})
         assert validation.collect(wait=True) == [1, 2]
-        validation.pending.append(Pending(3, {"loss": 1.0}, [lost], [()]))
-        monkeypatch.setattr(validation, "_submit", lambda: lost)
+        validation.pending.append(Pending(3, {"loss": 1.0}, [Job(lost, os._exit, (1,))]))  # dies again
         assert validation.collect(wait=True) == [3]
     assert math.isfinite(validation.scores[1]["si_sdr"])
     for name in ("pesq", "si_sdr"):
@@ -187,4 +188,4 @@ def test_interrupts_are_left_to_the_process_that_trains(config, tmp_path):
     with Validation(
         config, model, [], step, make_mesh(), tmp_path, ManyCurves(), Status(print)
     ) as validation:
-        assert validation.pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
+        assert validation.workers.pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
