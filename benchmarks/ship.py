@@ -1,9 +1,10 @@
-"""Put a trained model into the package: its averaged weights, as float16.
+"""Put a trained model into the package: averaged weights, as float16.
 
-    python -m benchmarks.ship RUN NAME [--step N]
+    python -m benchmarks.ship NAME RUN... [--weights W...]
 
-RUN is a run's or a model's directory; NAME is `small` for the student, `small-teacher` for its teacher.
-Prints the size, and how far the rounding to float16 moves the output of one network call.
+NAME is `small` for the student, `small-teacher` for its teacher. RUN is a run's or a model's
+directory, or a step of a run; of several the weighted mean is packed. Prints the size, and how far the rounding
+to float16 moves the output of one network call.
 """
 
 import argparse
@@ -19,18 +20,27 @@ from rosecd_jax.pretrained import FOLDER
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--step", type=int, help="of a run; its last one unless given")
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--weights", type=float, nargs="+", help="One a run, 1 in all; equal unless given.")
     arguments = parser.parse_args()
-    path = arguments.run / "checkpoints" / str(arguments.step) if arguments.step else arguments.run
-    model, params = load_checkpoint(path)
+    loaded = [load_checkpoint(run) for run in arguments.runs]
+    weights = arguments.weights or [1 / len(loaded)] * len(loaded)
+    if len(weights) != len(loaded) or len({model for model, _ in loaded}) > 1:
+        raise SystemExit("give a weight for each run, and runs of one model")
+    model = loaded[0][0]
+    params = jax.tree.map(
+        lambda *leaves: sum(weight * leaf for weight, leaf in zip(weights, leaves, strict=True)),
+        *(tree for _, tree in loaded),
+    )
     half = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(half)):
-        raise SystemExit(f"{path}: weights are too large for float16")
+        raise SystemExit("the weights are too large for float16")
     base, _, role = arguments.name.partition("-")
     folder = FOLDER / base / (role or "student")
     save_checkpoint(folder, model, half, overwrite=True)
+    for mark in folder.rglob("commit_success.txt"):  # they hold the path where orbax wrote them
+        mark.unlink()
 
     keys = jax.random.split(jax.random.key(0))
     shape = 1, model.config.network.bins, 2 * model.config.network.stride
@@ -38,7 +48,7 @@ def main() -> None:
     one, other = (model.denoise(p, x, y, jnp.ones(1)) for p in (params, load_checkpoint(folder)[1]))
     moved = 20 * np.log10(np.linalg.norm(one - other) / np.linalg.norm(one))
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    print(f"{path} -> {folder}: {size:.1f} MB; float16 moves the output by {moved:.0f} dB")
+    print(f"{folder}: {size:.1f} MB; float16 moves the output by {moved:.0f} dB")
 
 
 if __name__ == "__main__":

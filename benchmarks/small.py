@@ -6,7 +6,7 @@
 WORK gets a run for each stage of configs/small.py; a run that is there is resumed, or kept if it is complete.
 TEST holds clean/ and noisy/. Further arguments go to every stage. At the end a table compares the student
 that learned without a teacher, the teacher in 30 steps, and the student distilled from it.
-`python -m benchmarks.ship WORK/consistency small` puts a result into the package.
+`python -m benchmarks.ship small WORK/consistency` puts a result into the package.
 """
 
 import sys

@@ -31,6 +31,10 @@ class Workers:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; what they were not asked for yet is dropped."""
         self.pool.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Job[T]:

@@ -25,7 +25,7 @@ from rosecd_jax.metrics import Scores
 from rosecd_jax.workers import Job, Workers
 
 MOST = 0.8
-"""Share of the files that have to have the same delay, so that it is told."""
+"""Share of the files from which on a delay counts as common to all."""
 
 
 @dataclasses.dataclass(frozen=True)

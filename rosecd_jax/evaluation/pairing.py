@@ -13,7 +13,7 @@ LIKE = 0.2  # normalised correlation from which on two waves show the same speec
 
 
 def counterpart(folder: Path, name: Path) -> Path:
-    """The file of a folder that belongs to `name`: of that path, or else of that path but for the suffix.
+    """The audio file of a folder that belongs to `name`: of that path, or of that path but for the suffix.
 
     Raises:
       AudioError: if there is none, or more than one.
@@ -22,7 +22,7 @@ def counterpart(folder: Path, name: Path) -> Path:
         return folder / name
     beside = (folder / name).parent
     found = sorted(path for path in beside.iterdir() if path.stem == name.stem) if beside.is_dir() else []
-    found = [path for path in found if path.is_file()]
+    found = [path for path in found if path.is_file() and io.is_audio(path)]
     if len(found) > 1:
         listed = ", ".join(path.name for path in found)
         raise io.AudioError(f"{folder / name}: no such file, but {listed}; keep one of them")

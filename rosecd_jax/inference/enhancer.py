@@ -177,7 +177,7 @@ class Enhancer:
           subtype: its encoding, such as PCM_24; None: the source's, if the format has it.
 
         Returns:
-          The length of the file in seconds. A warning says so if samples were clipped to full scale.
+          The length of the file in seconds. Warns if samples were clipped to full scale.
 
         Raises:
           AudioError: if the source can't be read or the target not be written.

@@ -226,7 +226,7 @@ class RunCheckpoints:
             cause = str(error).strip("\"'").partition("\n")[0][:300]
             raise ValueError(
                 f"{self.folder / str(self.latest)} cannot be read: {why} ({cause}). Move it out of that "
-                f"folder, and the run goes on {earlier}"
+                f"folder, and the run resumes {earlier}"
             ) from error
 
 

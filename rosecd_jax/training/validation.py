@@ -83,7 +83,7 @@ class Validation:
     def __exit__(self, kind: Any, *error: object) -> None:
         if kind is None:
             self.collect(wait=True)
-        self.workers.__exit__()
+        self.workers.close()
 
     def _stored_scores(self) -> dict[int, dict[str, float]]:
         if not self.file.exists():

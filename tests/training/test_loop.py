@@ -314,7 +314,7 @@ def test_a_damaged_last_checkpoint_is_refused_with_the_way_out(item, finished, c
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
     last = tmp_path / "checkpoints" / "6"
     shutil.rmtree(last / item) if (last / item).is_dir() else (last / item).unlink()
-    with pytest.raises(ValueError, match=r"checkpoints/6 cannot be read.* goes on from step 4"):
+    with pytest.raises(ValueError, match=r"checkpoints/6 cannot be read.* resumes from step 4"):
         train(config, tmp_path, quiet)
     last.rename(tmp_path / "damaged")  # as the message says
     lines = []
