@@ -6,6 +6,7 @@ silence, music, and a second voice. STEPS: of the sampler, 0 for the model's own
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -13,9 +14,9 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.data import noises
-from rosecd_jax.evaluation import Evaluation, evaluate
+from rosecd_jax.evaluation import evaluate
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.metrics import evaluate_pair
+from rosecd_jax.metrics import Scores, evaluate_pair
 
 SCORES = {"pesq": 2, "estoi": 3, "si_sdr": 1}
 RATE = 16_000
@@ -33,9 +34,9 @@ def interval(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def scores_of(evaluation: Evaluation) -> str:
-    """Every score with its interval."""
-    columns = {name: np.array([getattr(one.scores, name) for one in evaluation.files]) for name in SCORES}
+def told(scores: Iterable[Scores]) -> str:
+    """Every score of some files, with its interval."""
+    columns = dict(zip(Scores._fields, np.array(list(scores)).T, strict=True))
     return "  ".join(f"{name} {interval(columns[name], digits)}" for name, digits in SCORES.items())
 
 
@@ -65,14 +66,12 @@ def main(model: str, test: Path, steps: int = 0) -> None:
     weights = sum(leaf.size for leaf in jax.tree.leaves(enhancer.params))
     print(f"{model}: {weights:,} weights, {enhancer.sampler.steps} steps")
     noisy, enhanced = evaluate(test, [("noisy", None), (model, enhancer)])
-    print(f"{len(noisy.files)} noisy files: {scores_of(noisy)}")
-    print(f"enhanced: {scores_of(enhanced)}  {enhanced.real_time_factor:.3f} s per s")
+    print(f"{len(noisy.files)} noisy files: {told(one.scores for one in noisy.files)}")
+    print(f"enhanced: {told(one.scores for one in enhanced.files)}  {enhanced.real_time_factor:.3f} s per s")
 
     clean = [io.read(file).wave[0] for file in io.find(test / "clean")]
     scores = [evaluate_pair(wave, wave, enhancer(wave, RATE), RATE) for wave in clean]
-    columns = {name: np.array([getattr(one, name) for one in scores]) for name in SCORES}
-    told = "  ".join(f"{name} {interval(columns[name], digits)}" for name, digits in SCORES.items())
-    print(f"clean files, enhanced: {told}")
+    print(f"clean files, enhanced: {told(scores)}")
 
     for kind, make in noises.GENERATORS.items():
         wave = 0.1 * make(np.random.default_rng(0), 5 * RATE, RATE).astype(np.float32)

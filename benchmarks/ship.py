@@ -3,8 +3,8 @@
     python -m benchmarks.ship NAME RUN... [--weights W...]
 
 NAME is `small` for the student, `small-teacher` for its teacher. RUN is a run's or a model's
-directory, or a step of a run; of several the weighted mean is packed. Prints the size, and how far the rounding
-to float16 moves the output of one network call.
+directory, or a step of a run; of several the weighted mean is packed. Prints the size, and how far the
+rounding to float16 moves the output of one network call.
 """
 
 import argparse

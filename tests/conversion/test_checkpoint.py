@@ -41,8 +41,6 @@ from tests.helpers import (
     fixture,
     flat,
     quick_jit,
-    random_params,
-    random_spectrogram,
     relative_error,
 )
 
@@ -290,63 +288,6 @@ def test_an_average_of_the_trained_parameters_only(tmp_path):
     found = load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))[1]
     expected["ema"]["time"]["frequencies"] = expected["raw"]["time"]["frequencies"]
     assert equal(found["ema"], expected["ema"])
-
-
-@pytest.mark.parametrize("frequencies", [True, False])
-def test_a_file_written_while_the_average_was_swapped_in(tmp_path, frequencies):
-    tree, expected = contents(), load_torch_checkpoint(TINY)[1]
-    raw = [tree[STATE][f"dnn.{name}"] for name in parameter_names(TINY_CONFIG.network)]
-    average = tree["ema"]["shadow_params"]
-    for name, tensor in zip(parameter_names(TINY_CONFIG.network), average, strict=True):
-        tree[STATE][f"dnn.{name}"] = tensor
-    tree["ema"] |= {"collected_params": raw, "shadow_params": list(average)}
-    if not frequencies:  # what isn't trained
-        place = list(parameter_names(TINY_CONFIG.network)).index("all_modules.0.W")
-        for name in ("collected_params", "shadow_params"):
-            del tree["ema"][name][place]
-        for kind in ("raw", "ema"):
-            expected[kind]["time"]["frequencies"] = expected["ema"]["time"]["frequencies"]
-    found = load_torch_checkpoint(write_torch_file(tmp_path / "x.ckpt", tree))[1]
-    assert equal(found["raw"], expected["raw"])
-    assert equal(found["ema"], expected["ema"])
-    assert not equal(found["ema"], found["raw"])
-    again = load_any_checkpoint(tmp_path / "x.ckpt", "raw")[1]
-    assert equal(again, expected["raw"])
-
-
-@pytest.mark.parametrize("network", [NCSNPP, NCSNPP_48K], ids=["ncsnpp", "ncsnpp_48k"])
-def test_an_older_network_of_a_bridge_gives_minus_the_clean_speech(tmp_path, network):
-    front = FrontEnd() if network == NCSNPP else FrontEnd(48_000, 1534, 384, 0.667, 0.065)
-    small = dataclasses.replace(network, channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
-    config = ModelConfig(front_end=front, sde=SBVE(), preconditioning=SGMSE_PLUS_BRIDGE, network=small)
-    model, params = ScoreModel(config), random_params(ScoreModel(config))
-    path = save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
-    values = read_torch_file(path)["hyper_parameters"]
-    assert (values["sde"], values["loss_type"]) == ("sbve", "data_prediction")
-    found, weights = load_torch_checkpoint(path)
-    assert found == model
-    assert equal(weights["raw"], params)
-    x_t, y = (random_spectrogram(1, front.bins, 8, seed=seed) for seed in (0, 1))
-    t = np.float32([0.6])
-    network_output = quick_jit(found.raw)(params, x_t, y, t)  # of what goes in unscaled
-    assert relative_error(quick_jit(found.denoise)(params, x_t, y, t), -network_output) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"sde": "sbve"}, "'loss_type' is missing"),
-        ({"sde": "sbve", "loss_type": "score_matching"}, "is 'score_matching', supported is one of data_pre"),
-        (
-            {"sde": "ouve", "loss_type": "precond_denoiser"},
-            "is 'precond_denoiser', supported is one of score_",
-        ),
-    ],
-)
-@pytest.mark.parametrize("backbone", ["ncsnpp", "ncsnpp_48k"])
-def test_objectives_that_the_older_networks_have_not_are_refused(values, words, backbone):
-    with pytest.raises(ValueError, match=words):
-        config_from_hyper_parameters({"backbone": backbone} | values)
 
 
 def test_constants_of_losses_are_passed_over(tmp_path):
