@@ -16,6 +16,7 @@ from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.consistency import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
 from rosecd_jax.losses.score import Terms, perturb
+from rosecd_jax.losses.si_sdr import NO_LIMIT
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 
@@ -29,6 +30,7 @@ class ConsistencyTrainingConfig:
         own times: estimates may drift in level, which the two time-domain terms cannot see.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
+      si_sdr_limit: dB, upper bound of SI-SDR in its term, see `neg_si_sdr`.
     """
 
     steps: int = 30
@@ -36,9 +38,11 @@ class ConsistencyTrainingConfig:
     consistency_weight: float = 1.0
     pesq_weight: float = 5e-4
     si_sdr_weight: float = 5e-5
+    si_sdr_limit: float = NO_LIMIT
 
     def __post_init__(self) -> None:
-        check_fields(self, "consistency_training.", least={"steps": 1} | dict.fromkeys(TERM_WEIGHTS, 0))
+        least = {"steps": 1} | dict.fromkeys(TERM_WEIGHTS, 0)
+        check_fields(self, "consistency_training.", least=least, above={"si_sdr_limit": 0})
 
 
 class ConsistencyTrainingDraws(NamedTuple):
@@ -97,6 +101,7 @@ def consistency_training_loss(
             target = model.denoise(target_params, x_next, batch.y, t_next)
         error = consistency_error(denoised, target, t, model, config.weighting)
         terms["consistency"] = config.consistency_weight * error
-    terms |= time_domain_terms(denoised, batch.x0, model, config.pesq_weight, config.si_sdr_weight)
+    weights = config.pesq_weight, config.si_sdr_weight
+    terms |= time_domain_terms(denoised, batch.x0, model, *weights, config.si_sdr_limit)
     loss = sum(terms.values(), start=jnp.float32(0))
     return loss, {"loss": loss, **terms}

@@ -1,16 +1,20 @@
-"""Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019)."""
+"""Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019), on request with an upper bound."""
 
 import jax
 import jax.numpy as jnp
 
 EPSILON = 1e-8
+NO_LIMIT = 100.0
+"""dB; an upper bound that float32 cannot tell from none."""
 
 
-def neg_si_sdr(estimate: jax.Array, reference: jax.Array) -> jax.Array:
+def neg_si_sdr(estimate: jax.Array, reference: jax.Array, limit: float = NO_LIMIT) -> jax.Array:
     """−SI-SDR in dB of mean-free waves.
 
     Args:
       estimate, reference: float32 [B, samples].
+      limit: dB, the bound that the ratio approaches as the error vanishes, so that estimates which are good
+        already do not pull the hardest (a thresholded ratio, Wisdom et al. 2020).
 
     Returns:
       float32 [B]; finite also for silence, by EPSILON in both ratios.
@@ -20,5 +24,6 @@ def neg_si_sdr(estimate: jax.Array, reference: jax.Array) -> jax.Array:
     energy = jnp.sum(reference**2, -1, keepdims=True) + EPSILON
     target = jnp.sum(estimate * reference, -1, keepdims=True) / energy * reference
     noise = estimate - target
-    ratio = jnp.sum(target**2, -1) / (jnp.sum(noise**2, -1) + EPSILON)
+    signal = jnp.sum(target**2, -1)
+    ratio = signal / (jnp.sum(noise**2, -1) + 10 ** (-limit / 10) * signal + EPSILON)
     return -10 * jnp.log10(ratio + EPSILON)

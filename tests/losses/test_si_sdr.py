@@ -36,6 +36,19 @@ def test_noise_at_right_angles_gives_its_ratio(ratio):
     assert neg_si_sdr(*waves)[0] == pytest.approx(-ratio, abs=0.01)
 
 
+@hypothesis.given(st.floats(-20, 60), st.floats(1, 40))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_a_limit_is_an_error_that_is_always_there(ratio, limit):
+    speech, noise = np.linalg.qr(np.random.default_rng(1).normal(size=(4000, 3)))[0].T[:2] * 100
+    speech, noise = speech - speech.mean(), noise - noise.mean()
+    noise -= np.dot(noise, speech) / np.dot(speech, speech) * speech
+    noise *= np.linalg.norm(speech) / np.linalg.norm(noise) * 10 ** (-ratio / 20)
+    waves = ((speech + noise)[None].astype(np.float32), speech[None].astype(np.float32))
+    expected = 10 * np.log10(10 ** (-ratio / 10) + 10 ** (-limit / 10))
+    assert neg_si_sdr(*waves, limit)[0] == pytest.approx(expected, abs=0.01)
+    assert neg_si_sdr(*waves, limit)[0] >= -limit
+
+
 @hypothesis.given(st.floats(0.1, 10), st.floats(-1, 1))
 @hypothesis.settings(deadline=None, max_examples=20)
 def test_scale_and_offset_of_the_estimate_do_not_matter(scale, offset):
