@@ -1,4 +1,4 @@
-"""Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019), on request with an upper bound."""
+"""Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019), bounded on request."""
 
 import jax
 import jax.numpy as jnp
