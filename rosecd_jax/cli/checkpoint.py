@@ -1,5 +1,7 @@
 """rosecd convert, rosecd info: what a checkpoint is, and from the authors' form to ours and back."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +10,12 @@ import typer
 from rosecd_jax.cli.common import plain_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.tree import Tree
+
+    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.models.score_model import ModelConfig, ScoreModel
 
 
 def models() -> None:
@@ -37,10 +44,22 @@ def convert(
         Path, typer.Argument(metavar="DST", help="What to make: a directory, or a .ckpt file.")
     ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    hyper_parameters: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="For a file that has none: JSON of theirs, or a config of ours, FILE.py:ARGUMENT.",
+        ),
+    ] = "",
+    steps: Annotated[
+        int, typer.Option(help="Sampler steps to keep with the model; 0: as it says.", min=0)
+    ] = 0,
+    snr: Annotated[float, typer.Option(help="Corrector's snr to keep with it; 0: as it says.", min=0)] = 0.0,
 ) -> None:
     """The authors' PyTorch checkpoint (a file) into ours (a directory), or ours into theirs."""
     from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
     from rosecd_jax.models.checkpoint import check_target, load_checkpoint, open_checkpoint, save_checkpoint
+    from rosecd_jax.models.sampling import SamplerConfig
 
     with plain_errors():
         if not source.exists():
@@ -53,17 +72,59 @@ def convert(
             if target.is_file() or target.suffix in TORCH_SUFFIXES:
                 raise ValueError(f"{target} names a file; a converted checkpoint is a directory")
             check_target(target, overwrite)
-            model, weights = load_torch_checkpoint(source)
+            model, weights = load_torch_checkpoint(source, _read_model(hyper_parameters))
+            model = _sampled(model, steps, snr)
             save_checkpoint(target, model, weights, overwrite=overwrite)
+        elif hyper_parameters:
+            raise ValueError(
+                f"{source} is one of our checkpoints and has a config; leave --hyper-parameters out"
+            )
         else:
             if target.is_dir():
                 raise ValueError(f"{target} is a directory; a checkpoint for PyTorch is a file")
             names = open_checkpoint(source).weights
             loaded = {name: load_checkpoint(source, name) for name in names}  # type: ignore[arg-type]
             weights = {name: params for name, (_, params) in loaded.items()}
-            model = next(model for model, _ in loaded.values())
+            model = _sampled(next(model for model, _ in loaded.values()), steps, snr)
             save_torch_checkpoint(target, model, weights, overwrite=overwrite)
-    typer.echo(f"{source} -> {target} ({' and '.join(weights)} weights)")
+    sampler = SamplerConfig().resolve(model)
+    typer.echo(f"{source} -> {target} ({' and '.join(weights)} weights; {describe_sampler(sampler)})")
+
+
+def _sampled(model: "ScoreModel", steps: int, snr: float) -> "ScoreModel":
+    """The model with other sampler settings; 0 leaves one as it is."""
+    from rosecd_jax.models.score_model import ScoreModel
+
+    config = model.config
+    sde = dataclasses.replace(config.sde, steps=steps or config.sde.steps)
+    return ScoreModel(dataclasses.replace(config, sde=sde, corrector_snr=snr or config.corrector_snr))
+
+
+def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
+    """Hyper-parameters of the authors, from JSON, or the model of a config of ours; None without a file.
+
+    Raises:
+      ValueError: if the file can't be read as either.
+    """
+    from rosecd_jax.cli.train import read_config
+
+    if not file:
+        return None
+    if Path(file.split(":")[0]).suffix == ".py":
+        return read_config(file, ()).model
+    try:
+        values = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is no JSON ({error}); it holds what --hyper-parameters takes") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds a {type(values).__name__}, expected an object: name -> value")
+    return values
+
+
+def describe_sampler(sampler: "SamplerConfig") -> str:
+    """A resolved sampler in words, such as "pc, 30 steps, snr 0.5"."""
+    steps = f"{sampler.sampler}, {sampler.steps} step{'s' if sampler.steps > 1 else ''}"
+    return f"{steps}, snr {sampler.snr:g}" if sampler.sampler == "pc" else steps
 
 
 def info(
@@ -77,6 +138,7 @@ def info(
 
     from rosecd_jax.conversion import open_torch_checkpoint
     from rosecd_jax.models.checkpoint import open_checkpoint
+    from rosecd_jax.models.sampling import SamplerConfig
     from rosecd_jax.models.score_model import ScoreModel
 
     with plain_errors():
@@ -99,6 +161,7 @@ def info(
         "front end": config.front_end,
         "sample rate": f"{config.front_end.sample_rate} Hz",
         "weights": ", ".join(sorted(stored.weights)),
+        "sampler": describe_sampler(SamplerConfig().resolve(ScoreModel(config))),
         "training step": step,
     }
     for name, value in lines.items():

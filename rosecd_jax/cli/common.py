@@ -29,7 +29,8 @@ SamplerOption = Annotated[
 ]
 CorrectorOption = Annotated[str, typer.Option(help="Of pc: annealed-langevin or langevin.")]
 SnrOption = Annotated[
-    float, typer.Option(help="Of the corrector, and of the noise between consistency steps.")
+    float,
+    typer.Option(help="Of the corrector, and of the noise between consistency steps; 0: the model's.", min=0),
 ]
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]

@@ -53,7 +53,7 @@ def enhance(
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
-    snr: SnrOption = 0.5,
+    snr: SnrOption = 0.0,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
     dtype: DtypeOption = "",

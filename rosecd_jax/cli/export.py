@@ -26,7 +26,7 @@ def export(
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
-    snr: SnrOption = 0.5,
+    snr: SnrOption = 0.0,
     corrector: CorrectorOption = "annealed-langevin",
     platforms: Annotated[str, typer.Option(help="Some of cpu, cuda, tpu, rocm; commas between.")] = (
         "cpu,cuda,tpu"

@@ -10,21 +10,18 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from rosecd_jax.conversion.hyper_parameters import config_from_hyper_parameters, hyper_parameters_from_config
-from rosecd_jax.conversion.sgmse import check_state, parameter_names, params_from_torch, params_to_torch
-from rosecd_jax.conversion.torch_file import (
-    Placeholder,
-    TorchFileError,
-    TorchTensor,
-    read_torch_file,
-    write_torch_file,
+from rosecd_jax.conversion.contents import NETWORK, Contents, mapping, read_contents
+from rosecd_jax.conversion.hyper_parameters import (
+    config_from_hyper_parameters,
+    hyper_parameters_from_config,
+    published_sampler,
 )
+from rosecd_jax.conversion.sgmse import check_state, parameter_names, params_from_torch, params_to_torch
+from rosecd_jax.conversion.torch_file import TorchFileError, TorchTensor, read_torch_file, write_torch_file
 from rosecd_jax.conversion.torch_tensor import check_reading
 from rosecd_jax.models.checkpoint import WEIGHTS, StoredModel, load_checkpoint, open_checkpoint
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
-NETWORK = "dnn."
-"""How the names of the network's parameters begin in their state dicts; the rest are constants of losses."""
 FREQUENCIES = "all_modules.0.W"
 OURS = "rosecd_jax"
 """Our entry in checkpoints that we write for them; their code passes over it."""
@@ -47,50 +44,47 @@ class TorchCheckpoint:
     weights: Mapping[str, Mapping[str, TorchTensor]]
 
 
-def open_torch_checkpoint(path: str | os.PathLike) -> TorchCheckpoint:
+def open_torch_checkpoint(
+    path: str | os.PathLike, hyper_parameters: Mapping[str, Any] | ModelConfig | None = None
+) -> TorchCheckpoint:
     """Read all of a checkpoint but its numbers.
+
+    Args:
+      path: of the file: a checkpoint of their training, or their network's parameters alone.
+      hyper_parameters: theirs, or our config of the model; None: the file's own, which it has to have then.
 
     Raises:
       TorchFileError: if the file can't be read or is no such checkpoint, if its model is not known here
         (naming the hyper-parameter), or a parameter is missing, unknown, or of a wrong shape (naming it).
     """
     path = Path(path)
-    contents = _mapping(read_torch_file(path), f"{path}: the file holds")
-    for name in ("state_dict", "hyper_parameters"):
-        if name not in contents:
-            raise TorchFileError(
-                f"{path} has no {name!r}: expected a checkpoint that Lightning wrote in the authors' training"
-            )
-    state = _mapping(contents["state_dict"], f"{path}: its 'state_dict' is")
-    hyper_parameters = _mapping(contents["hyper_parameters"], f"{path}: its 'hyper_parameters' are")
-    ours = contents.get(OURS)
-    role = ours.get("role") if isinstance(ours, dict) else None
-    try:
-        config = config_from_hyper_parameters(hyper_parameters, role if isinstance(role, str) else None)
-    except ValueError as error:
-        raise TorchFileError(f"{path}: {error}") from error
-    raw = {
-        name.removeprefix(NETWORK): value
-        for name, value in state.items()
-        if isinstance(name, str) and name.startswith(NETWORK)
-    }
-    if not raw:
-        raise TorchFileError(f"{path}: none of the names in its 'state_dict' begins with {NETWORK!r}")
-    _check(path, "raw", raw, config)
-    weights = _weights(path, contents.get("ema"), config, raw)
+    contents = read_contents(path, read_torch_file(path))
+    config = _config(path, contents, hyper_parameters)
+    _check(path, "raw", contents.state, config)
+    weights = _weights(path, contents.ema, config, contents.state)
     for kind, state in weights.items():
         _check(path, kind, state, config)
-    step = contents.get("global_step")
-    return TorchCheckpoint(path, config, step if type(step) is int else None, weights)
+    return TorchCheckpoint(path, config, contents.step, weights)
 
 
-def _mapping(value: Any, what: str) -> Mapping[Any, Any]:
-    """A dict, or what stands for an object with entries (Lightning's AttributeDict, a Namespace)."""
-    if isinstance(value, Placeholder):
-        value = value.entries if value.entries is not None else value.state
-    if not isinstance(value, dict):
-        raise TorchFileError(f"{what} a {type(value).__name__}, expected a dictionary")
-    return value
+def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConfig | None) -> ModelConfig:
+    if isinstance(given, ModelConfig):
+        return given
+    values = contents.hyper_parameters if given is None else given
+    if values is None:
+        raise TorchFileError(
+            f"{path} has no 'hyper_parameters', which say what its model is: give them by `rosecd convert "
+            "--hyper-parameters FILE`, a JSON file of what its training was called with"
+        )
+    role, snr = contents.ours.get("role"), contents.ours.get("corrector_snr")
+    try:
+        config = config_from_hyper_parameters(values, role if isinstance(role, str) else None)
+        steps, published_snr = published_sampler(path.name, values)
+        sde = config.sde if steps is None else dataclasses.replace(config.sde, steps=steps)
+        snr = snr if isinstance(snr, float) else published_snr
+        return dataclasses.replace(config, sde=sde, corrector_snr=snr)
+    except ValueError as error:
+        raise TorchFileError(f"{path}: {error}") from error
 
 
 def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig) -> None:
@@ -114,7 +108,7 @@ def _weights(
     """
     if ema is None:
         return {"raw": state}
-    lists = _mapping(ema, f"{path}: its 'ema' is")
+    lists = mapping(ema, f"{path}: its 'ema' is")
     average = _named(path, lists, "shadow_params", config, state)
     if lists.get("collected_params") is None:
         return {"raw": state, "ema": average}
@@ -138,11 +132,14 @@ def _named(
     return dict(zip(names, found, strict=True))
 
 
-def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str, Params]]:
+def load_torch_checkpoint(
+    path: str | os.PathLike, hyper_parameters: Mapping[str, Any] | ModelConfig | None = None
+) -> tuple[ScoreModel, dict[str, Params]]:
     """Convert one of the authors' checkpoints in memory. Nothing that the file asks to run is run.
 
     Args:
-      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training.
+      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training, or of the network's parameters alone.
+      hyper_parameters: as for `open_torch_checkpoint`.
 
     Returns:
       The model, and {"raw": params, "ema": params}: float32 numpy arrays. A file without a moving average
@@ -151,7 +148,7 @@ def load_torch_checkpoint(path: str | os.PathLike) -> tuple[ScoreModel, dict[str
     Raises:
       TorchFileError: as `open_torch_checkpoint`, or if the file is damaged.
     """
-    checkpoint = open_torch_checkpoint(path)
+    checkpoint = open_torch_checkpoint(path, hyper_parameters)
     params = {kind: torch_params(checkpoint, kind) for kind in checkpoint.weights}
     return ScoreModel(checkpoint.config), {"raw": params["raw"], "ema": params.get("ema", params["raw"])}
 
@@ -243,6 +240,6 @@ def save_torch_checkpoint(
             "shadow_params": list(ema.values()),
             "collected_params": None,
         },
-        OURS: {"role": model.config.role},
+        OURS: {"role": model.config.role, "corrector_snr": model.config.corrector_snr},
     }
     return write_torch_file(path, contents)

@@ -1,6 +1,7 @@
 """The authors' hyper-parameters <-> our config of a model."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,12 @@ from rosecd_jax.models.score_model import ModelConfig
 MISSING = object()
 MOST_BLOCKS = 8
 """Residual blocks a level; published are two. A network of 64 takes longer than ten seconds to be checked."""
+_SPELLINGS: dict[str, dict[Any, Any]] = {
+    "fir_kernel": {"song": [1, 3, 3, 1]},
+    "loss_type": {"mse": "score_matching", "mae": "score_matching"},
+}
+"""What SGMSE+'s revisions of 2022 and 2023 called the same: name -> their value -> the value of today. A loss
+of the mean absolute error is another training of the same model."""
 _FIXED: dict[str, Any] = {
     "nonlinearity": "swish",
     "conditional": True,
@@ -26,8 +33,12 @@ _FIXED: dict[str, Any] = {
     "scale_by_sigma": True,
     "window": "hann",
     "transform_type": "exponent",
+    "input_y": True,
+    "time_cond": "t",
+    "minus": True,
+    "resamp_with_conv": True,
 }
-"""What their code leaves open and ours does not: the values that all published models have."""
+"""What their code leaves open, or left open in 2022, and ours does not: what all published models have."""
 
 
 class HyperParameters:
@@ -83,7 +94,9 @@ class HyperParameters:
     def _get(self, name: str, default: Any) -> Any:
         if name not in self.values and default is MISSING:
             raise ValueError(f"hyper-parameter {name!r} is missing")
-        return self.values.get(name, default)
+        value = self.values.get(name, default)
+        spellings = _SPELLINGS.get(name, {})
+        return spellings.get(value, value) if isinstance(value, str) else value
 
     @staticmethod
     def _error(name: str, value: Any, expected: str) -> ValueError:
@@ -220,6 +233,22 @@ def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
         network_scaling=scaling,  # type: ignore[arg-type]
         output="score" if kind == "score_matching" else "denoised",
     )
+
+
+def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None, float]:
+    """What a published model is to be sampled with where that is not their code's default.
+
+    Args:
+      name: of the file.
+      values: its hyper-parameters.
+
+    Returns:
+      Steps (None: as the hyper-parameters say) and the corrector's snr.
+    """
+    described = f"{name} {values.get('base_dir')} {values.get('format')}".lower()
+    if re.search(r"wsj0[-_]?reverb", described) or values.get("format") == "reverb":
+        return 50, 0.33  # README of SGMSE+, on its checkpoint of WSJ0-REVERB
+    return None, 0.5
 
 
 def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:

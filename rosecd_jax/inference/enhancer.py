@@ -90,7 +90,7 @@ class Enhancer:
         weights: Literal["ema", "raw"] = "ema",
         sampler: Sampler = "auto",
         steps: int = 0,
-        snr: float = 0.5,
+        snr: float = 0.0,
         corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin",
         dtype: Literal["float32", "bfloat16"] | None = None,
         **options: Any,

@@ -34,21 +34,21 @@ class SamplerConfig:
         "ode" (probability flow); "bridge" or "bridge-sde" (a Schrödinger bridge's ODE or SDE); or "auto": the
         first of these that goes with the model's role and process.
       steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30, a bridge's 50) else.
-      snr: of the corrector, and of the noise between consistency steps.
+      snr: of the corrector, and of the noise between consistency steps; 0 for the model's `corrector_snr`.
       corrector: of "pc", "annealed-langevin" or "langevin"; the latter with a step for each item, where the
         authors' code shares one in a batch.
     """
 
     sampler: Sampler = "auto"
     steps: int = 0
-    snr: float = 0.5
+    snr: float = 0.0
     corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin"
 
     def __post_init__(self) -> None:
-        check_fields(self, least={"steps": 0}, above={"snr": 0})
+        check_fields(self, least={"steps": 0, "snr": 0})
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
-        """The same with "auto" and 0 replaced by what they stand for.
+        """The same with "auto" and zeros replaced by what they stand for.
 
         Raises:
           ValueError: if the sampler doesn't go with the model's process.
@@ -62,7 +62,8 @@ class SamplerConfig:
         steps = self.steps or (1 if sampler == "consistency" else model.sde.steps)
         if sampler == "consistency" and bridge and steps > 1:
             raise ValueError(f"{steps} consistency steps: a bridge's student runs one")
-        return dataclasses.replace(self, sampler=sampler, steps=steps)
+        snr = self.snr or model.config.corrector_snr
+        return dataclasses.replace(self, sampler=sampler, steps=steps, snr=snr)
 
 
 def signal_key(seed: jax.Array | np.uint32 | int) -> jax.Array:

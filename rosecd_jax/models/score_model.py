@@ -30,6 +30,8 @@ class ModelConfig:
       sde: the forward process; where it is stored, its field `kind` says which.
       preconditioning: of the network's input and output.
       network: its size.
+      corrector_snr: of the Langevin corrector and of the noise between consistency steps, unless a sampler is
+        given another.
     """
 
     role: Literal["teacher", "student"] = "teacher"
@@ -37,9 +39,10 @@ class ModelConfig:
     sde: SDE = OUVE()
     preconditioning: Preconditioning = Preconditioning()
     network: NCSNppConfig = NCSNppConfig()
+    corrector_snr: float = 0.5
 
     def __post_init__(self) -> None:
-        check_fields(self, "model.")
+        check_fields(self, "model.", above={"corrector_snr": 0})
         if self.network.bins != self.front_end.bins:
             raise ValueError(
                 f"the network takes {self.network.bins} bins, the front end makes {self.front_end.bins}: "

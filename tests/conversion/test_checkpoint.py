@@ -235,8 +235,8 @@ STATE, HYPER = "state_dict", "hyper_parameters"
         ((HYPER, "backbone"), None, "'backbone' is missing"),
         (
             (HYPER, "backbone"),
-            "dcunet",
-            "'backbone' is 'dcunet', supported is one of ncsnpp_v2, ncsnpp, ncsnpp_48k",
+            "gagnet",
+            "'backbone' is 'gagnet', supported is one of ncsnpp_v2, ncsnpp, ncsnpp_48k",
         ),
         ((HYPER, "backbone"), [1], "'backbone' is a list"),
         ((HYPER, "sde"), "vp", "'sde' is 'vp', supported is one of ouve, sbve"),
