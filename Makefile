@@ -1,36 +1,44 @@
 # Two commands do everything on a bare machine with Python 3.11+ and make: `make demo` and `make test`.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORE := tests/audio tests/diffusion tests/losses tests/models
 DEMO ?= demo
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-lowest lint format clean
 
 help:
 	@echo "make demo    train a small teacher, distil a one-step student, enhance with both, print the table"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests (with another Python: make test PYTHON=python3.12 VENV=.venv-3.12)"
+	@echo "make test-lowest    run the tests of the core with the lowest versions that setup.cfg allows"
 	@echo "make lint    ruff and pyright;  make format: ruff format"
 
-# Anew when the requirements change. The environment is only marked complete once everything is in.
-.venv/installed: setup.cfg pyproject.toml
+# Again when the requirements change. The environment is only marked complete once everything is in.
+$(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rosecd_jax needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/python -m benchmarks.demo $(DEMO)
 
-test: .venv/installed
+test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-lint: .venv/installed
+test-lowest: $(VENV)/installed
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(BIN)/uv pip install --python $(VENV)-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest --numprocesses auto --dist loadfile $(CORE)
+
+lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-format: .venv/installed
+format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv $(DEMO) build dist *.egg-info
+	rm -rf .venv .venv-* $(DEMO) build dist *.egg-info

@@ -7,6 +7,7 @@ is. Waves of different lengths, or not 1-D, raise ValueError.
 """
 
 import contextlib
+import importlib.util
 import math
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ __all__ = [
     "estoi",
     "evaluate_pair",
     "pesq",
+    "pesq_is_installed",
     "si_sdr",
     "stoi",
 ]
@@ -60,14 +62,23 @@ BEST_RATIO = 100.0
 """dB: what ratios count as that are higher, or infinite, so that a perfect file has its part in a mean."""
 
 
+def pesq_is_installed() -> bool:
+    """Whether there is the package pesq, which is compiled where it is installed."""
+    return importlib.util.find_spec("pesq") is not None
+
+
 def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), 0.999 to 4.644, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
     Beyond 30 s: the mean over equal pieces of at most 30 s, or of 15 s where these hold more utterances than
     the package has room for; pieces without speech are left out. Returns nan for silence, for less than
-    1/4 s, and where PESQ finds no utterance. Raises ValueError as said above.
+    1/4 s, and where PESQ finds no utterance. Raises ValueError as said above, and ImportError without the
+    package pesq.
     """
     import soxr
+
+    if not pesq_is_installed():
+        raise ImportError("PESQ needs the package pesq: pip install pesq (it takes a C compiler)")
     from pesq import BufferTooShortError, NoUtterancesError
     from pesq import pesq as measure
 
@@ -140,18 +151,20 @@ def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sampl
     A score that the estimate makes undefined (it is silent, constant, or not finite) is that of `WORST`. A
     score that is undefined for the reference itself (silent, too short, without speech, or, for SI-SIR and
     SI-SAR, equal to `noisy`) is nan, whatever the estimate. Ratios are kept within `WORST` and `BEST_RATIO`.
+    PESQ is nan where its package is not installed.
     """
     clean, noisy, estimate = _check(clean, noisy, estimate)
     noise = noisy - clean
     if not estimate.size or (np.isfinite(estimate).all() and not np.ptp(estimate)):
         estimate = np.zeros_like(estimate)  # whatever constant it is
+    has_pesq = pesq_is_installed()
     found = Scores(
-        pesq(clean, estimate, sample_rate),
+        pesq(clean, estimate, sample_rate) if has_pesq else math.nan,
         estoi(clean, estimate, sample_rate),
         *energy_ratios(clean, estimate, noise),
     )
     exists = {
-        "pesq": lambda: not math.isnan(pesq(clean, clean, sample_rate)),
+        "pesq": lambda: has_pesq and not math.isnan(pesq(clean, clean, sample_rate)),
         "estoi": lambda: not math.isnan(estoi(clean, clean, sample_rate)),
         "si_sdr": lambda: _audible(clean),
         "si_sir": lambda: _audible(clean, noise),

@@ -9,7 +9,7 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation.pairing import counterpart, delay, fit
-from rosecd_jax.metrics import WORST, Scores, evaluate_pair
+from rosecd_jax.metrics import WORST, Scores, evaluate_pair, pesq_is_installed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,11 @@ def score(clean: Path, noisy: Path, estimate: Estimate) -> FileResult:
     found = [evaluate_pair(*channel, sample_rate=rate) for channel in zip(*waves, strict=True)]
     scores = Scores(*map(_mean, zip(*found, strict=True)))
     notes = [cut] if cut else []
-    if missing := [field for field in Scores._fields if math.isnan(getattr(scores, field))]:
+    missing = [field for field in Scores._fields if math.isnan(getattr(scores, field))]
+    if "pesq" in missing and not pesq_is_installed():
+        missing.remove("pesq")
+        notes.append("no PESQ: it needs the package pesq (pip install pesq, with a C compiler)")
+    if missing:
         notes.append(f"the clean file defines no {', '.join(missing)}: left out for every method")
     if worst := [field for i, field in enumerate(Scores._fields) if WORST[i] in {one[i] for one in found}]:
         silent = "" if np.ptp(enhanced) else ": it is silent"

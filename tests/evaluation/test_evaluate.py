@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import subprocess
 import sys
 import weakref
 
@@ -287,6 +288,31 @@ def test_a_process_that_dies_costs_the_scores_of_its_file_alone(data, tmp_path, 
     assert [one.file for one in result.errors] == ["sub/b.wav"]
     assert "sub/b.wav: the process that scored it died" in result.errors[0].error
     assert result.values("pesq").size == 2
+
+
+HIDE_PESQ = """
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pesq" else find(name, *more))
+"""
+
+
+def test_without_the_package_pesq_there_are_the_other_scores(data, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(HIDE_PESQ)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    command = [
+        sys.executable,
+        "-m",
+        "rosecd_jax.cli",
+        "evaluate",
+        str(data),
+        "--enhanced",
+        str(data / "noisy"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "no PESQ: it needs the package pesq (pip install pesq" in done.stderr.replace("\n", " ")
+    assert "nan ± nan (0)" in done.stdout
+    assert "(3)" in done.stdout
 
 
 @pytest.mark.parametrize("missing", ["clean", "noisy"])
