@@ -96,9 +96,9 @@ def writing(
             with soundfile.SoundFile(
                 disk, "w", sample_rate, channels, subtype, format=format, **settings
             ) as sound:
-                if format in ("WAV", "WAVEX"):
-                    # A float WAV's PEAK chunk holds the time: files of equal samples would differ.
-                    soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+                # The PEAK chunk of floats holds the time: files of equal samples would differ. libsndfile
+                # writes it into RF64 all the same.
+                soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
                 for tag, text in tags.items():
                     with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
                         setattr(sound, tag, text)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from rosecd_jax import load_checkpoint
@@ -320,6 +321,16 @@ def test_a_damaged_last_checkpoint_is_refused_with_the_way_out(item, finished, c
     lines = []
     assert_same(train(config, tmp_path, lines.append), finished[0])
     assert any(line.startswith("resumed at step 4") for line in lines)
+
+
+def test_a_run_of_another_optimizer_is_called_that(finished, config, tmp_path):
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
+    optimiser = tmp_path / "checkpoints" / "6" / "optimiser"
+    shutil.rmtree(optimiser)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(optimiser, {"momentum": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"made with another optimizer: --config\.init_from takes them"):
+        train(config, tmp_path, quiet)
 
 
 def test_what_a_killed_run_was_writing_is_cleared_away(finished, config, tmp_path):
