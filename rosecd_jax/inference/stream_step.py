@@ -24,6 +24,10 @@ from rosecd_jax.models.score_model import Params, ScoreModel
 
 SILENCE = 1e-20
 """A window whose samples are all smaller counts as silent."""
+MEMORY = 2.0
+"""Seconds of the signal of which the mean is known, fading exponentially."""
+OFFSET_AFTER, OFFSET_SHARE = 0.1, 0.01
+"""Seconds after which the mean is taken off, and the share of the window's maximum that it has to exceed."""
 LEVEL_RANGE = 100.0
 """The remembered level is at most so many times the window's maximum (40 dB): a click is soon forgotten."""
 
@@ -137,12 +141,16 @@ class StreamState(NamedTuple):
       past: the newest samples so far, float32 [C, front_end.stretch(window) - block].
       tail: enhanced samples held back for the cross-fade, float32 [C, fade · front_end.hop].
       level: what the last window was divided by, float32 [C]; 0 before any sound.
+      mean: of the signal lately, float32 [C].
+      known: samples that came so far, int32 []; it stops at `MEMORY` or at the window's length.
       first_frame: absolute number of the next window's first frame, int32 []; negative at the start.
     """
 
     past: jax.Array
     tail: jax.Array
     level: jax.Array
+    mean: jax.Array
+    known: jax.Array
     first_frame: jax.Array
 
 
@@ -158,6 +166,8 @@ def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) ->
         past=jnp.zeros((channels, front.stretch(config.window) - config.block(front)), jnp.float32),
         tail=jnp.zeros((channels, config.fade * front.hop), jnp.float32),
         level=jnp.zeros(channels, jnp.float32),
+        mean=jnp.zeros(channels, jnp.float32),
+        known=jnp.int32(0),
         first_frame=jnp.int32(config.hop - config.window - front.reach + 1),
     )
 
@@ -197,11 +207,12 @@ def stream_step(
     """
     sampler, front = sampler.resolve(model), model.front_end
     wave = jnp.concatenate([state.past, block], axis=-1)
-    peak = jnp.max(jnp.abs(wave), axis=-1)
+    known, mean, centered = _without_offset(state, wave, config.block(front), front.sample_rate)
+    peak = jnp.max(jnp.abs(centered), axis=-1)
     audible = peak > SILENCE
     level = _next_level(config, front, state.level, peak, audible)
 
-    scaled = wave / jnp.where(audible, level, 1.0)[:, None]
+    scaled = centered / jnp.where(audible, level, 1.0)[:, None]
     valid = jnp.full(len(keys), config.window, jnp.int32)
     firsts = jnp.broadcast_to(state.first_frame, valid.shape)
     enhanced = enhance_frames(model, sampler, params, scaled, valid, firsts, keys)
@@ -213,8 +224,27 @@ def stream_step(
     rising = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade, dtype=np.float32) + 0.5) / max(1, fade))
     faded = rising * fresh[:, :fade] + (1 - rising) * state.tail
     output = jnp.concatenate([faded, fresh[:, fade:size]], axis=-1)
-    following = StreamState(wave[:, size:], fresh[:, size:], level, state.first_frame + config.hop)
-    return following, output
+    first_frame = state.first_frame + config.hop
+    return StreamState(wave[:, size:], fresh[:, size:], level, mean, known, first_frame), output
+
+
+def _without_offset(
+    state: StreamState, wave: jax.Array, block: int, sample_rate: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """How many samples are known, their mean [C], and the window [C, samples] without it, if it is an offset.
+
+    `audio.level` does this for a recording, whose mean is known from its beginning.
+    """
+    samples, memory = wave.shape[-1], round(MEMORY * sample_rate)
+    known = jnp.minimum(state.known + block, max(memory, samples))
+    share = block / jnp.minimum(known, memory)
+    mean = state.mean + share * (jnp.mean(wave[:, -block:], axis=-1) - state.mean)
+    here = jnp.sum(wave, axis=-1) / jnp.minimum(known, samples)  # a sound that has passed is no offset
+    lasts = jnp.abs(here - mean) < jnp.abs(mean) / 2
+    large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
+    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts
+    came = jnp.arange(samples) >= samples - known  # what is before the signal has no offset
+    return known, mean, wave - jnp.where(clear[:, None] & came, mean[:, None], 0)
 
 
 def _next_level(

@@ -199,6 +199,16 @@ def test_a_click_passes(identity, click):
     np.testing.assert_allclose(output[6000:], wave[6000:], atol=1e-4)
 
 
+@pytest.mark.parametrize("offset", [-0.5, -0.02, 0.1, 3.0])
+def test_an_offset_is_taken_off_as_soon_as_it_is_known(offset):
+    wave = sound(1, 1, 8000)[0, 0]
+    wave = wave - wave.mean()
+    output = whole(StreamingEnhancer(Identity(STUDENT), None, config=SMALL), wave + np.float32(offset))
+    np.testing.assert_allclose(output[2048:7000], wave[2048:7000], atol=0.2 * wave.std())
+    plain = whole(StreamingEnhancer(Identity(STUDENT), None, config=SMALL), wave)
+    np.testing.assert_allclose(plain, wave, atol=1e-4)  # without one nothing is taken off
+
+
 def test_the_level_is_the_maximum_and_falls_as_stated():
     config = dataclasses.replace(SMALL, level_decay=6.0)
     model, block = Identity(STUDENT), 4 * 128
@@ -206,7 +216,7 @@ def test_the_level_is_the_maximum_and_falls_as_stated():
     state, keys = initial_state(model, config), stream_keys(0, 1)
     levels = []
     for amplitude in [0.0] + [0.5] * 8 + [0.1] * 40 + [0.0] * 5 + [1.0] + [1e-6] * 20:
-        wave = np.full((1, block), amplitude, np.float32)
+        wave = amplitude * np.tile(np.array([1, -1], np.float32), (1, block // 2))
         state, _ = step(state, wave, keys)
         levels.append(float(state.level[0]))
     levels = np.asarray(levels)
@@ -292,7 +302,7 @@ def test_many_streams_at_different_places_go_through_one_step_by_vmap():
 
 def test_a_frame_has_the_noise_that_it_has_in_the_whole_signal():
     model = Noisy(STUDENT)
-    wave = np.sign(np.sin(np.pi * (np.arange(8000) + 0.5) / 50)).astype(np.float32)  # one level, no offset
+    wave = np.sign(np.sin(np.pi * (np.arange(8000) + 0.5) / 32)).astype(np.float32)  # one level, no offset
     padded = jnp.pad(wave, (0, 64 * 128 - 8000))[None]
     enhance = jax.jit(functools.partial(enhance_padded, model, ONE_STEP, None))
     offline = enhance(padded, jnp.array([8000]), stream_keys(0, 1))[0]
