@@ -24,7 +24,7 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     *leading, length = source.shape
     channels = source.reshape(math.prod(leading), length)
     if rate_in != rate_out:
-        frames = np.ascontiguousarray(channels.T)  # soxr needs it with numpy before 2.4
+        frames = channels.T.copy()  # soxr checks strides, of single samples too with numpy before 2.4
         channels = soxr.resample(frames, rate_in, rate_out, quality="VHQ").T
     if samples is None:
         samples = resampled_length(length, rate_in, rate_out)
@@ -53,7 +53,7 @@ def resample_blocks(
         length, channels = length + block.shape[1], len(block)
         if rate_in != rate_out:
             stream = stream or soxr.ResampleStream(rate_in, rate_out, channels, quality="VHQ")
-            block = stream.resample_chunk(np.ascontiguousarray(block.T)).T
+            block = stream.resample_chunk(block.T.copy()).T
         yield kept(block)
     if stream is not None:
         yield kept(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T)
