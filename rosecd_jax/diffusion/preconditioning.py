@@ -1,4 +1,4 @@
-"""From a raw network F to a denoiser D and a score (Karras et al. 2022, table 1; arXiv 2409.10753).
+"""From a raw network F to a denoiser D and a score (Karras et al. 2022, arXiv 2206.00364; arXiv 2409.10753).
 
 G(x_t, y, t) = c_skip(σ) x_t + c_out(σ) F(c_in(σ) x_t, c_in(σ) y, t) / scaling
 
@@ -7,7 +7,7 @@ score = (D − x_t) / σ².
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,17 +45,36 @@ class Preconditioning:
         check_fields(self, "preconditioning.", above={"sigma_data": 0})
 
 
+class EDMScalings(NamedTuple):
+    """The scalings of Karras et al., float32 of sigma's shape."""
+
+    c_in: jax.Array
+    c_out: jax.Array
+    c_skip: jax.Array
+
+
+def edm_scalings(sigma: jax.Array, sigma_data: float) -> EDMScalings:
+    """c_in, c_out and c_skip of EDM (Karras et al. 2022, table 1), together.
+
+    c_in = 1 / √(σ² + σ_d²), c_out = σ σ_d / √(σ² + σ_d²) and c_skip = σ_d² / (σ² + σ_d²) give the network's
+    input and its target unit variance. The loss weight that goes with them is λ(σ) = 1 / c_out².
+    """
+    variance = sigma**2 + sigma_data**2
+    inverse = jax.lax.rsqrt(variance)
+    return EDMScalings(c_in=inverse, c_out=sigma * sigma_data * inverse, c_skip=sigma_data**2 / variance)
+
+
 def c_in(config: Preconditioning, sigma: jax.Array) -> jax.Array:
-    """1 / √(σ² + σ_d²), or 1."""
+    """1 / √(σ² + σ_d²), see `edm_scalings`, or 1."""
     if config.c_in == "edm":
-        return jax.lax.rsqrt(sigma**2 + config.sigma_data**2)
+        return edm_scalings(sigma, config.sigma_data).c_in
     return jnp.ones_like(sigma)
 
 
 def c_out(config: Preconditioning, sigma: jax.Array) -> jax.Array:
-    """σ σ_d / √(σ² + σ_d²), σ, 1/σ, or ±1."""
+    """σ σ_d / √(σ² + σ_d²), see `edm_scalings`, σ, 1/σ, or ±1."""
     if config.c_out == "edm":
-        return sigma * config.sigma_data * jax.lax.rsqrt(sigma**2 + config.sigma_data**2)
+        return edm_scalings(sigma, config.sigma_data).c_out
     if config.c_out == "sigma":
         return sigma
     if config.c_out == "1/sigma":
@@ -64,14 +83,14 @@ def c_out(config: Preconditioning, sigma: jax.Array) -> jax.Array:
 
 
 def c_skip(config: Preconditioning, sigma: jax.Array) -> jax.Array:
-    """σ_d² / (σ² + σ_d²), 0 or 1."""
+    """σ_d² / (σ² + σ_d²), see `edm_scalings`, 0 or 1."""
     if config.c_skip == "edm":
-        return config.sigma_data**2 / (sigma**2 + config.sigma_data**2)
+        return edm_scalings(sigma, config.sigma_data).c_skip
     return jnp.full_like(sigma, float(config.c_skip))
 
 
 def network_scaling(config: Preconditioning, sigma: jax.Array, t: jax.Array) -> jax.Array:
-    """1, 1/σ or 1/t; t has sigma's shape."""
+    """1, 1/σ or 1/t (arXiv 2409.10753, below eq. 7); t has sigma's shape."""
     if config.network_scaling == "1/sigma":
         return 1 / sigma
     if config.network_scaling == "1/t":
@@ -80,10 +99,10 @@ def network_scaling(config: Preconditioning, sigma: jax.Array, t: jax.Array) -> 
 
 
 def score_from_denoised(denoised: jax.Array, x_t: jax.Array, sigma: jax.Array) -> jax.Array:
-    """(D − x_t) / σ²; sigma already has the axes that broadcast."""
+    """(D − x_t) / σ² (arXiv 2409.10753, eq. 10); sigma already has the axes that broadcast."""
     return (denoised - x_t) / sigma**2
 
 
 def denoised_from_score(score: jax.Array, x_t: jax.Array, sigma: jax.Array) -> jax.Array:
-    """x_t + σ² score, the inverse of `score_from_denoised`."""
+    """x_t + σ² score (arXiv 2409.10753, eq. 10), the inverse of `score_from_denoised`."""
     return x_t + sigma**2 * score
