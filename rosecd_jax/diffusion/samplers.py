@@ -146,7 +146,9 @@ def consistency(
     """The student's sampler: one network call, or `steps` of them with fresh noise in between.
 
     x̂ = D(y + σ_1 z, y, 1); then for the remaining τ of linspace(1, t_eps, steps):
-    x̂ ← D(x̂ + 2 snr σ_τ z, y, τ). A bridge's student starts at y, without noise.
+    x̂ ← D(x̂ + 2 snr σ_τ z, y, τ). A bridge's student starts at y, without noise. One step is the inference of
+    arXiv 2507.05688; several are the multistep sampling of consistency models (Song et al. 2023, arXiv
+    2303.01469) with the noise that the teacher's corrector adds at τ.
 
     Args and result as `predictor_corrector`; noise draws 0, 1, …, steps − 1.
     """

@@ -128,7 +128,10 @@ class SBVE:
         _check(self, k=1, c=0, eps=0)
 
     def sigmas(self, t: jax.Array) -> BridgeSigmas:
-        """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the time-scaling α is 1."""
+        """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the scaling α_t is 1.
+
+        See arXiv 2407.16074, table 1 and below eq. 9.
+        """
         log_k = math.log(self.k)
         scale = self.c / (2 * log_k)
         forward = scale * jnp.expm1(2 * log_k * t)
@@ -138,7 +141,7 @@ class SBVE:
         return BridgeSigmas(jnp.sqrt(forward), jnp.sqrt(backward), total)
 
     def mean(self, x0: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """μ_t = (σ̄_t² x0 + σ_t² y) / σ_T²."""
+        """μ_t = (σ̄_t² x0 + σ_t² y) / σ_T² (arXiv 2407.16074, eq. 11)."""
         forward, backward, total = self.sigmas(t)
         return per_item(backward**2 / total**2, x0) * x0 + per_item(forward**2 / total**2, x0) * y
 

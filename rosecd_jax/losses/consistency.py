@@ -95,8 +95,9 @@ def distillation_loss(
 ) -> tuple[jax.Array, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
-    The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z and, as configured, keeps the noise
-    that it injects: the randomised trajectory.
+    The objective of arXiv 2507.05688: consistency distillation (Song et al. 2023, arXiv 2303.01469) with two
+    terms in the time domain. The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z and, as
+    configured, keeps the noise that it injects: the randomised trajectory.
 
     Args:
       params: θ.
@@ -139,6 +140,7 @@ def teacher_step(
 ) -> jax.Array:
     """x̂_{t_next}, complex64 [B, F, T], by one step of the teacher from x at t; t and t_next are [B].
 
+    By default a corrector and a predictor step of arXiv 2208.05830, the noise kept as in arXiv 2507.05688.
     Euler, Heun and mix step by t_next − t; the authors' step by −1/N whatever the grid. The authors' step of
     a bridge leads from the grid's time before t to t; ours leads from t to t_next, as the others do.
     """
@@ -230,13 +232,19 @@ def target_in_one_loop(
 def consistency_error(
     denoised: jax.Array, target: jax.Array, t: jax.Array, model: ScoreModel, weighting: Weighting
 ) -> jax.Array:
-    """mean over the batch of w(t) mean |denoised − target|², float32 scalar; no gradient to the target."""
+    """mean over the batch of w(t) mean |denoised − target|², float32 scalar; no gradient to the target.
+
+    The consistency term of arXiv 2507.05688, with the squared L2 distance.
+    """
     errors = jnp.mean(squared(denoised - jax.lax.stop_gradient(target)), axis=(-2, -1))
     return jnp.mean(consistency_weight(weighting, t, model.config.preconditioning.sigma_data) * errors)
 
 
 def consistency_weight(weighting: Weighting, t: jax.Array, sigma_data: float) -> jax.Array:
-    """w(t), float32 of t's shape: 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻²."""
+    """w(t), float32 of t's shape: 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻².
+
+    The schedules of the code of consistency models (Song et al. 2023, arXiv 2303.01469), at σ = t.
+    """
     snr = t**-2.0
     weights = {
         "uniform": jnp.ones_like(snr),
@@ -256,7 +264,12 @@ def time_domain_terms(
     si_sdr_weight: float,
     si_sdr_limit: float,
 ) -> Terms:
-    """The weighted PESQ and −SI-SDR terms between the waves of two spectrograms, complex64 [B, F, T]."""
+    """The weighted PESQ and −SI-SDR of the waves of two spectrograms (arXiv 2507.05688).
+
+    Args:
+      denoised, x0: complex64 [B, F, T].
+      pesq_weight, si_sdr_weight, si_sdr_limit: as in `DistillationConfig`.
+    """
     samples = model.front_end.samples(x0.shape[-1])
     estimate, clean = (model.front_end.synthesise(x, samples) for x in (denoised, x0))
     terms = {}

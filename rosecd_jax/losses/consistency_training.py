@@ -78,7 +78,9 @@ def consistency_training_loss(
 ) -> tuple[jax.Array, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
-    With `config.steps` of 1, t_n is 1 and the target is x_0.
+    Consistency training of Song et al. 2023 (arXiv 2303.01469), except that x_{t_{n+1}} has noise of its own
+    where theirs shares z, with the time-domain terms of arXiv 2507.05688. With `config.steps` of 1, t_n is 1
+    and the target is x_0.
 
     Args:
       params: θ.

@@ -40,7 +40,7 @@ class Perturbed(NamedTuple):
 
 
 def perturb(model: ScoreModel, batch: Batch, t: jax.Array, z: jax.Array) -> Perturbed:
-    """The forward process at t float32 [B] with noise z complex64 [B, F, T]."""
+    """A sample of the perturbation kernel at t float32 [B], with noise z complex64 [B, F, T]."""
     mean = model.sde.mean(batch.x0, batch.y, t)
     sigma = per_item(model.sde.std(t), mean)
     return Perturbed(mean + sigma * z, mean, sigma)
@@ -52,7 +52,7 @@ def squared(error: jax.Array) -> jax.Array:
 
 
 def edm_weight(sigma: jax.Array, sigma_data: float) -> jax.Array:
-    """λ(σ) = (σ² + σ_d²) / (σ σ_d)² (Karras et al. 2022, table 1)."""
+    """λ(σ) = (σ² + σ_d²) / (σ σ_d)² = 1 / c_out² (Karras et al. 2022, table 1)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
@@ -99,7 +99,7 @@ def score_loss(
 def score_matching_loss(
     params: Params, batch: Batch, draws: ScoreDraws, *, model: ScoreModel
 ) -> tuple[jax.Array, Terms]:
-    """½ Σ_{f,t} |σ_t s(x_t, y, t) + z|², mean over the batch (arXiv 2208.05830, eq. 18).
+    """½ Σ_{f,t} |σ_t s(x_t, y, t) + z|², mean over the batch (arXiv 2208.05830, eq. 18; 2409.10753, eq. 7).
 
     Returns:
       The loss, float32 scalar, and {"loss": the same} for the log.

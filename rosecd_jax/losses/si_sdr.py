@@ -9,7 +9,10 @@ NO_LIMIT = 100.0
 
 
 def neg_si_sdr(estimate: jax.Array, reference: jax.Array, limit: float = NO_LIMIT) -> jax.Array:
-    """−SI-SDR in dB of mean-free waves.
+    """−SI-SDR in dB of mean-free waves (Le Roux et al. 2019, arXiv 1811.02508).
+
+    −10 log₁₀(|α s|² / |ŝ − α s|²) with α = ⟨ŝ, s⟩ / |s|²; with a limit L the denominator
+    is |ŝ − α s|² + 10^{−L/10} |α s|².
 
     Args:
       estimate, reference: float32 [B, samples].
