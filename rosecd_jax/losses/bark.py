@@ -1,4 +1,4 @@
-"""The psychoacoustic tables of ITU-T P.862 at 16 kHz: 49 Bark bands over 256 DFT bins of 31.25 Hz."""
+"""Psychoacoustic tables of ITU-T P.862, clause 10.2, at 16 kHz: 49 Bark bands, 256 DFT bins of 31.25 Hz."""
 
 import numpy as np
 
@@ -38,7 +38,10 @@ WIDTH = _table(
 )
 """Width of each band, in Bark."""
 
-POWER_CORRECTION = 6.910853e-6 * _table(
+POWER_SCALE = 6.910853e-6
+"""The standard's S_p, from DFT power to power density."""
+
+POWER_CORRECTION = POWER_SCALE * _table(
     """
     100.000000 99.999992 100.000000 100.000008 100.000008 100.000015 99.999992 99.999969 50.000027 100.000000
     99.999969 100.000015 99.999947 100.000061 53.047077 110.000046 117.991989 65.000000 68.760147 69.999931
@@ -47,7 +50,7 @@ POWER_CORRECTION = 6.910853e-6 * _table(
     64.126297 54.311001 61.114979 55.077751 56.849335 55.628868 53.137054 54.985844 79.546974
     """
 )
-"""From summed DFT power to the power density of a band, the standard's S_p included."""
+"""From summed DFT power to the power density of a band, POWER_SCALE included."""
 
 HEARING_THRESHOLD = _table(
     """
@@ -63,7 +66,7 @@ HEARING_THRESHOLD = _table(
 """Absolute threshold of hearing, as the power density of a band."""
 
 LOUDNESS_SCALE = 0.1866055
-"""The standard's S_l, from (0.5 + 0.5 P/P₀)^γ − 1 to sone per Bark."""
+"""The standard's S_l, which makes Zwicker's loudness densities sone per Bark."""
 
 BAND_MATRIX = np.repeat(np.eye(49, dtype=np.float32), BINS_PER_BAND, axis=0)
 """float32 [256, 49]: sums DFT bins to bands."""

@@ -2,6 +2,9 @@
 
 Both filters of the standard are linear and stable, so their impulse responses, cut where they have died away,
 filter by a product in the frequency domain: parallel, and exact to float32.
+
+The constants stand in the order of ITU-T P.862 (02/2001): clause 10.1, level alignment, and clause 10.2, the
+perceptual model. Their values are the reference implementation's (annex A), as far as they say nothing else.
 """
 
 import functools
@@ -16,22 +19,71 @@ from rosecd_jax.audio.stft import hann_window
 from rosecd_jax.losses import bark
 
 SAMPLE_RATE = 16_000
-WINDOW, HOP = 512, 256
 TAPS = 2048
 """Length of the impulse responses; both have fallen below 1e-25 of their peak by then."""
 LEAST_SAMPLES = 5248
-"""The shortest waves of 20 frames, with the padding of `_prepare`."""
-
+"""The shortest waves of SPLIT_FRAMES frames, with the padding of `_prepare`."""
 _TINY = 1e-20
+
+# Clause 10.1: level and time alignment pre-processing, of which the alignment in time is left out.
+LEVEL_BAND, LEVEL_ORDER = (325, 3250), 5
+"""Hz, and the order: torch-pesq's Butterworth band-pass, after which the mean power is measured."""
+LEVEL_POWER = 1e7
+"""What the mean power in that band is set to."""
+LEVEL_EXTRA_SAMPLES, LEVEL_DIVISOR = 5120, 1.04684
+"""What torch-pesq takes over to measure the power as the reference implementation does."""
+EMPHASIS = [2.740826, -5.4816519, 2.740826], [1.0, -1.9444777, 0.94597794]
+"""The input filter of wide-band mode (P.862.2) at 16 kHz, a biquad (b, a)."""
+FADE = 16
+"""Samples over which both ends are faded before the pre-emphasis."""
+
+# Clause 10.2: the perceptual model, from a wave to Bark powers.
+WINDOW, HOP = 512, 256
+"""Samples: Hann windows of 32 ms that overlap by half."""
+
+# Clause 10.2: partial compensation of the frequency response, and of gain variations.
+SPEECH_THRESHOLD = 100.0
+"""Hearing thresholds above which a band counts in the mean spectrum."""
+SPEECH_POWER = 1e7
+"""Least total power of those bands in a frame with speech."""
+RESPONSE_OFFSET, RESPONSE_LIMITS = 1000.0, (0.01, 100.0)
+"""Added to both mean spectra; bounds of their ratio, ±20 dB."""
+GAIN_OFFSET, GAIN_LIMITS = 5e3, (3e-4, 5.0)
+"""Added to both audible powers of a frame; bounds of their ratio."""
+GAIN_MEMORY = 0.2
+"""Weight of the preceding frame's ratio in the smoothed one."""
+
+# Clause 10.2: loudness densities, by Zwicker's law.
+ZWICKER_EXPONENT = 0.23
+LOW_BARK, LOW_BARK_OFFSET, LOW_BARK_MOST, LOW_BARK_EXPONENT = 6.0, 2.0, 2.0, 0.15
+"""Under 4 Bark the exponent is larger, by the factor clip(6 / (bark + 2), 1, 2)^0.15."""
+
+# Clause 10.2: disturbance densities, symmetric and asymmetric.
+DEAD_ZONE = 0.25
+"""Of the smaller of two loudness densities: differences up to this are not heard."""
+ASYMMETRY_OFFSET, ASYMMETRY_EXPONENT = 50.0, 1.2
+ASYMMETRY_LEAST, ASYMMETRY_MOST = 3.0, 12.0
+"""Factor of the asymmetric disturbance: ((P_deg + 50) / (P_ref + 50))^1.2, 0 if under 3, 12 at most."""
+
+# Clause 10.2: aggregation over bands, over split seconds, over all, and the score.
+FRAME_OFFSET, FRAME_SCALE, FRAME_EXPONENT = 1e5, 1e7, 0.04
+"""A frame of audible power P is divided by ((P + 1e5) / 1e7)^0.04."""
+SYMMETRIC_ORDER, ASYMMETRIC_ORDER = 2, 1
+"""Norms over the bands of a frame."""
+DISTURBANCE_MOST = 45.0
+"""Bound of a frame's disturbance."""
+SPLIT_FRAMES, SPLIT_HOP, SPLIT_ORDER = 20, 10, 6
+"""A split second: L6 over 20 frames, overlapping by half."""
+SYMMETRIC_WEIGHT, ASYMMETRIC_WEIGHT = 0.1, 0.0309
+"""The score is 4.5 − 0.1 D_sym − 0.0309 D_asym; the loss is what is taken off."""
 
 
 @functools.cache
 def _impulse_responses() -> tuple[np.ndarray, np.ndarray]:
-    """(the 325-3250 Hz band-pass that measures level, the pre-emphasis), float64 [TAPS]."""
+    """(the band-pass that measures level, the pre-emphasis), float64 [TAPS]."""
     # Rounded to float32 as in torch-pesq: in this direct form that moves the band's edges a little.
-    band_pass = scipy.signal.butter(5, [325, 3250], fs=SAMPLE_RATE, btype="band")
-    emphasis = [2.740826, -5.4816519, 2.740826], [1.0, -1.9444777, 0.94597794]
-    filters = (np.array(f, np.float32).astype(np.float64) for f in (band_pass, emphasis))
+    band_pass = scipy.signal.butter(LEVEL_ORDER, LEVEL_BAND, fs=SAMPLE_RATE, btype="band")
+    filters = (np.array(f, np.float32).astype(np.float64) for f in (band_pass, EMPHASIS))
     by_band, by_emphasis = (np.asarray(scipy.signal.lfilter(b, a, np.eye(1, TAPS)[0])) for b, a in filters)
     return by_band, by_emphasis
 
@@ -49,11 +101,12 @@ def _prepare(wave: jax.Array) -> jax.Array:
     """Set the level, fade the ends, emphasise: float32 [B, samples] -> Bark powers [B, frames, 49]."""
     band_pass, emphasis = _impulse_responses()
     samples = wave.shape[-1]
-    # 5120 and 1.04684 are the reference implementation's corrections of the mean power.
-    power = jnp.sum(_filter(wave, band_pass) ** 2, -1, keepdims=True) / (samples + 5120) / 1.04684
+    energy = jnp.sum(_filter(wave, band_pass) ** 2, -1, keepdims=True)
+    power = energy / (samples + LEVEL_EXTRA_SAMPLES) / LEVEL_DIVISOR
     audible = power > _TINY
-    wave = wave * jnp.where(audible, jnp.sqrt(1e7 / jnp.where(audible, power, 1.0)), 0.0)
-    fade = np.minimum(1.0, np.arange(1, samples + 1) / 16) * np.minimum(1.0, np.arange(samples, 0, -1) / 16)
+    wave = wave * jnp.where(audible, jnp.sqrt(LEVEL_POWER / jnp.where(audible, power, 1.0)), 0.0)
+    rise = np.minimum(1.0, np.arange(1, samples + 1) / FADE)
+    fade = rise * rise[::-1]
     wave = _filter(wave * fade.astype(np.float32), emphasis)
     # Padded by what is over a multiple of HOP, not by what is lacking: so does the reference implementation.
     wave = jnp.pad(wave, [(0, 0), (0, samples % HOP)])
@@ -74,7 +127,8 @@ def _audible(powers: jax.Array, factor: float) -> jax.Array:
 def _loudness(powers: jax.Array) -> jax.Array:
     """Zwicker loudness of each band, zero below the threshold of hearing."""
     threshold = bark.HEARING_THRESHOLD
-    exponent = (np.clip(6 / (bark.CENTRE + 2), 1.0, 2.0) ** 0.15 * 0.23).astype(np.float32)
+    growth = np.clip(LOW_BARK / (bark.CENTRE + LOW_BARK_OFFSET), 1.0, LOW_BARK_MOST) ** LOW_BARK_EXPONENT
+    exponent = (growth * ZWICKER_EXPONENT).astype(np.float32)
     scale = ((2 * threshold) ** exponent * bark.LOUDNESS_SCALE).astype(np.float32)
     loud = scale * ((0.5 + 0.5 * powers / threshold.astype(np.float32)) ** exponent - 1)
     return jnp.where(powers > threshold, loud, 0.0)
@@ -92,19 +146,19 @@ def _norm(disturbance: jax.Array, order: int) -> jax.Array:
 
 
 def _over_time(disturbance: jax.Array) -> jax.Array:
-    """L6 norm over windows of 20 frames that overlap by half, then the root mean square over them: [B]."""
-    windows = (disturbance.shape[-1] - 20) // 10 + 1
-    index = 10 * np.arange(windows)[:, None] + np.arange(20)
+    """L6 norm over split seconds, then the root mean square over them: [B, frames] -> [B]."""
+    windows = (disturbance.shape[-1] - SPLIT_FRAMES) // SPLIT_HOP + 1
+    index = SPLIT_HOP * np.arange(windows)[:, None] + np.arange(SPLIT_FRAMES)
     # Scaled by the largest: a sixth power leaves float32 soon on both sides.
     peak = jax.lax.stop_gradient(jnp.max(disturbance, -1, keepdims=True))
-    sixth = jnp.mean((disturbance / peak)[:, index] ** 6, -1)
+    sixth = jnp.mean((disturbance / peak)[:, index] ** SPLIT_ORDER, -1)
     audible = sixth > 0
-    split_second = jnp.where(audible, jnp.where(audible, sixth, 1.0) ** (1 / 6), 0.0)
+    split_second = jnp.where(audible, jnp.where(audible, sixth, 1.0) ** (1 / SPLIT_ORDER), 0.0)
     return peak[:, 0] * jnp.sqrt(jnp.mean(split_second**2, -1))
 
 
 def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
-    """0.1 D_sym + 0.0309 D_asym of ITU-T P.862: lower is better, 0 for equal waves.
+    """0.1 D_sym + 0.0309 D_asym of ITU-T P.862, clause 10.2: lower is better, 0 for equal waves.
 
     Differentiable in both; finite for silence.
 
@@ -126,28 +180,31 @@ def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
     peak = jnp.where(peak > 0, peak, 1.0)
     ref, deg = _prepare(reference / peak), _prepare(degraded / peak)
 
-    # Equalise the reference to the mean spectrum of the degraded signal, over frames that hold speech.
-    speech = jnp.sum(_audible(ref, 100.0), -1) >= 1e7
-    mean_ref, mean_deg = (jnp.mean(_audible(p, 100.0) * speech[..., None], axis=1) for p in (ref, deg))
-    ref = ref * jnp.clip((mean_deg + 1000) / (mean_ref + 1000), 0.01, 100.0)[:, None]
+    # Equalize the reference to the mean spectrum of the degraded signal, over frames that hold speech.
+    strong_ref, strong_deg = (_audible(powers, SPEECH_THRESHOLD) for powers in (ref, deg))
+    speech = (jnp.sum(strong_ref, -1) >= SPEECH_POWER)[..., None]
+    mean_ref, mean_deg = (jnp.mean(powers * speech, axis=1) for powers in (strong_ref, strong_deg))
+    response = (mean_deg + RESPONSE_OFFSET) / (mean_ref + RESPONSE_OFFSET)
+    ref = ref * jnp.clip(response, *RESPONSE_LIMITS)[:, None]
 
-    # Equalise the degraded signal to the level of the reference, frame by frame, lightly smoothed.
+    # Equalize the degraded signal to the level of the reference, frame by frame, lightly smoothed.
     total_ref = jnp.sum(_audible(ref, 1.0), -1)
-    gain = (total_ref + 5e3) / (jnp.sum(_audible(deg, 1.0), -1) + 5e3)
-    gain = jnp.concatenate([gain[:, :1], 0.8 * gain[:, 1:] + 0.2 * gain[:, :-1]], axis=1)
-    deg = deg * jnp.clip(gain, 3e-4, 5.0)[..., None]
+    gain = (total_ref + GAIN_OFFSET) / (jnp.sum(_audible(deg, 1.0), -1) + GAIN_OFFSET)
+    smooth = (1 - GAIN_MEMORY) * gain[:, 1:] + GAIN_MEMORY * gain[:, :-1]
+    gain = jnp.concatenate([gain[:, :1], smooth], axis=1)
+    deg = deg * jnp.clip(gain, *GAIN_LIMITS)[..., None]
 
     # Loudness differences outside a dead zone; what was added weighs more than what was lost.
     loud_ref, loud_deg = _loudness(ref), _loudness(deg)
     difference = loud_deg - loud_ref
-    dead_zone = 0.25 * jnp.minimum(loud_deg, loud_ref)
+    dead_zone = DEAD_ZONE * jnp.minimum(loud_deg, loud_ref)
     disturbance = jnp.sign(difference) * jnp.maximum(jnp.abs(difference) - dead_zone, 0.0)
-    asymmetry = ((deg + 50) / (ref + 50)) ** 1.2
-    asymmetry = jnp.minimum(jnp.where(asymmetry < 3, 0.0, asymmetry), 12.0)
+    asymmetry = ((deg + ASYMMETRY_OFFSET) / (ref + ASYMMETRY_OFFSET)) ** ASYMMETRY_EXPONENT
+    asymmetry = jnp.minimum(jnp.where(asymmetry < ASYMMETRY_LEAST, 0.0, asymmetry), ASYMMETRY_MOST)
 
-    weight = ((total_ref + 1e5) / 1e7) ** 0.04
+    weight = ((total_ref + FRAME_OFFSET) / FRAME_SCALE) ** FRAME_EXPONENT
     symmetric, asymmetric = (
-        _over_time(jnp.minimum(_norm(d, order) / weight, 45.0))
-        for d, order in ((disturbance, 2), (disturbance * asymmetry, 1))
+        _over_time(jnp.minimum(_norm(d, order) / weight, DISTURBANCE_MOST))
+        for d, order in ((disturbance, SYMMETRIC_ORDER), (disturbance * asymmetry, ASYMMETRIC_ORDER))
     )
-    return 0.1 * symmetric + 0.0309 * asymmetric
+    return SYMMETRIC_WEIGHT * symmetric + ASYMMETRIC_WEIGHT * asymmetric
