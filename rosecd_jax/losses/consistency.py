@@ -1,4 +1,4 @@
-"""ROSE-CD: distillation along a randomised trajectory (Xu, Yan and Kleijn 2025, arXiv 2507.05688)."""
+"""ROSE-CD: distillation along a randomized trajectory (Xu, Yan and Kleijn 2025, arXiv 2507.05688)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,7 +34,8 @@ class DistillationConfig:
       snr: of the teacher's corrector.
       solver: of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and "mix" are
         its ablations; "bridge-ode" and "bridge-sde" are for a teacher that is a Schrödinger bridge.
-      trajectory: "noise" keeps the noise that the step injects (the randomised trajectory), "mean" does not.
+      trajectory: "noise" keeps the noise that the step injects last (the randomized trajectory), "mean" does
+        not. The noise of the corrector, within the step of "pc", stays in both.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. PESQ 5e-4 is the paper's balanced
         setting, 1e-3 the one with the highest PESQ. A term of weight 0 is not computed.
@@ -97,7 +98,7 @@ def distillation_loss(
 
     The objective of arXiv 2507.05688: consistency distillation (Song et al. 2023, arXiv 2303.01469) with two
     terms in the time domain. The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z and, as
-    configured, keeps the noise that it injects: the randomised trajectory.
+    configured, keeps the noise that it injects: the randomized trajectory.
 
     Args:
       params: θ.
