@@ -85,7 +85,7 @@ def test_a_signal_ends_after_the_files_under_way(checkpoint, tmp_path, number):
     assert content["counts"]["enhanced"] == len(outputs(target)) < 300
     assert content["counts"]["left"] == 300 - len(outputs(target))
     assert f"of 300 files enhanced into {target}" in stdout.decode()
-    assert "go on with --resume" in stderr.decode()
+    assert "--resume continues" in stderr.decode()
     assert "Traceback" not in stderr.decode()
 
 
@@ -178,7 +178,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(checkpoint, tmp_path):
     assert all("No space left" in f["error"] for f in content["files"] if f["status"] == "failed")
     assert done.stdout.count(".wav\n") == content["counts"]["enhanced"]  # in the listing: no partial file
     assert ".part" not in done.stdout
-    assert "disk full; go on with --resume" in done.stderr
+    assert "disk full; --resume continues" in done.stderr
     assert "Traceback" not in done.stderr
     assert "ignored" not in done.stderr
 

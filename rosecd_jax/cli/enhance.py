@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,26 +28,44 @@ from rosecd_jax.cli.common import (
 )
 from rosecd_jax.pretrained import DEFAULT
 
+if TYPE_CHECKING:
+    from rosecd_jax.inference import Enhancer
+    from rosecd_jax.inference.plan import Existing, Plan
+    from rosecd_jax.inference.report import Report, Summary
+
 MINUTE = 60.0
+INTERRUPTED = "interrupted"
+
+InputArgument = Annotated[Path, typer.Argument(metavar="INPUT", help="An audio file, or a folder of them.")]
+OutputArgument = Annotated[
+    Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Keep outputs that are complete and not older than their input.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+FormatOption = Annotated[
+    str, typer.Option(help="Of the outputs, such as wav or flac; each input's unless given.")
+]
+SubtypeOption = Annotated[
+    str, typer.Option(help="Their encoding, such as PCM_16, PCM_24 or FLOAT; each input's unless given.")
+]
+ReportOption = Annotated[Path | None, typer.Option(help="Write what became of each file, as JSON.")]
+BatchFramesOption = Annotated[
+    int | None,
+    typer.Option(help="Frames (8 ms) computed at once; 4096 unless given, on a CPU one signal."),
+]
 
 
 def enhance(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An audio file, or a folder of them.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")
-    ],
+    source: InputArgument,
+    target: OutputArgument,
     checkpoint: CheckpointOption = Path(DEFAULT),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep outputs that are complete and not older than their input.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
-    format: Annotated[
-        str, typer.Option(help="Of the outputs, such as wav or flac; each input's unless given.")
-    ] = "",
-    subtype: Annotated[
-        str, typer.Option(help="Their encoding, such as PCM_16, PCM_24 or FLOAT; each input's unless given.")
-    ] = "",
-    report: Annotated[Path | None, typer.Option(help="Write what became of each file, as JSON.")] = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    format: FormatOption = "",
+    subtype: SubtypeOption = "",
+    report: ReportOption = None,
     strength: StrengthOption = 1.0,
     attenuation_limit: AttenuationOption = None,
     weights: WeightsOption = "ema",
@@ -58,21 +76,16 @@ def enhance(
     seed: SeedOption = 0,
     dtype: DtypeOption = "",
     limit: LimitOption = 30.0,
-    batch_frames: Annotated[
-        int | None,
-        typer.Option(help="Frames (8 ms) computed at once; 4096 unless given, on a CPU one signal."),
-    ] = None,
+    batch_frames: BatchFramesOption = None,
 ) -> None:
     """Remove noise from a file, or from every file of a folder and its subfolders.
 
     Rate, length, channels, format and encoding stay as they are. A file that can't be read is reported at the
     end, with exit code 1; the others are enhanced all the same. Ctrl-C ends after the files under way;
-    --resume goes on. Started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
+    --resume continues. Started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
     JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
     """
-    from rosecd_jax.audio import io
-    from rosecd_jax.inference.folder import Plan, enhance_folder, plan_file, plan_folder
-    from rosecd_jax.inference.summary import Summary
+    from rosecd_jax.inference.report import Summary
     from rosecd_jax.workers import share_of_processes
 
     with plain_errors():
@@ -80,13 +93,9 @@ def enhance(
             raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
         if "-" in (str(source), str(target), str(report)):
             raise ValueError("-: standard input and output are for rosecd stream; give paths")
+        share, encoding = share_of_processes(), (format or None, subtype.upper() or None)
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
-        share = share_of_processes()
-        encoding = format or None, subtype.upper() or None
-        if source.is_file():
-            plan = plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
-        else:
-            plan = plan_folder(source, target, existing, *encoding, share)
+        plan = make_plan(source, target, existing, encoding, share)
         options: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "batch_frames": batch_frames}
         options |= {"strength": strength, "attenuation_limit": attenuation_limit}
@@ -94,56 +103,98 @@ def enhance(
         summary.settings |= {"format": encoding[0], "subtype": encoding[1]}
         if report and share[1] > 1:
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
-        if report:
-            summary.write(report)  # before hours of work, not after, it shows whether that can be done
-        try:
+        with reported(summary, report):  # before hours of work, not after, it shows whether that can be done
             enhancer = load_enhancer(checkpoint, **options)
-        except BaseException as error:
-            summary.state = f"ended by {type(error).__name__}"
-            if report:
-                summary.write(report)
-            raise
-        summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
-        summary.started = time.time()
-        total, dropped = sum(job.seconds for job in plan.jobs), False
-        try:
-            with stop_signals() as signalled, audio_bar(total) as advance:
-                stop = lambda: signalled() is not None  # noqa: E731
-                results = enhance_folder(enhancer.waves, plan, seed, encoding[1], stop, advance)
-                for result in results:  # kept by name: if it were closed, it would wait for what is under way
-                    summary.reports.append(result)
-                    if result.status == "failed":
-                        typer.secho(f"rosecd: {result.error}", fg="red", err=True)
-            number = signalled()
-            counts = summary.counts
-            summary.state = (
-                f"ended by {number.name}" if number else "disk full" if counts["left"] else "finished"
-            )
-        except KeyboardInterrupt:
-            reported = {result.target for result in summary.reports}
-            summary.reports += [
-                job.report("enhanced" if written_since(summary.started, job.target) else "left")
-                for job in plan.jobs
-                if job.target not in reported
-            ]
-            summary.state, number, dropped = "interrupted", signal.SIGINT, True
-        except BaseException as error:
-            summary.state = f"ended by {type(error).__name__}"
-            raise
-        finally:
-            summary.compiling = enhancer.programs.compile_seconds
-            if report:
-                summary.write(report)
-            tell(summary.line(target))
-        if summary.counts["left"]:
-            typer.secho(f"rosecd: {summary.state}; go on with --resume", fg="red", err=True)
-        if dropped:  # threads are still at work, for minutes maybe, on what nobody wants
-            io.remove_leftovers(job.target for job in plan.jobs)
-            os._exit(128 + signal.SIGINT)
-        if number:
-            raise typer.Exit(128 + number)
-        if summary.counts["failed"] or summary.counts["left"]:
-            raise typer.Exit(1)
+        end_process(carry_out(enhancer, plan, summary, report, target), summary, plan)
+
+
+def make_plan(
+    source: Path,
+    target: Path,
+    existing: "Existing",
+    encoding: tuple[str | None, str | None],
+    share: tuple[int, int],
+) -> "Plan":
+    """This process' share of what is to be done."""
+    from rosecd_jax.inference.plan import Plan, plan_file, plan_folder
+
+    if not source.is_file():
+        return plan_folder(source, target, existing, *encoding, share)
+    return plan_file(source, target, existing, *encoding) if share[0] == 0 else Plan([], [])
+
+
+@contextmanager
+def reported(summary: "Summary", report: Path | None) -> Iterator[None]:
+    """Write the report, if one is wanted, and again with the reason if the context ends by an error."""
+    if report:
+        summary.write(report)
+    try:
+        yield
+    except BaseException as error:
+        summary.state = f"ended by {type(error).__name__}"
+        if report:
+            summary.write(report)
+        raise
+
+
+def carry_out(
+    enhancer: "Enhancer", plan: "Plan", summary: "Summary", report: Path | None, target: Path
+) -> signal.Signals | None:
+    """Enhance the files of a plan, fill the summary and print it; return the signal that ended it, if any."""
+    from rosecd_jax.inference.pipeline import enhance_folder
+
+    summary.settings |= {"sampler": enhancer.sampler.sampler, "steps": enhancer.sampler.steps}
+    summary.started = time.time()
+    seed, subtype = summary.settings["seed"], summary.settings["subtype"]
+    number = None
+    try:
+        with stop_signals() as signalled, audio_bar(sum(job.seconds for job in plan.jobs)) as advance:
+            stop = lambda: signalled() is not None  # noqa: E731
+            results = enhance_folder(enhancer.waves, plan, seed, subtype, stop, advance)
+            for result in results:  # kept by name: if it were closed, it would wait for what is under way
+                summary.reports.append(result)
+                if result.status == "failed":
+                    typer.secho(f"rosecd: {result.error}", fg="red", err=True)
+        number = signalled()
+        full = "disk full" if summary.counts["left"] else "finished"
+        summary.state = f"ended by {number.name}" if number else full
+    except KeyboardInterrupt:
+        summary.reports += unreported(plan, summary)
+        summary.state, number = INTERRUPTED, signal.SIGINT
+    except BaseException as error:
+        summary.state = f"ended by {type(error).__name__}"
+        raise
+    finally:
+        summary.compiling = enhancer.programs.compile_seconds
+        if report:
+            summary.write(report)
+        tell(summary.line(target))
+    return number
+
+
+def unreported(plan: "Plan", summary: "Summary") -> "list[Report]":
+    """Reports of the files that were under way, or not begun, when the run was interrupted."""
+    known = {result.target for result in summary.reports}
+    return [
+        job.report("enhanced" if written_since(summary.started, job.target) else "left")
+        for job in plan.jobs
+        if job.target not in known
+    ]
+
+
+def end_process(number: signal.Signals | None, summary: "Summary", plan: "Plan") -> None:
+    """End with the exit code of a signal, or with 1 if files failed or are left."""
+    from rosecd_jax.audio import io
+
+    if summary.counts["left"]:
+        typer.secho(f"rosecd: {summary.state}; --resume continues", fg="red", err=True)
+    if summary.state == INTERRUPTED:  # threads are still at work, for minutes maybe, on what nobody wants
+        io.remove_leftovers(job.target for job in plan.jobs)
+        os._exit(128 + signal.SIGINT)
+    if number:
+        raise typer.Exit(128 + number)
+    if summary.counts["failed"] or summary.counts["left"]:
+        raise typer.Exit(1)
 
 
 def written_since(time: float, path: Path) -> bool:

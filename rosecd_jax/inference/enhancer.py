@@ -15,8 +15,10 @@ from rosecd_jax.audio import io
 from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.files import enhance_file
-from rosecd_jax.inference.folder import Existing, Report, enhance_folder, plan_folder
+from rosecd_jax.inference.pipeline import enhance_folder
+from rosecd_jax.inference.plan import Existing, plan_folder
 from rosecd_jax.inference.programs import Programs
+from rosecd_jax.inference.report import Report
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer, StreamPrograms
 from rosecd_jax.inference.strength import blend, wet_share

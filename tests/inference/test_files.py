@@ -11,7 +11,7 @@ import pytest
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.files import fitting_subtype
-from rosecd_jax.inference.summary import Summary
+from rosecd_jax.inference.report import Summary
 from rosecd_jax.models import ScoreModel
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.inference.folder import Report
-from rosecd_jax.inference.summary import Summary
+from rosecd_jax.inference.report import Report, Summary
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.sampling import BUCKETS, padded_frames
 from tests.helpers import random_params

@@ -5,7 +5,7 @@ import pytest
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference.done import is_done
-from rosecd_jax.inference.folder import plan_folder
+from rosecd_jax.inference.plan import plan_folder
 from tests.inference import test_folder
 from tests.inference.test_folder import outcomes, write
 

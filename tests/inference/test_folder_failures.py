@@ -10,8 +10,9 @@ import pytest
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.inference.folder import enhance_folder, plan_folder
-from rosecd_jax.inference.summary import Summary
+from rosecd_jax.inference.pipeline import enhance_folder
+from rosecd_jax.inference.plan import plan_folder
+from rosecd_jax.inference.report import Summary
 from rosecd_jax.models import ScoreModel
 from tests.audio.test_folders import run_without_privilege
 from tests.inference import test_folder
@@ -80,7 +81,7 @@ def test_a_folder_that_cannot_be_read_fails_by_itself(tmp_path):
     write(tmp_path / "in" / "a.wav")
     (tmp_path / "in" / "closed").mkdir(mode=0)
     code = (
-        "from pathlib import Path; from rosecd_jax.inference.folder import plan_folder; "
+        "from pathlib import Path; from rosecd_jax.inference.plan import plan_folder; "
         "here = Path(sys.argv[1]); "
         "plan = plan_folder(here / 'in', here / 'out', 'refuse', None, None, (0, 1)); "
         "print([job.source.name for job in plan.jobs], [report[2:] for report in plan.settled])"

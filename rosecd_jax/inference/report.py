@@ -1,15 +1,36 @@
-"""What became of many files, in one line and as JSON."""
+"""What became of files: one report each, and their summary as a line and as JSON."""
 
 import dataclasses
 import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from rosecd_jax.audio import io
 from rosecd_jax.files import write_text
-from rosecd_jax.inference.folder import Report, Status
+
+Status = Literal["enhanced", "kept", "failed", "left", "skipped"]
+
+
+class Report(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+      source, target: its paths.
+      status: "enhanced", "kept" (an earlier run has done it), "failed", "left" (the run ended before), or
+        "skipped" (sound in a format that can't be read or written, such as .m4a).
+      seconds: its length, as far as it is known.
+      error: why it failed, else empty.
+      clipped: how many of its samples were clipped, having no place in the target's encoding.
+    """
+
+    source: Path
+    target: Path
+    status: Status
+    seconds: float
+    error: str = ""
+    clipped: int = 0
 
 
 @dataclasses.dataclass

@@ -1,0 +1,191 @@
+"""Which files are to be enhanced into which: all that can be refused before hours of work."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rosecd_jax.audio import io
+from rosecd_jax.files import existing_part
+from rosecd_jax.inference import files
+from rosecd_jax.inference.done import is_done
+from rosecd_jax.inference.report import Report, Status
+
+Existing = Literal["refuse", "resume", "overwrite"]
+THREADS = min(4, os.cpu_count() or 1)
+
+
+class Job(NamedTuple):
+    """A file to be enhanced, and what its header says."""
+
+    source: Path
+    target: Path
+    header: io.AudioInfo
+
+    @property
+    def seconds(self) -> float:
+        return self.header.samples / self.header.sample_rate
+
+    def is_done(self, subtype: str | None) -> bool:
+        return is_done(self.source, self.header, self.target, subtype)
+
+    def report(self, status: Status, error: str = "") -> Report:
+        return Report(self.source, self.target, status, self.seconds, error)
+
+
+class Plan(NamedTuple):
+    """The files that are to be enhanced, and reports of those that needn't or can't be."""
+
+    jobs: list[Job]
+    settled: list[Report]
+
+
+def plan_folder(
+    source: Path,
+    target: Path,
+    existing: Existing,
+    format: str | None,
+    subtype: str | None,
+    share: tuple[int, int],
+) -> Plan:
+    """Look at the headers of a folder's files, and at what exists already. Arguments as `Enhancer`'s."""
+    if existing not in ("refuse", "resume", "overwrite"):
+        raise ValueError(f"existing is {existing!r}; expected refuse, resume or overwrite")
+    if not 0 <= share[0] < share[1]:
+        raise ValueError(f"share is {share}; expected (i, n) with 0 <= i < n")
+    _refuse_folders(source, target)
+    looked = io.look(source)
+    found, others = (_outside(target, source, files) for files in (looked.files, looked.others))
+    if not found:
+        raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
+    if format:
+        format = format.lower().removeprefix(".")
+        _refuse_unfit(format, subtype)
+    goals = _goals(source, target, found, format, subtype)
+    mine = list(goals.items())[share[0] :: share[1]]
+    if existing == "refuse":
+        _refuse_existing([goal for _, (goal, error) in mine if not error and goal.exists()], len(mine))
+    with ThreadPoolExecutor(THREADS) as pool:
+        settled = list(pool.map(lambda item: _settle(item, existing, subtype), mine))
+    jobs = [item for item in settled if isinstance(item, Job)]
+    reports = [item for item in settled if isinstance(item, Report)]
+    if share[0] == 0:
+        reports += [Report(source, target, "failed", 0.0, error) for error in looked.errors]
+        reports += [Report(file, target / file.relative_to(source), "skipped", 0.0) for file in others]
+    return Plan(jobs, reports)
+
+
+def _refuse_folders(source: Path, target: Path) -> None:
+    if source.is_file():
+        raise io.AudioError(f"{source}: is a file; give a folder")
+    if not source.exists():
+        raise io.AudioError(f"{source}: no such file or folder; check the spelling")
+    if target.exists() and not target.is_dir():
+        raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
+    if _real(source) == _real(target):
+        raise io.AudioError(f"{target}: is the input itself; choose another output")
+    _refuse_unwritable(target)
+
+
+def _refuse_existing(there: list[Path], outputs: int) -> None:
+    if there:
+        raise ValueError(
+            f"{len(there)} of {outputs} outputs exist already, such as {there[0]}; pass --resume to keep "
+            "those that are complete and up to date, or --overwrite to replace them all"
+        )
+
+
+def _settle(item: tuple[Path, tuple[Path, str]], existing: Existing, subtype: str | None) -> Job | Report:
+    """What is to be done about a file of `_goals`, by its header."""
+    file, (goal, error) = item
+    if error:
+        return Report(file, goal, "failed", 0.0, error)
+    try:
+        job = Job(file, goal, io.info(file))
+        files.refuse_misfit(goal, job.header, subtype)
+    except (io.AudioError, OSError) as refusal:
+        return Report(file, goal, "failed", 0.0, str(refusal))
+    return job.report("kept") if existing == "resume" and job.is_done(subtype) else job
+
+
+def _outside(target: Path, source: Path, found: list[Path]) -> list[Path]:
+    """Those that aren't outputs of before, where the output lies inside the input."""
+    output = _real(target)
+    if source.absolute() in target.absolute().parents:  # by its name: it may be a link that leads elsewhere
+        found = [file for file in found if target.absolute() not in file.absolute().parents]
+    if _real(source) in output.parents:
+        found = [file for file in found if output not in _real(file).parents]
+    return found
+
+
+def plan_file(
+    source: Path, target: Path, existing: Existing, format: str | None, subtype: str | None
+) -> Plan:
+    """As `plan_folder`, of one file; `target` is a file, or a folder for one of the source's name."""
+    format = format and format.lower().removeprefix(".")
+    if target.is_dir() or not target.suffix:
+        target = target / (source.with_suffix(f".{format}") if format else source).name
+    if files.same_file(source, target):
+        raise io.AudioError(f"{target}: is the input itself; choose another output")
+    if format and target.suffix.lower() != f".{format}":
+        raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
+    if not target.suffix:
+        raise io.AudioError(f"{target}: its suffix should say the format; add one, or give --format")
+    _refuse_unfit(target.suffix.removeprefix("."), subtype)
+    _refuse_unwritable(target.parent)
+    job = Job(source, target, io.info(source))
+    files.refuse_misfit(target, job.header, subtype)
+    if target.exists() and existing == "refuse":
+        raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
+    if existing == "resume" and job.is_done(subtype):
+        return Plan([], [job.report("kept")])
+    return Plan([job], [])
+
+
+def _real(path: Path) -> Path:
+    """Where links lead; unlike Path.resolve it bears circles."""
+    return Path(os.path.realpath(path))
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Before hours of work, not after."""
+    there = existing_part(folder)
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise io.AudioError(f"{there}: can't be written; change its permissions or choose another output")
+
+
+def _refuse_unfit(format: str, subtype: str | None) -> None:
+    if not io.fits(f"a.{format}", subtype):
+        of = f"{format} and subtype {subtype}" if subtype else format
+        raise ValueError(
+            f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
+        )
+
+
+def _goals(
+    source: Path, target: Path, found: list[Path], format: str | None, subtype: str | None
+) -> dict[Path, tuple[Path, str]]:
+    """Where each file goes, and why it can't."""
+    root = _real(target)
+    sources = {_real(file) for file in found}
+    goals: dict[Path, tuple[Path, str]] = {}
+    owners: dict[Path, Path] = {}
+    for file in found:
+        goal = target / file.relative_to(source)
+        if format:
+            goal = goal.with_suffix(f".{format}")
+        folder = _real(goal.parent)
+        owner = owners.setdefault(folder / goal.name, file)  # where it really is: OUT may have links in it
+        error = ""
+        if owner is not file:
+            error = f"{file}: would become {goal}, as {owner} does; rename one of them"
+        elif folder != root and root not in folder.parents:
+            error = f"{file}: {goal.parent} is a link that leads out of {target}; remove it"
+        elif folder / goal.name in sources:
+            error = f"{file}: would become {goal}, which is an input; choose another output folder"
+        elif goal.is_dir():
+            error = f"{file}: {goal} is a folder; remove it or choose another output folder"
+        elif not io.fits(goal, subtype):
+            error = f"{file}: {goal.suffix} can't hold subtype {subtype}; give --format too"
+        goals[file] = goal, error
+    return goals
