@@ -113,6 +113,13 @@ def test_a_file_fits_on_its_page(file):
     assert len(file.read_text().splitlines()) <= 400
 
 
+@every_file
+def test_a_function_has_at_most_60_lines(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
+
+
 def run_python(code: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     result = subprocess.run(

@@ -75,8 +75,6 @@ def writing(
       A function that takes the next block, floating point [channels, samples], and returns how many of its
       samples it clipped.
     """
-    import soundfile
-
     path = Path(path)
     format, subtype = _encoding(path, format, subtype)
     bytes_a_sample = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "DOUBLE": 8}.get(subtype, 4)
@@ -84,42 +82,16 @@ def writing(
         format = "RF64"
     if complaint := _misfit(format, subtype, sample_rate, channels):
         raise AudioError(f"{path}: {complaint}")
+    settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
+    settings |= {"samplerate": sample_rate, "channels": channels, "subtype": subtype, "format": format}
     # In the same folder, where os.replace is atomic.
     temporary = path.with_name(f"{_temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
     file = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = CheckedFile(temporary)
-        try:
-            disk: Any = file
-            settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
-            with soundfile.SoundFile(
-                disk, "w", sample_rate, channels, subtype, format=format, **settings
-            ) as sound:
-                # The PEAK chunk of floats holds the time: files of equal samples would differ. libsndfile
-                # writes it into RF64 all the same.
-                soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
-                for tag, text in tags.items():
-                    with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
-                        setattr(sound, tag, text)
-                pending = np.zeros((channels, 0), np.float32)
-
-                def put(block: NDArray) -> int:
-                    # Always pieces of one size, because what Vorbis makes of a wave depends on the pieces.
-                    nonlocal pending
-                    pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
-                    while pending.shape[1] >= BLOCK:
-                        sound.write(pending[:, :BLOCK].T)
-                        pending = pending[:, BLOCK:]
-                        file.check()
-                    clips = subtype not in ("FLOAT", "DOUBLE")
-                    return int(np.count_nonzero(np.abs(block) > 1)) if clips else 0
-
-                yield put
-                sound.write(pending.T)
-        except soundfile.LibsndfileError as error:
-            file.check()
-            raise AudioError(f"{path}: libsndfile: {error.error_string}") from error
+        with _encoder(path, file, settings, tags) as put:
+            yield put
         file.close()
         os.replace(temporary, path)
     except OSError as error:
@@ -130,6 +102,42 @@ def writing(
                 file.file.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def _encoder(
+    path: Path, file: CheckedFile, settings: Mapping[str, Any], tags: Mapping[str, str]
+) -> Iterator[Callable[[NDArray], int]]:
+    """What `writing` yields, for an open file; `path` is for errors."""
+    import soundfile
+
+    disk: Any = file
+    subtype, pending = settings["subtype"], np.zeros((settings["channels"], 0), np.float32)
+    try:
+        with soundfile.SoundFile(disk, "w", **settings) as sound:
+            # The PEAK chunk of floats holds the time: files of equal samples would differ. libsndfile
+            # writes it into RF64 all the same.
+            soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+            for tag, text in tags.items():
+                with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
+                    setattr(sound, tag, text)
+
+            def put(block: NDArray) -> int:
+                # Always pieces of one size, because what Vorbis makes of a wave depends on the pieces.
+                nonlocal pending
+                pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
+                while pending.shape[1] >= BLOCK:
+                    sound.write(pending[:, :BLOCK].T)
+                    pending = pending[:, BLOCK:]
+                    file.check()
+                clips = subtype not in ("FLOAT", "DOUBLE")
+                return int(np.count_nonzero(np.abs(block) > 1)) if clips else 0
+
+            yield put
+            sound.write(pending.T)
+    except soundfile.LibsndfileError as error:
+        file.check()
+        raise AudioError(f"{path}: libsndfile: {error.error_string}") from error
 
 
 def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:

@@ -50,24 +50,30 @@ class Format(NamedTuple):
         return self.channels * self.encoding.size
 
 
+RateOption = Annotated[int | None, typer.Option(help="Of raw input, in Hz; the model's unless given.")]
+ChannelsOption = Annotated[int | None, typer.Option(help="Of raw input; 1 unless given.")]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(help="Of raw input: u8, s16le, s24le, s32le, f32le, f64le; s16le unless given."),
+]
+WindowOption = Annotated[
+    float | None,
+    typer.Option(help="What the network sees at a step, in ms; 512 or, for `small`, 1024."),
+]
+HopOption = Annotated[float | None, typer.Option(help="From one step to the next; 64 ms unless given.")]
+LookAheadOption = Annotated[
+    float | None, typer.Option(help="What it sees after its output; 64 ms unless given.")
+]
+
+
 def stream(
     checkpoint: CheckpointOption = Path(DEFAULT),
-    rate: Annotated[int | None, typer.Option(help="Of raw input, in Hz; the model's unless given.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Of raw input; 1 unless given.")] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option(help="Of raw input: u8, s16le, s24le, s32le, f32le, f64le; s16le unless given."),
-    ] = None,
-    window_ms: Annotated[
-        float | None,
-        typer.Option(help="What the network sees at a step, in ms; 512 or, for `small`, 1024."),
-    ] = None,
-    hop_ms: Annotated[
-        float | None, typer.Option(help="From one step to the next; 64 ms unless given.")
-    ] = None,
-    look_ahead_ms: Annotated[
-        float | None, typer.Option(help="What it sees after its output; 64 ms unless given.")
-    ] = None,
+    rate: RateOption = None,
+    channels: ChannelsOption = None,
+    encoding: EncodingOption = None,
+    window_ms: WindowOption = None,
+    hop_ms: HopOption = None,
+    look_ahead_ms: LookAheadOption = None,
     strength: StrengthOption = 1.0,
     attenuation_limit: AttenuationOption = None,
     weights: WeightsOption = "ema",

@@ -7,6 +7,7 @@ import _ctypes
 import ctypes
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +60,6 @@ def speak(
     if variant and not (data_path / "voices" / "!v" / variant).is_file():
         raise ValueError(f"espeak-ng has no variant {variant!r} (voice {voice!r})")
 
-    pieces: list[bytes] = []
-
-    @SYNTH_CALLBACK
-    def collect(samples: int | None, count: int, events: int) -> int:
-        if samples and count > 0:
-            pieces.append(ctypes.string_at(samples, 2 * count))
-        return 0
-
     # Phase of the pitch flutter, gain control and cycle counts are static variables that nothing resets, not
     # even espeak_Terminate: only a freshly loaded library starts from a known state. It takes about 7 ms.
     with _lock:
@@ -75,26 +68,42 @@ def speak(
                 f"{library_path} is in use elsewhere in this process; speak in another process"
             )
         library = ctypes.CDLL(library_path)
+        settings = {RATE: rate, VOLUME: 100, PITCH: pitch, PITCH_RANGE: pitch_range}
         try:
-            if library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DO_NOT_EXIT) != SAMPLE_RATE:
-                raise RuntimeError(f"espeak-ng cannot start from {data_path} (a path may have 159 bytes)")
-            library.espeak_SetSynthCallback(collect)
-            if library.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise ValueError(f"espeak-ng has no voice {voice!r}")
-            settings = {RATE: rate, VOLUME: 100, PITCH: pitch, PITCH_RANGE: pitch_range}
-            for parameter, value in settings.items():
-                library.espeak_SetParameter(parameter, value, 0)
-            # Breath noise comes from the C library's generator, the rest from espeak-ng's own.
-            library.srand(1)
-            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-            data = text.encode()
-            status = library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, UTF8, None, None)
-            library.espeak_Terminate()
+            samples = _synthesize(library, data_path, text, voice, settings)
         finally:
             _ctypes.dlclose(library._handle)
+    return np.frombuffer(samples, np.int16).astype(np.float32) / np.float32(32768)
+
+
+def _synthesize(
+    library: ctypes.CDLL, data_path: Path, text: str, voice: str, settings: Mapping[int, int]
+) -> bytes:
+    """The 16-bit samples of a text, by a library that was just loaded."""
+    pieces: list[bytes] = []
+
+    @SYNTH_CALLBACK
+    def collect(samples: int | None, count: int, events: int) -> int:
+        if samples and count > 0:
+            pieces.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    if library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DO_NOT_EXIT) != SAMPLE_RATE:
+        raise RuntimeError(f"espeak-ng cannot start from {data_path} (a path may have 159 bytes)")
+    library.espeak_SetSynthCallback(collect)
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise ValueError(f"espeak-ng has no voice {voice!r}")
+    for parameter, value in settings.items():
+        library.espeak_SetParameter(parameter, value, 0)
+    # Breath noise comes from the C library's generator, the rest from espeak-ng's own.
+    library.srand(1)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+    data = text.encode()
+    status = library.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 0, 0, UTF8, None, None)
+    library.espeak_Terminate()
     if status != 0:
         raise RuntimeError(f"espeak-ng failed with status {status} on the text {text!r}")
-    return np.frombuffer(b"".join(pieces), np.int16).astype(np.float32) / np.float32(32768)
+    return b"".join(pieces)
 
 
 def _paths() -> tuple[str, Path]:

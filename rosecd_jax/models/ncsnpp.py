@@ -1,6 +1,7 @@
 """NCSN++ as the SGMSE+ family uses it (Song et al. 2021; arXiv 2208.05830, 2409.10753), in Flax linen."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -101,11 +102,12 @@ NCSNPP_48K = NCSNppConfig(bins=768, attention_heights=(), pyramids=False, time_d
 """SGMSE+ at 48 kHz (arXiv 2406.06185): `ncsnpp_48k`."""
 
 
-def _rematerialised(*fields: Any, **more: Any) -> Callable[..., jax.Array]:
-    """A residual block whose inside is computed anew for its gradient.
+def _rematerialized(*fields: Any, **more: Any) -> Callable[..., jax.Array]:
+    """A residual block whose inside is computed again for its gradient.
 
-    The gradients of its weights and of its input come out together. Else XLA goes on to the block before with
-    the latter, and keeps this block's inside for the former until much later: several blocks' at a time.
+    The gradients of its weights and of its input come out together. Otherwise XLA
+    continues to the previous block with the gradient of the input and keeps this block's inside for that of
+    the weights until much later: several blocks' at a time.
     """
     block = nn.remat(ResidualBlock)(*fields, **more)
 
@@ -131,55 +133,15 @@ class NCSNpp(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
         cfg = self.config
-        dtype = jnp.dtype(cfg.dtype)
-        widths = [cfg.channels * multiplier for multiplier in cfg.multipliers]
-        levels = range(len(widths))
-        attends = [height in cfg.attention_heights for height in cfg.heights]
-        pyramid_channels = x.shape[-1]
-        block_of = _rematerialised if cfg.remat else ResidualBlock
-
-        def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
-            h = GroupNorm(nn.silu, name=f"up_{level}_pyramid_norm")(h)
-            return Conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
-
-        pyramid_of = nn.remat(pyramid_layer, static_argnums=(2,)) if cfg.remat else pyramid_layer
-
-        x = x.astype(dtype)
+        dtype, pyramid_channels = jnp.dtype(cfg.dtype), x.shape[-1]
+        block_of = functools.partial(_rematerialized if cfg.remat else ResidualBlock, dtype=dtype)
         embedding = TimeEmbedding(cfg.channels, cfg.fourier_scale, dtype, name="time")(t)
-
-        h = Conv(cfg.channels, 3, dtype=dtype, name="input")(x)
-        skips = [h]
-        for level in levels:
-            for block in range(cfg.blocks):
-                h = block_of(widths[level], dtype=dtype, name=f"down_{level}_block_{block}")(h, embedding)
-                if attends[level]:
-                    h = AttentionBlock(dtype, name=f"down_{level}_attention_{block}")(h)
-                skips.append(h)
-            if level != levels[-1]:
-                h = block_of(widths[level], downsample, dtype, name=f"down_{level}_resample")(h, embedding)
-                if cfg.pyramids:
-                    x = downsample(x)
-                    h = h + Conv(widths[level], 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
-                skips.append(h)
-
-        h = block_of(widths[-1], dtype=dtype, name="middle_block_0")(h, embedding)
+        h, skips = self._down(x.astype(dtype), embedding, block_of)
+        width = cfg.channels * cfg.multipliers[-1]
+        h = block_of(width, name="middle_block_0")(h, embedding)
         h = AttentionBlock(dtype, name="middle_attention")(h)
-        h = block_of(widths[-1], dtype=dtype, name="middle_block_1")(h, embedding)
-
-        output = None
-        for level in reversed(levels):
-            for block in range(cfg.blocks + 1):
-                up = block_of(widths[level], dtype=dtype, name=f"up_{level}_block_{block}")
-                h = up(h, embedding, skips.pop())
-            if attends[level]:
-                h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
-            if cfg.pyramids or level == 0:
-                layer = pyramid_of(self, h, level)
-                output = layer if output is None else upsample(output) + layer
-            if level != 0:
-                h = block_of(widths[level], upsample, dtype, name=f"up_{level}_resample")(h, embedding)
-
-        assert output is not None
+        h = block_of(width, name="middle_block_1")(h, embedding)
+        output = self._up(h, skips, embedding, block_of, pyramid_channels)
         kernel_init, bias_init = uniform(1 / 3, "in"), constant(0.0)
         last = nn.Conv(
             2, (1, 1), dtype=jnp.float32, kernel_init=kernel_init, bias_init=bias_init, name="output"
@@ -189,3 +151,54 @@ class NCSNpp(nn.Module):
         if cfg.time_division == "after":
             return last(output) / t[:, None, None, None]
         return last(output)
+
+    def _down(self, x: jax.Array, embedding: jax.Array, block_of: Any) -> tuple[jax.Array, list[jax.Array]]:
+        """From the input to the lowest level, and what every block on the way gives."""
+        cfg, dtype = self.config, x.dtype
+        h = Conv(cfg.channels, 3, dtype=dtype, name="input")(x)
+        skips = [h]
+        for level, (multiplier, height) in enumerate(zip(cfg.multipliers, cfg.heights, strict=True)):
+            width = cfg.channels * multiplier
+            for block in range(cfg.blocks):
+                h = block_of(width, name=f"down_{level}_block_{block}")(h, embedding)
+                if height in cfg.attention_heights:
+                    h = AttentionBlock(dtype, name=f"down_{level}_attention_{block}")(h)
+                skips.append(h)
+            if level != len(cfg.multipliers) - 1:
+                h = block_of(width, downsample, name=f"down_{level}_resample")(h, embedding)
+                if cfg.pyramids:
+                    x = downsample(x)
+                    h = h + Conv(width, 1, dtype=dtype, name=f"down_{level}_pyramid")(x)
+                skips.append(h)
+        return h, skips
+
+    def _up(
+        self,
+        h: jax.Array,
+        skips: list[jax.Array],
+        embedding: jax.Array,
+        block_of: Any,
+        pyramid_channels: int,
+    ) -> jax.Array:
+        """From the lowest level to the output of `pyramid_channels` channels."""
+        cfg, dtype = self.config, h.dtype
+
+        def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
+            h = GroupNorm(nn.silu, name=f"up_{level}_pyramid_norm")(h)
+            return Conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
+
+        pyramid_of = nn.remat(pyramid_layer, static_argnums=(2,)) if cfg.remat else pyramid_layer
+        output = None
+        for level in reversed(range(len(cfg.multipliers))):
+            width = cfg.channels * cfg.multipliers[level]
+            for block in range(cfg.blocks + 1):
+                h = block_of(width, name=f"up_{level}_block_{block}")(h, embedding, skips.pop())
+            if cfg.heights[level] in cfg.attention_heights:
+                h = AttentionBlock(dtype, name=f"up_{level}_attention")(h)
+            if cfg.pyramids or level == 0:
+                layer = pyramid_of(self, h, level)
+                output = layer if output is None else upsample(output) + layer
+            if level != 0:
+                h = block_of(width, upsample, name=f"up_{level}_resample")(h, embedding)
+        assert output is not None
+        return output

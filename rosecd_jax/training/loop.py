@@ -1,5 +1,6 @@
 """The training loop."""
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -41,7 +42,7 @@ class TrainingStopped(RuntimeError):
 
 
 def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] = print) -> TrainState:
-    """Train, or go on training, in `workdir`; checkpoints, curves and validation.json are written there.
+    """Train, or resume training, in `workdir`; checkpoints, curves and validation.json are written there.
 
     A run that is killed and started again ends with the very weights of one that was not. SIGTERM and Ctrl-C
     end it after the step that it is in, with a checkpoint.
@@ -59,125 +60,186 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
         in the directory; before any training.
       TrainingStopped: after too many steps in a row whose loss, gradient or new weights were not finite.
     """
-    workdir, first_process = Path(workdir), jax.process_index() == 0
     keep_compiled_programs()
-
     with ExitStack() as stack:
-        echo = stack.enter_context(Status(echo if first_process else lambda line: None))
-        mesh = make_mesh()
-        echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
-        check_batch(config.data.batch_size, mesh)
-        model = ScoreModel(config.model)
-        front = model.front_end
-        with echo.doing("opening the data"):
-            found = open_source(config.data, front.sample_rate)
-            source = training_part(config, found)
-            pairs = read_validation_pairs(config, model, found)
-        if isinstance(found, Mixer):
-            for library in found.libraries:
-                echo(library.summary())
-        with echo.doing("loading weights", announce=bool(config.teacher or config.init_from)):
-            teacher, frozen, params = load_teacher(config)
-            origins = {"recordings": digest_of_names(source.names)}
-            origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
-            given = load_initial_weights(config)
-            params = params if given is None else given
-            frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
-        step = announced(make_step(config, model, teacher, mesh), echo)
-        if first_process:
-            stack.enter_context(WorkdirLock(workdir))
-        curves = open_curves(config, workdir) if first_process else ManyCurves()
-        stack.callback(curves.close)
-        validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves, echo))
-        checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
-        stop = stack.enter_context(StopRequest())
+        status = stack.enter_context(Status(echo if jax.process_index() == 0 else lambda line: None))
+        run = open_run(config, Path(workdir), status, stack)
+        run.train()
+    return run.step.layout.to_trees(run.state)
 
-        key_init, key_run = jax.random.split(jax.random.key(config.seed))
-        with echo.doing("initializing the state"):
-            params = model.init(key_init) if params is None else params
-            state = step.init(jax.device_get(params), np.asarray(jax.random.key_data(key_run)))
-        taken = 0  # batches: where the data iterator stands
-        if checkpoints.latest is not None:
-            with echo.doing(f"restoring step {checkpoints.latest}"):
-                checkpoints.check_resumable()
-                restored, taken = checkpoints.restore(step.layout.to_trees(state))
-                state = step.layout.from_trees(restored, state)
-            echo(f"resumed at step {int(state.step)} from {workdir}")
-        number = int(state.step)
-        validation.forget_after(number)
 
-        share = Share(jax.process_index(), jax.process_count())
-        samples = front.samples(config.data.frames)
-        crops = training_batches(source, config.data, samples, config.seed, taken, share)
-        stack.callback(crops.close)
-        batches = ahead(place_batch(Waves(batch["clean"], batch["noisy"]), mesh) for batch in crops)
-        progress = stack.enter_context(Progress(config, number, samples / front.sample_rate, curves, echo))
+@dataclasses.dataclass
+class Run:
+    """A training run under way.
 
-        def validate() -> None:
-            progress.pause()
-            with echo.doing(f"validating step {number}", announce=False):
-                validation.start(state, frozen)
-            progress.go_on()
+    Attributes:
+      frozen: the teacher's weights, {} without one.
+      batches: of waves, on the devices.
+      state: after `number` steps, of which the data iterator has given `taken` batches.
+    """
 
-        def save(last: bool) -> None:
-            with echo.doing(f"saving step {number}", announce=False):
-                save_step(last)
+    config: TrainConfig
+    workdir: Path
+    echo: Status
+    step: Step
+    frozen: Params
+    batches: Iterator[Waves]
+    validation: Validation
+    checkpoints: RunCheckpoints
+    progress: Progress
+    stop: StopRequest
+    state: TrainState
+    number: int
+    taken: int
 
-        def save_step(last: bool) -> None:
-            progress.pause()
-            # Which checkpoints stay depends on the scores. A run that is killed while it waits for them loses
-            # only the steps since that validation: it began with a checkpoint, and is made anew.
-            for done in validation.collect(wait=True):
-                echo(validation.line(done))
-            if int(state.skipped_in_a_row) and not last:
-                # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
-                echo(f"no checkpoint at step {number}: it was skipped, for it was not finite")
-            else:
-                checkpoints.save(step.layout.to_trees(state), taken)
-            progress.go_on()
-
-        def next_batches() -> list[Waves]:
-            try:
-                return [next(batches) for _ in range(config.optimiser.accumulate)]
-            except DataError:  # a damaged recording: nothing that was learnt gets lost
-                if jax.process_count() == 1:
-                    save(last=True)
-                raise
-
-        if validation.due(number):  # its scores were lost with the process that was to compute them
-            validate()
-        while number < config.steps:
-            with progress.step(number + 1):
-                state, metrics = step(state, frozen, next_batches())
-                number, taken = number + 1, taken + config.optimiser.accumulate
-                means = progress.add(number, metrics)
-            if means.get("skipped_in_a_row", 0) >= config.optimiser.skips_in_a_row:
-                saved = checkpoints.latest
-                raise TrainingStopped(
-                    "loss, gradient or new weights were not finite "
-                    f"{means['skipped_in_a_row']:.0f} times in a row, up to step {number}; "
-                    + (f"the last checkpoint in {workdir} is of step {saved}. " if saved else "")
-                    + "Try a lower learning rate, --config.optimiser.gradient_clip, or float32"
-                    + (", with --config.resume_override=True" if saved else "")
-                )
-            reason, due = stop.after(number), validation.due(number)
-            last = bool(reason) or number == config.steps
-            if last or due or number % config.checkpoints.every == 0:
-                save(last)
-            if reason and number < config.steps:
-                echo(f"{reason}: stopped at step {number}; the same command goes on from there")
+    def train(self) -> None:
+        """All steps that are left, or until a signal; with validations and checkpoints."""
+        config, validation = self.config, self.validation
+        if validation.due(self.number):  # its scores were lost with the process that was to compute them
+            self.validate()
+        while self.number < config.steps:
+            self.advance()
+            reason, due = self.stop.after(self.number), validation.due(self.number)
+            last = bool(reason) or self.number == config.steps
+            if last or due or self.number % config.checkpoints.every == 0:
+                self.save(last)
+            if reason and self.number < config.steps:
+                self.echo(f"{reason}: stopped at step {self.number}; the same command resumes there")
                 break
             if due:
-                validate()
-            for done in validation.collect():
-                echo(validation.line(done))
-        for done in validation.collect(wait=True):
-            echo(validation.line(done))
+                self.validate()
+            self.tell_scores()
+        self.tell_scores(wait=True)
         for name in ("pesq", "si_sdr") if validation.scores else ():
-            best = best_steps(validation.scores, name, checkpoints.steps)
-            if best:
-                echo(f"best validation {name} {validation.scores[best[0]][name]:.3g}: checkpoints/{best[0]}")
-    return step.layout.to_trees(state)
+            if best := best_steps(validation.scores, name, self.checkpoints.steps):
+                score = validation.scores[best[0]][name]
+                self.echo(f"best validation {name} {score:.3g}: checkpoints/{best[0]}")
+
+    def advance(self) -> None:
+        """One step; TrainingStopped if too many in a row were not finite."""
+        with self.progress.step(self.number + 1):
+            self.state, metrics = self.step(self.state, self.frozen, self.next_batches())
+            self.number, self.taken = self.number + 1, self.taken + self.config.optimiser.accumulate
+            means = self.progress.add(self.number, metrics)
+        skipped = means.get("skipped_in_a_row", 0)
+        if skipped < self.config.optimiser.skips_in_a_row:
+            return
+        saved = self.checkpoints.latest
+        raise TrainingStopped(
+            f"loss, gradient or new weights were not finite {skipped:.0f} times in a row, up to step "
+            f"{self.number}; "
+            + (f"the last checkpoint in {self.workdir} is of step {saved}. " if saved else "")
+            + "Try a lower learning rate, --config.optimiser.gradient_clip, or float32"
+            + (", with --config.resume_override=True" if saved else "")
+        )
+
+    def next_batches(self) -> list[Waves]:
+        """Those of one step. A damaged recording raises DataError, after a checkpoint: nothing gets lost."""
+        try:
+            return [next(self.batches) for _ in range(self.config.optimiser.accumulate)]
+        except DataError:
+            if jax.process_count() == 1:
+                self.save(last=True)
+            raise
+
+    def validate(self) -> None:
+        self.progress.pause()
+        with self.echo.doing(f"validating step {self.number}", announce=False):
+            self.validation.start(self.state, self.frozen)
+        self.progress.go_on()
+
+    def save(self, last: bool) -> None:
+        """Write a checkpoint, unless steps were skipped lately and more are to come.
+
+        Which checkpoints stay depends on the scores. A run that is killed while it waits for them loses only
+        the steps since that validation: it began with a checkpoint, and is computed again.
+        """
+        with self.echo.doing(f"saving step {self.number}", announce=False):
+            self.progress.pause()
+            self.tell_scores(wait=True)
+            if int(self.state.skipped_in_a_row) and not last:
+                # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
+                self.echo(f"no checkpoint at step {self.number}: it was skipped, for it was not finite")
+            else:
+                self.checkpoints.save(self.step.layout.to_trees(self.state), self.taken)
+            self.progress.go_on()
+
+    def tell_scores(self, wait: bool = False) -> None:
+        """Log the validations whose scores are complete, or all, once they are."""
+        for done in self.validation.collect(wait):
+            self.echo(self.validation.line(done))
+
+
+def open_run(config: TrainConfig, workdir: Path, echo: Status, stack: ExitStack) -> Run:
+    """Everything that a run needs, closed by `stack`; arguments and errors as for `train`."""
+    mesh, first_process = make_mesh(), jax.process_index() == 0
+    echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
+    check_batch(config.data.batch_size, mesh)
+    model = ScoreModel(config.model)
+    source, pairs = open_data(config, model, echo)
+    with echo.doing("loading weights", announce=bool(config.teacher or config.init_from)):
+        teacher, frozen, params = load_teacher(config)
+        origins = {"recordings": digest_of_names(source.names)}
+        origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
+        given = load_initial_weights(config)
+        frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
+    step = announced(make_step(config, model, teacher, mesh), echo)
+    if first_process:
+        stack.enter_context(WorkdirLock(workdir))
+    curves = open_curves(config, workdir) if first_process else ManyCurves()
+    stack.callback(curves.close)
+    validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves, echo))
+    checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
+    stop = stack.enter_context(StopRequest())
+    state, taken = first_state(config, model, step, params if given is None else given, checkpoints, echo)
+    number = int(state.step)
+    validation.forget_after(number)
+    samples = model.front_end.samples(config.data.frames)
+    share = Share(jax.process_index(), jax.process_count())
+    crops = training_batches(source, config.data, samples, config.seed, taken, share)
+    stack.callback(crops.close)
+    batches = ahead(place_batch(Waves(batch["clean"], batch["noisy"]), mesh) for batch in crops)
+    seconds = samples / model.front_end.sample_rate
+    progress = stack.enter_context(Progress(config, number, seconds, curves, echo))
+    parts = step, frozen, batches, validation, checkpoints, progress, stop
+    return Run(config, workdir, echo, *parts, state, number, taken)
+
+
+def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any, Any]:
+    """The source of training examples, and the pairs for validation."""
+    with echo.doing("opening the data"):
+        found = open_source(config.data, model.front_end.sample_rate)
+        source, pairs = training_part(config, found), read_validation_pairs(config, model, found)
+    if isinstance(found, Mixer):
+        for library in found.libraries:
+            echo(library.summary())
+    return source, pairs
+
+
+def first_state(
+    config: TrainConfig,
+    model: ScoreModel,
+    step: Step,
+    params: Params | None,
+    checkpoints: RunCheckpoints,
+    echo: Status,
+) -> tuple[TrainState, int]:
+    """The state that a run begins or resumes with, and how many batches were taken before.
+
+    Without `params` the weights are drawn by the config's seed.
+    """
+    key_init, key_run = jax.random.split(jax.random.key(config.seed))
+    with echo.doing("initializing the state"):
+        params = model.init(key_init) if params is None else params
+        state = step.init(jax.device_get(params), np.asarray(jax.random.key_data(key_run)))
+    if checkpoints.latest is None:
+        return state, 0
+    with echo.doing(f"restoring step {checkpoints.latest}"):
+        checkpoints.check_resumable()
+        restored, taken = checkpoints.restore(step.layout.to_trees(state))
+        state = step.layout.from_trees(restored, state)
+    echo(f"resumed at step {int(state.step)} from {checkpoints.folder.parent}")
+    return state, taken
 
 
 def announced(step: Step, status: Status) -> Step:
