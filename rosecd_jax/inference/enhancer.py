@@ -6,26 +6,28 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.compilation import keep_compiled_programs
-from rosecd_jax.conversion.checkpoint import load_any_checkpoint
 from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.pipeline import enhance_folder
 from rosecd_jax.inference.plan import Existing, plan_folder
-from rosecd_jax.inference.programs import Programs
+from rosecd_jax.inference.programs import Programs, StreamPrograms
 from rosecd_jax.inference.report import Report
-from rosecd_jax.inference.stream_step import StreamConfig
-from rosecd_jax.inference.streaming import StreamingEnhancer, StreamPrograms
 from rosecd_jax.inference.strength import blend, wet_share
 from rosecd_jax.inference.waves import WaveEnhancer
+from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.pretrained import DEFAULT
+
+if TYPE_CHECKING:
+    from rosecd_jax.inference.stream_step import StreamConfig
+    from rosecd_jax.inference.streaming import StreamingEnhancer
 
 MOST_CHANNELS = 1024
 """Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
@@ -114,7 +116,11 @@ class Enhancer:
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
-        model, params = load_any_checkpoint(path, weights)
+        if Path(path).is_file():
+            from rosecd_jax.conversion.checkpoint import load_any_checkpoint as load  # reads pickles
+        else:
+            load = load_checkpoint
+        model, params = load(path, weights)
         if dtype is not None:
             network = dataclasses.replace(model.config.network, dtype=dtype)
             model = ScoreModel(dataclasses.replace(model.config, network=network))
@@ -228,12 +234,12 @@ class Enhancer:
 
     def stream(
         self,
-        config: StreamConfig | None = None,
+        config: "StreamConfig | None" = None,
         *,
         channels: int = 1,
         sample_rate: int | None = None,
         seed: int = 0,
-    ) -> StreamingEnhancer:
+    ) -> "StreamingEnhancer":
         """Enhance a signal as it comes: chunks of any size in, as many samples out, a fixed time later.
 
         The first stream of a config and number of channels compiles a program, the others use it as well.
@@ -248,6 +254,9 @@ class Enhancer:
           TypeError: if `config` is none: a sample rate goes by its name, `stream(sample_rate=16000)`.
           ValueError: if the window doesn't go with the model, or there are no channels or no such rate.
         """
+        from rosecd_jax.inference.stream_step import StreamConfig
+        from rosecd_jax.inference.streaming import StreamingEnhancer
+
         if not isinstance(config, StreamConfig | None):
             raise TypeError(
                 f"stream({config!r}): expected a StreamConfig; others by name: stream(sample_rate=16000)"

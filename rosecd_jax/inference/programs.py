@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ import numpy as np
 
 from rosecd_jax.models.sampling import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
+
+if TYPE_CHECKING:
+    from rosecd_jax.inference.stream_step import StreamConfig
 
 ACCELERATOR_FRAMES = 4096
 """Frames that an accelerator computes at once. A CPU takes one signal at a time: batches gain it nothing."""
@@ -127,3 +130,22 @@ class Programs:
             "compiled programs can't be copied or pickled; use dataclasses.replace for another enhancer, and "
             "load the checkpoint in another process"
         )
+
+
+class StreamPrograms:
+    """A model's steps, compiled once for each config and number of channels; safe to use from threads."""
+
+    def __init__(self, model: ScoreModel, params: Params, sampler: SamplerConfig) -> None:
+        """`sampler` is resolved."""
+        self._arguments = model, params, sampler
+        self._compiled: dict[tuple[StreamConfig, int], jax.stages.Compiled] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, config: "StreamConfig", channels: int) -> jax.stages.Compiled:
+        """The step with these, from (params, state, block, keys); shapes as in `stream_step`."""
+        from rosecd_jax.inference.stream_step import compile_step  # only streams need it
+
+        with self._lock:  # a second one who asks waits for the first, instead of compiling the same
+            if (config, channels) not in self._compiled:
+                self._compiled[config, channels] = compile_step(*self._arguments, config, channels)
+            return self._compiled[config, channels]

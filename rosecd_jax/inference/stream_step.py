@@ -10,6 +10,7 @@ The first `fade` frames of the output are cross-faded with what the step before 
 """
 
 import dataclasses
+import functools
 import numbers
 import operator
 from typing import NamedTuple
@@ -226,6 +227,22 @@ def stream_step(
     output = jnp.concatenate([faded, fresh[:, fade:size]], axis=-1)
     first_frame = state.first_frame + config.hop
     return StreamState(wave[:, size:], fresh[:, size:], level, mean, known, first_frame), output
+
+
+def compile_step(
+    model: ScoreModel, params: Params, sampler: SamplerConfig, config: StreamConfig, channels: int
+) -> jax.stages.Compiled:
+    """A stream's step, compiled, and run once on silence: the first run is slow. The state is donated."""
+    arguments = (
+        params,
+        initial_state(model, config, channels),
+        np.zeros((channels, config.block(model.front_end)), np.float32),
+        stream_keys(0, channels),
+    )
+    step = functools.partial(stream_step, model, sampler, config)
+    program = jax.jit(step, donate_argnums=1).lower(*arguments).compile()
+    jax.block_until_ready(program(*arguments))
+    return program
 
 
 def _without_offset(

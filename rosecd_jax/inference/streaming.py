@@ -1,16 +1,15 @@
 """StreamingEnhancer: chunks of any size in, as many samples out, after a fixed latency."""
 
-import functools
 import math
-import threading
 import time
 
 import jax
 import numpy as np
 
+from rosecd_jax.inference.programs import StreamPrograms
 from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
-from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys, stream_step
+from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys
 from rosecd_jax.inference.strength import blend
 from rosecd_jax.models.sampling import SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -24,36 +23,6 @@ def fit_samples(wave: np.ndarray) -> int:
     """How many samples of real [channels, samples] come before one that is NaN, infinite or too large."""
     fit = (np.abs(wave) < LOUDEST).all(axis=0)
     return wave.shape[-1] if fit.all() else int(np.argmin(fit))
-
-
-class StreamPrograms:
-    """A model's steps, compiled once for each config and number of channels; safe to use from threads."""
-
-    def __init__(self, model: ScoreModel, params: Params, sampler: SamplerConfig) -> None:
-        """`sampler` is resolved."""
-        self._compile = functools.cache(functools.partial(compile_step, model, params, sampler))
-        self._lock = threading.Lock()
-
-    def __call__(self, config: StreamConfig, channels: int) -> jax.stages.Compiled:
-        """The step with these, from (params, state, block, keys); `stream_step` tells their shapes."""
-        with self._lock:  # a second one who asks waits for the first, instead of compiling the same
-            return self._compile(config, channels)
-
-
-def compile_step(
-    model: ScoreModel, params: Params, sampler: SamplerConfig, config: StreamConfig, channels: int
-) -> jax.stages.Compiled:
-    """A stream's step, compiled, and run once on silence: the first run is slow. The state is donated."""
-    arguments = (
-        params,
-        initial_state(model, config, channels),
-        np.zeros((channels, config.block(model.front_end)), np.float32),
-        stream_keys(0, channels),
-    )
-    step = functools.partial(stream_step, model, sampler, config)
-    program = jax.jit(step, donate_argnums=1).lower(*arguments).compile()
-    jax.block_until_ready(program(*arguments))
-    return program
 
 
 class StreamingEnhancer:

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax.diffusion import Preconditioning
-from rosecd_jax.inference import Enhancer, streaming
+from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import (
     StreamConfig,
     StreamState,
+    compile_step,
     initial_state,
     stream_keys,
     stream_step,
@@ -339,14 +340,14 @@ def test_a_stream_that_makes_no_sense_is_refused():
 
 
 def test_the_streams_of_an_enhancer_share_programs(monkeypatch):
-    compiled, compile_step = [], streaming.compile_step
+    compiled = []
 
     def slow_compile_step(*arguments):
         compiled.append(arguments[-2:])
         time.sleep(0.1)
         return compile_step(*arguments)
 
-    monkeypatch.setattr(streaming, "compile_step", slow_compile_step)
+    monkeypatch.setattr("rosecd_jax.inference.stream_step.compile_step", slow_compile_step)
     enhancer, wave = Enhancer(Mixing(STUDENT), None), sound(3000)
     with ThreadPoolExecutor(4) as pool:
         outputs = list(pool.map(lambda seed: whole(enhancer.stream(SMALL, seed=seed), wave), [0, 1, 0, 1]))
