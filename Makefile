@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 CORE := tests/audio tests/diffusion tests/losses tests/models
 DEMO ?= demo
 
-.PHONY: help demo test test-lowest lint format clean
+.PHONY: help demo test fidelity test-lowest lint format clean
 
 help:
 	@echo "make demo    train a small teacher, distil a one-step student, enhance with both, print the table"
 	@echo "make test    run the tests (with another Python: make test PYTHON=python3.12 VENV=.venv-3.12)"
+	@echo "make fidelity    compare everything with the authors' numbers and print the table"
 	@echo "make test-lowest    run the tests of the core with the lowest versions that setup.cfg allows"
 	@echo "make lint    ruff and pyright;  make format: ruff format"
 
@@ -25,6 +26,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+fidelity: $(VENV)/installed
+	$(BIN)/python -m pytest -m fidelity --quiet --numprocesses auto --dist loadfile
 
 test-lowest: $(VENV)/installed
 	$(PYTHON) -m venv $(VENV)-lowest

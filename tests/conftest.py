@@ -8,40 +8,72 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tolerances are those of flo
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and so in all processes
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import numpy as np
 import pytest
 
-from tests.helpers import BRIDGE, GOLDENS, STUDENT, TEACHER, compile_model, theirs
+from rosecd_jax.conversion import params_from_torch
+from rosecd_jax.losses import Batch
+from tests import fidelity
+from tests.goldens import packing
+from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
+
+
+def pytest_collection_modifyitems(config, items):
+    """Comparisons that take minutes run where `-m` asks for them."""
+    if config.option.markexpr:
+        return
+    late = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=late)
+    items[:] = [item for item in items if item not in late]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.option.markexpr != "fidelity":
+        return
+    stats = terminalreporter.stats
+    terminalreporter.section("compared with the authors' numbers")
+    terminalreporter.write_line(fidelity.table(list(fidelity.rows(stats))))
+    if incomplete := sum(len(stats.get(kind, [])) for kind in ("failed", "error", "skipped")):
+        terminalreporter.write_line(f"{incomplete} tests failed or were skipped: rows may be missing")
+
+
+@pytest.fixture
+def agree(request):
+    return fidelity.Agree(request.node.user_properties)
 
 
 @pytest.fixture(scope="session")
-def goldens():
-    """name -> the arrays of ../shared/goldens/name.npz."""
-    if not GOLDENS.is_dir():
-        pytest.skip(f"needs the authors' numbers in {GOLDENS}")
-
-    def load(name):
-        with np.load(GOLDENS / f"{name}.npz") as file:
-            return dict(file)
-
-    return load
+def networks():
+    """The parameters of the authors' small networks: teacher, student, target and sb."""
+    names = ("teacher", "student", "target", "sb")
+    return {name: params_from_torch(packing.network(name)[0], NETWORK) for name in names}
 
 
 @pytest.fixture(scope="session")
-def networks(goldens):
-    """The parameters of the golden networks: teacher, student, target and sb."""
-    arrays = goldens("network")
-    return {name: theirs(arrays, f"{name}/") for name in ("teacher", "student", "target", "sb")}
+def speech():
+    """Their two items: clean and noisy spectrograms of 64 frames."""
+    return Batch(*packing.golden("speech").values())
+
+
+@pytest.fixture(scope="session")
+def torch_checkpoint(tmp_path_factory):
+    """name -> the path of a checkpoint of theirs."""
+
+    def write(name):
+        path = tmp_path_factory.mktemp("checkpoint") / f"{name}.ckpt"
+        path.write_bytes(packing.checkpoint(name))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")
 def teacher_program():
-    return compile_model(TEACHER, "denoise", "score")
+    return compile_model(TEACHER, "denoise", "score", "raw")
 
 
 @pytest.fixture(scope="session")
 def student_program():
-    return compile_model(STUDENT, "denoise", "score", "raw")
+    return compile_model(STUDENT, "denoise", "score")
 
 
 @pytest.fixture(scope="session")

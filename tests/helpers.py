@@ -1,4 +1,4 @@
-"""What several test files need: comparison with the authors' numbers, small models, cheap compilation."""
+"""What several test files need: comparisons, small models, cheap compilation."""
 
 import contextlib
 import functools
@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.conversion.sgmse import params_from_torch
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.models.ncsnpp import NCSNppConfig
 from rosecd_jax.models.score_model import ModelConfig, ScoreModel
 
 FIXTURES = Path(__file__).parent / "fixtures"
-GOLDENS = Path(__file__).parents[2] / "shared" / "goldens"
 
 NETWORK = NCSNppConfig(channels=8)
 """The size of the networks in the golden files."""
@@ -51,7 +50,7 @@ quick_jit = functools.partial(jax.jit, compiler_options=known(QUICK))
 
 
 def fixture(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a committed file, see fixtures/make_fixtures.py."""
+    """The arrays of a committed file of fixtures."""
     with np.load(FIXTURES / f"{name}.npz") as file:
         return dict(file)
 
@@ -82,57 +81,23 @@ def flat(tree: Any) -> dict[str, np.ndarray]:
     return {"/".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def theirs(arrays: Mapping[str, np.ndarray], prefix: str) -> Any:
-    """The authors' parameters (or gradients) under `prefix` as our tree; no gradient counts as zero."""
-    state = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-    state.setdefault("all_modules.0.W", np.zeros(NETWORK.channels, np.float32))
-    return params_from_torch(state, NETWORK)
-
-
-def gradient_errors(actual: Any, expected: Any) -> dict[str, float]:
-    """The relative error of every gradient of a network.
-
-    The bias of attention's keys shifts all scores of a query alike, which softmax does not see: its gradient
-    is zero, and both sides hold rounding noise. Its size relative to the largest gradient is reported here.
-    The frequencies of the time embedding are fixed, both gradients are zero.
-    """
-    actual, expected = flat(actual), flat(expected)
-    assert actual.keys() == expected.keys()
-    largest = max(np.abs(gradient).max() for gradient in expected.values())
-    errors = {}
-    for name, gradient in expected.items():
-        if name.endswith("key/bias") or name == "time/frequencies":
-            errors[name] = float(max(np.abs(gradient).max(), np.abs(actual[name]).max()) / largest)
-        else:
-            errors[name] = relative_error(actual[name], gradient)
-    return errors
-
-
-def assert_gradients_agree(actual: Any, expected: Any) -> None:
-    """Within 1e-3 of each array's largest magnitude, and 1e-6 of the largest of all where they are zero."""
-    for name, error in gradient_errors(actual, expected).items():
-        zero = name.endswith("key/bias") or name == "time/frequencies"
-        assert error < (1e-6 if zero else 1e-3), f"gradient of {name}: relative error {error}"
-
-
 Program = Callable[..., dict[str, jax.Array]]
-"""(params, x_t, y, t) -> {"denoise": …, "score": …}, compiled for two items of 64 frames."""
+"""(params, x_t, y, t) -> {"denoise": …, "score": …} of any number of items of 64 frames."""
 
 
+@functools.cache
 def compile_model(model: ScoreModel, *names: str) -> Program:
-    """Those methods of the model in one program; where they share the network, it is compiled once."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    state = jax.ShapeDtypeStruct((2, 256, 64), np.complex64)
-    times = jax.ShapeDtypeStruct((2,), np.float32)
+    """Those methods of the model in one program, for one item at a time; the network is compiled once."""
+    spectrogram = jax.ShapeDtypeStruct((1, model.config.network.bins, 64), np.complex64)
+    shapes = jax.eval_shape(model.init, jax.random.key(0)), spectrogram, spectrogram
+    methods = quick_jit(lambda *arguments: {name: getattr(model, name)(*arguments) for name in names})
+    compiled = methods.lower(*shapes, jax.ShapeDtypeStruct((1,), np.float32)).compile()
 
-    def methods(*arguments):
-        return {name: getattr(model, name)(*arguments) for name in names}
-
-    compiled = quick_jit(methods).lower(params, state, state, times).compile()
-
-    def program(*arguments):
+    def program(params, x_t, y, t):
+        t = jnp.broadcast_to(t, len(x_t))
         with jax.disable_jit(False):  # compiled even where a test runs all around it step by step
-            return compiled(*arguments)
+            items = [compiled(params, *(a[i : i + 1] for a in (x_t, y, t))) for i in range(len(x_t))]
+        return {name: jnp.concatenate([item[name] for item in items]) for name in names}
 
     return program
 

@@ -32,10 +32,14 @@ from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
+from tests import fidelity
 from tests.conversion import hostile
+from tests.goldens import packing
+from tests.goldens.packing import golden
 from tests.helpers import (
+    BRIDGE,
     FIXTURES,
-    GOLDENS,
+    NETWORK,
     STUDENT,
     TEACHER,
     fixture,
@@ -78,20 +82,20 @@ def test_opening_reads_no_numbers():
     assert list(opened.weights["raw"]) == list(parameter_names(TINY_CONFIG.network))
 
 
+@pytest.mark.fidelity
 @pytest.mark.parametrize(("name", "model"), [("teacher", TEACHER), ("student", STUDENT)])
-def test_golden_checkpoints(networks, name, model):
-    loaded, params = load_torch_checkpoint(GOLDENS / f"{name}.ckpt")
+def test_the_authors_checkpoints(agree, networks, torch_checkpoint, speech, request, name, model):
+    loaded, params = load_torch_checkpoint(torch_checkpoint(name))
     assert loaded == model
     assert equal(params["raw"], networks[name])
-    assert not equal(params["ema"], params["raw"])
-
-
-def test_golden_output_of_the_averaged_weights(goldens, student_program):
-    arrays = goldens("checkpoint_outputs")
-    _, params = load_torch_checkpoint(GOLDENS / "student.ckpt")
-    assert sum(leaf.size for leaf in jax.tree.leaves(params["ema"])) == arrays["n_params"]
-    denoised = student_program(params["ema"], arrays["x_t"][:, 0], arrays["y"][:, 0], arrays["t"])["denoise"]
-    assert relative_error(denoised, arrays["denoised_student_ema"][:, 0]) < 1e-4
+    assert equal(params["ema"], params_from_torch(packing.network(name)[1], NETWORK))
+    arrays, program = golden("network"), request.getfixturevalue(f"{name}_program")
+    state = arrays["x_t"], speech.y[:1], arrays["t"]
+    denoised = program(params["raw"], *state)["denoise"]
+    agree(f"{name}.ckpt: denoised", denoised, arrays[f"denoised_{name}"], fidelity.NETWORK)
+    if name == "student":
+        denoised = program(params["ema"], *state)["denoise"]
+        agree("student.ckpt: averaged", denoised, arrays["denoised_student_ema"], fidelity.NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -101,29 +105,23 @@ def test_golden_output_of_the_averaged_weights(goldens, student_program):
         ("ncsnpp_48k", NCSNPP_48K, FrontEnd(48_000, 1534, 384, 0.667, 0.065), OUVE(2.0, 0.1, 1.0)),
     ],
 )
-def test_golden_checkpoints_of_the_older_networks(goldens, tmp_path, name, network, front_end, sde):
-    arrays = goldens(f"network_{name}")
-    model, params = load_torch_checkpoint(GOLDENS / f"{name}.ckpt")
+def test_the_authors_checkpoints_of_older_networks(torch_checkpoint, tmp_path, name, network, front_end, sde):
+    model, params = load_torch_checkpoint(torch_checkpoint(name))
     assert model.config.network == dataclasses.replace(network, channels=8, blocks=1)
     assert (model.config.role, model.config.front_end, model.config.sde) == ("teacher", front_end, sde)
-    state = {
-        key.removeprefix("state/").removeprefix("dnn."): arrays[key] for key in arrays if "state/" in key
-    }
-    assert equal(params["raw"], params_from_torch(state, model.config.network))
+    weights, averages = packing.network(name)
+    assert equal(params["raw"], params_from_torch(weights, model.config.network))
+    assert equal(params["ema"], params_from_torch(averages, model.config.network))
     save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
     again, found = load_torch_checkpoint(tmp_path / "x.ckpt")
     assert again == model
     assert equal(found["ema"], params["ema"])
 
 
-def test_golden_bridge(goldens):
-    arrays = goldens("network")
+def test_hyper_parameters_of_the_authors_bridge():
+    """Another test compares what this model gives with their numbers."""
     values = {"backbone": "ncsnpp_v2", "sde": "sbve", "loss_type": "data_prediction", "nf": 8, "t_eps": 1e-4}
-    model = ScoreModel(config_from_hyper_parameters(values))
-    state = {name.removeprefix("sb/"): array for name, array in arrays.items() if name.startswith("sb/")}
-    params = params_from_torch(state, model.config.network)
-    estimate = quick_jit(model.denoise)(params, arrays["x_t"][:, 0], arrays["y"][:, 0], arrays["t"])
-    assert relative_error(estimate, arrays["estimate_sb"][:, 0]) < 1e-4
+    assert ScoreModel(config_from_hyper_parameters(values)) == BRIDGE
 
 
 def test_a_bridge_goes_to_the_end_whatever_its_training_times_were():

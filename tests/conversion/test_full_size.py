@@ -17,6 +17,8 @@ from rosecd_jax.conversion.torch_file import read_torch_file, write_torch_file
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from tests.conversion import hostile
+from tests.goldens import packing
+from tests.goldens.packing import golden
 from tests.helpers import FIXTURES, NETWORK, fixture, random_spectrogram, relative_error
 
 STUDENT = ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"))
@@ -88,15 +90,15 @@ def test_the_network_in_pytorch_is_the_authors():
     assert relative_error(found, arrays["denoised_raw"]) < 1e-5
 
 
-def test_the_network_in_pytorch_is_the_authors_on_all_levels(goldens):
+def test_the_network_in_pytorch_is_the_authors_on_all_levels(speech):
     torch = pytest.importorskip("torch")
     from tests.conversion import torch_network
 
-    arrays = {name: torch.from_numpy(array) for name, array in goldens("network").items()}
-    inputs = arrays["x_t"][:, 0], arrays["y"][:, 0], arrays["t"]
+    arrays = golden("network")
+    inputs = [torch.from_numpy(array) for array in (arrays["x_t"], speech.y[:1], arrays["t"])]
     for name, run in (("student", torch_network.denoise), ("teacher", torch_network.raw)):
-        state = {key.removeprefix(f"{name}/"): a for key, a in arrays.items() if key.startswith(f"{name}/")}
-        expected = arrays["denoised_student" if name == "student" else "raw_teacher"][:, 0]
+        state = {key: torch.from_numpy(array) for key, array in packing.network(name)[0].items()}
+        expected = arrays["denoised_student" if name == "student" else "raw_teacher"]
         assert relative_error(run(state, NETWORK, *inputs), expected) < 1e-5
 
 

@@ -19,9 +19,8 @@ from rosecd_jax.data.builders import PairedFolder, VoiceBankDemand, prepare_fold
 from rosecd_jax.data.pairs import DataError, PairedFiles, SplitSummary
 from rosecd_jax.data.prepared import PreparedPairs, find_prepared, open_pairs
 from tests.data.recordings import RATE, STEMS, noise, write_pair, zip_up
-from tests.helpers import GOLDENS
 
-VBDMD = GOLDENS.parent / "data" / "vbdmd"
+VBDMD = Path(__file__).parents[3] / "shared" / "data" / "vbdmd"
 
 
 def content(path: Path, rate: int = RATE) -> dict[str, dict[str, dict[str, bytes]]]:

@@ -6,16 +6,20 @@ import pytest
 
 from rosecd_jax.diffusion import preconditioning as scaling
 from rosecd_jax.diffusion.preconditioning import Preconditioning
-from tests.helpers import fixture, random_spectrogram, relative_error
+from tests.fidelity import CLOSED_FORM
+from tests.goldens.packing import golden
+from tests.helpers import random_spectrogram, relative_error
 
-GOLDEN = fixture("sde")
+GOLDEN = golden("sde")
 EDM = Preconditioning()
 SIGMA = np.geomspace(0.01, 2, 50).astype(np.float32)
 
 
+@pytest.mark.fidelity
 @pytest.mark.parametrize("name", ["c_in", "c_out", "c_skip"])
-def test_edm_scalings_agree_with_the_authors(name):
-    assert relative_error(getattr(scaling, name)(EDM, GOLDEN["ouve_std"]), GOLDEN[f"{name}_edm"]) < 1e-5
+def test_edm_scalings_agree_with_the_authors(agree, name):
+    ours = getattr(scaling, name)(EDM, GOLDEN["ouve_std"])
+    agree(f"process: {name}_edm", ours, GOLDEN[f"{name}_edm"], CLOSED_FORM)
 
 
 @pytest.mark.parametrize("sigma_data", [0.05, 0.1, 0.5])

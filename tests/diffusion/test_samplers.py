@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from rosecd_jax.diffusion import OUVE, SBVE, samplers
-from rosecd_jax.diffusion.solvers import langevin
+from rosecd_jax.diffusion.solvers import langevin, probability_flow_drift
+from tests.fidelity import BRIDGE_ODE, NETWORK
+from tests.goldens.packing import golden
 from tests.helpers import BRIDGE, STUDENT, TEACHER, quick_jit, random_spectrogram, relative_error
 
 SDE = OUVE()
@@ -52,99 +55,96 @@ def noise(steps, seed=2):
     return random_spectrogram(2 * steps + 1, *Y.shape, seed=seed, scale=np.sqrt(0.5))
 
 
-class Golden:
-    """A trajectory of the authors. Ours runs step by step in Python around a network that is compiled once
+@pytest.fixture
+def run(networks, teacher_program, student_program, bridge_program, speech):
+    """Our trajectory with the authors' noise, step by step in Python around a network that is compiled once
     for all tests; another test says that a compiled trajectory is the same."""
+    functions = {
+        "teacher": lambda *state: teacher_program(networks["teacher"], *state)["score"],
+        "student": lambda *state: student_program(networks["student"], *state)["denoise"],
+        "sb": lambda *state: bridge_program(networks["sb"], *state)["denoise"],
+    }
+    models = {"teacher": TEACHER, "student": STUDENT, "sb": BRIDGE}
 
-    def __init__(self, file, name):
-        # Networks are compiled for two items: the one there is, twice.
-        self.y, self.noise, self.out = (
-            np.repeat(file[key][..., 0, :, :], 2, axis=-3) for key in ("y", f"{name}/noise", f"{name}/out")
-        )
-
-    def run(self, sampler, function, sde, **options):
+    def run(sampler, network, noise, *arguments, **options):
         used = []
 
         def draw(i):
             used.append(int(i))
-            return self.noise[int(i)]
+            return noise[int(i)]
 
+        draws = () if noise is None else (draw,)
         with jax.disable_jit():
-            out = sampler(function, sde, jnp.asarray(self.y), draw, **options)
-        assert used == list(range(len(self.noise))), "draws are used once each, in their order"
+            y = jnp.asarray(speech.y[:1])
+            out = sampler(functions[network], models[network].sde, y, *draws, *arguments, **options)
+        assert used == list(range(0 if noise is None else len(noise))), "draws are used once each, in order"
         return out
 
-
-@pytest.fixture(scope="module")
-def file(goldens):
-    return goldens("samplers")
+    return run
 
 
-@pytest.fixture(scope="module")
-def teacher_score(teacher_program, networks):
-    return lambda x, y, t: teacher_program(networks["teacher"], x, y, t)["score"]
+@pytest.mark.fidelity
+@pytest.mark.parametrize(
+    ("name", "sampler", "network", "steps", "draws"),
+    [
+        ("pc_ald", samplers.predictor_corrector, "teacher", 4, 9),
+        ("pc_langevin", functools.partial(samplers.predictor_corrector, corrector=langevin), "teacher", 3, 7),
+        ("predictor_only", samplers.predictor_only, "teacher", 4, 5),
+        ("multistep3", samplers.consistency, "student", 3, 3),
+        ("sb_sde", samplers.bridge_diffusion, "sb", 5, 5),
+    ],
+)
+def test_trajectories_agree_with_the_authors(agree, run, name, sampler, network, steps, draws):
+    arrays = golden("samplers")
+    # Those with the teacher draw from the same seed: pc_ald draws most.
+    noise = arrays["pc_ald/noise" if network == "teacher" else f"{name}/noise"][:draws]
+    agree(f"sampler: {name}", run(sampler, network, noise, steps), arrays[f"{name}/out"], NETWORK)
 
 
-@pytest.fixture(scope="module")
-def student_denoise(student_program, networks):
-    return lambda x, y, t: student_program(networks["student"], x, y, t)["denoise"]
+@pytest.mark.fidelity
+def test_one_step_agrees_with_the_authors_and_so_does_its_wave(agree, run):
+    arrays = golden("samplers")
+    out = run(samplers.consistency, "student", arrays["onestep/noise"])
+    agree("sampler: onestep", out, arrays["onestep/out"], NETWORK)
+    wave = STUDENT.front_end.synthesise(out, 8064)
+    agree("sampler: onestep, wave", wave, arrays["onestep/wav"], NETWORK)
 
 
-def test_predictor_corrector_agrees_with_the_authors(file, teacher_score):
-    golden = Golden(file, "pc_ald")
-    out = golden.run(samplers.predictor_corrector, teacher_score, TEACHER.sde, steps=4)
-    assert relative_error(out, golden.out) < 1e-4
+@pytest.mark.fidelity
+def test_the_bridges_estimate_agrees_with_the_authors(agree, networks, bridge_program, speech):
+    arrays = golden("network")
+    estimate = bridge_program(networks["sb"], arrays["x_t"], speech.y[:1], arrays["t"])["denoise"]
+    agree("ncsnpp_v2: estimate_sb", estimate, arrays["estimate_sb"], NETWORK)
 
 
-def test_predictor_only_agrees_with_the_authors(file, teacher_score):
-    golden = Golden(file, "predictor_only")
-    out = golden.run(samplers.predictor_only, teacher_score, TEACHER.sde, steps=4)
-    assert relative_error(out, golden.out) < 1e-4
-
-
-def test_one_step_agrees_with_the_authors_and_so_does_its_wave(file, student_denoise):
-    golden = Golden(file, "onestep")
-    out = golden.run(samplers.consistency, student_denoise, STUDENT.sde)
-    assert relative_error(out, golden.out) < 1e-4
-    assert relative_error(STUDENT.front_end.synthesise(out[:1], 8064), file["onestep/wav"]) < 1e-4
-
-
-def test_three_consistency_steps_agree_with_the_authors(file, student_denoise):
-    golden = Golden(file, "multistep3")
-    out = golden.run(samplers.consistency, student_denoise, STUDENT.sde, steps=3)
-    assert relative_error(out, golden.out) < 1e-4
-
-
-def test_the_langevin_corrector_agrees_with_the_authors(file, teacher_score):
-    golden = Golden(file, "pc_langevin")
-    out = golden.run(samplers.predictor_corrector, teacher_score, TEACHER.sde, steps=3, corrector=langevin)
-    assert relative_error(out, golden.out) < 1e-4
-
-
-@pytest.fixture(scope="module")
-def bridge_denoise(bridge_program, networks):
-    return lambda x, y, t: bridge_program(networks["sb"], x, y, t)["denoise"]
-
-
-def test_the_bridges_estimate_agrees_with_the_authors(goldens, bridge_denoise):
-    golden = goldens("network")
-    estimate = bridge_denoise(golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])
-    assert relative_error(estimate, golden["estimate_sb"][:, 0]) < 1e-4
-
-
-def test_the_bridges_sde_agrees_with_the_authors(file, bridge_denoise):
-    golden = Golden(file, "sb_sde")
-    out = golden.run(samplers.bridge_diffusion, bridge_denoise, BRIDGE.sde, steps=5)
-    assert relative_error(out, golden.out) < 1e-4
-
-
-def test_the_bridges_ode_agrees_with_the_authors(file, bridge_denoise):
+@pytest.mark.fidelity
+def test_the_bridges_ode_agrees_with_the_authors(agree, run):
     """Their first step takes the difference of two weights above 5000 in float32: one unit in the last place
     of a weight moves the result by 5e-4. Ours adds the weights up first."""
-    y, out = (jnp.repeat(file[name][:, 0], 2, axis=0) for name in ("y", "sb_ode/out"))
-    with jax.disable_jit():
-        ours = samplers.bridge_probability_flow(bridge_denoise, BRIDGE.sde, y, steps=5)
-    assert relative_error(ours, out) < 5e-4
+    out = run(samplers.bridge_probability_flow, "sb", None, 5)
+    agree("sampler: sb_ode", out, golden("samplers")["sb_ode/out"], BRIDGE_ODE)
+
+
+@pytest.mark.fidelity
+@pytest.mark.long
+def test_the_probability_flow_agrees_with_the_authors(agree, networks, speech):
+    """Our right-hand side, integrated by their adaptive method, which calls a network of random parameters
+    some thousand times. Our own method has fixed steps and would need as many."""
+    arrays, sde, y = golden("samplers"), TEACHER.sde, speech.y[:1]
+
+    @jax.jit
+    def slope(params, t, x):
+        score = functools.partial(TEACHER.score, params)
+        return probability_flow_drift(score, sde, x, y, t)
+
+    def flat_slope(t, x):
+        state = jnp.asarray(x.reshape(y.shape), jnp.complex64)
+        return np.asarray(slope(networks["teacher"], jnp.full(1, t, jnp.float32), state)).ravel()
+
+    start = np.asarray(sde.prior(y, arrays["ode/noise"][0])).ravel()
+    span = sde.end_time, sde.t_eps
+    solution = scipy.integrate.solve_ivp(flat_slope, span, start, rtol=1e-5, atol=1e-5)
+    agree("sampler: ode, adaptive", solution.y[:, -1].reshape(y.shape), arrays["ode/out"], NETWORK)
 
 
 @every_sampler

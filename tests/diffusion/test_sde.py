@@ -7,34 +7,35 @@ import numpy as np
 import pytest
 
 from rosecd_jax.diffusion import OUVE, SBVE
-from tests.helpers import fixture, random_spectrogram, relative_error
+from tests.fidelity import CLOSED_FORM
+from tests.goldens.packing import golden
+from tests.helpers import random_spectrogram, relative_error
 
-GOLDEN = fixture("sde")
+GOLDEN = golden("sde")
 OUVE_48K = OUVE(gamma=2.0, sigma_min=0.1, sigma_max=1.0)
 both_rates = pytest.mark.parametrize("sde", [OUVE(), OUVE_48K], ids=["16k", "48k"])
 X0, Y = random_spectrogram(2, 8, 5), random_spectrogram(2, 8, 5, seed=1)
 
 
-def test_the_time_grid_is_the_authors():
-    assert relative_error(OUVE().timesteps(), GOLDEN["t"]) < 1e-5
-
-
-def test_std_agrees_with_the_authors():
-    assert relative_error(OUVE().std(GOLDEN["t"]), GOLDEN["ouve_std"]) < 1e-5
-
-
-def test_diffusion_agrees_with_the_authors():
-    assert relative_error(OUVE().diffusion(GOLDEN["t"]), GOLDEN["ouve_diffusion"]) < 1e-5
-
-
-def test_mean_agrees_with_the_authors():
-    mean = OUVE().mean(GOLDEN["x"], GOLDEN["y"], GOLDEN["t"][7])
-    assert relative_error(mean, GOLDEN["ouve_mean_t7"]) < 1e-5
-
-
-def test_drift_agrees_with_the_authors():
-    drift = OUVE().drift(GOLDEN["x"], GOLDEN["y"], GOLDEN["t"][7])
-    assert relative_error(drift, GOLDEN["ouve_drift_t7"]) < 1e-5
+@pytest.mark.fidelity
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("t", lambda x, y, t: OUVE().timesteps()),
+        ("ouve_std", lambda x, y, t: OUVE().std(t)),
+        ("ouve_diffusion", lambda x, y, t: OUVE().diffusion(t)),
+        ("ouve_mean_t7", lambda x, y, t: OUVE().mean(x, y, t[7])),
+        ("ouve_drift_t7", lambda x, y, t: OUVE().drift(x, y, t[7])),
+        ("sbve_std", lambda x, y, t: SBVE().std(t)),
+        ("sbve_mean_t7", lambda x, y, t: SBVE().mean(x, y, t[7])),
+        ("sbve_sigma_t", lambda x, y, t: SBVE().sigmas(t).forward),
+        ("sbve_sigma_bar", lambda x, y, t: SBVE().sigmas(t).backward),
+        ("sbve_sigma_T", lambda x, y, t: np.float32(SBVE().sigmas(t).total)),
+    ],
+)
+def test_the_processes_agree_with_the_authors(agree, name, value):
+    ours = value(*(GOLDEN[argument] for argument in ("x", "y", "t")))
+    agree(f"process: {name}", ours, GOLDEN[name], CLOSED_FORM)
 
 
 @both_rates
@@ -96,20 +97,6 @@ def test_a_trajectory_starts_at_noisy_speech_plus_noise():
 # The Schrödinger bridge.
 
 BRIDGE = SBVE()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("sbve_std", lambda t: BRIDGE.std(t)),
-        ("sbve_sigma_t", lambda t: BRIDGE.sigmas(t).forward),
-        ("sbve_sigma_bar", lambda t: BRIDGE.sigmas(t).backward),
-        ("sbve_sigma_T", lambda t: np.float32(BRIDGE.sigmas(t).total)),
-        ("sbve_mean_t7", lambda t: BRIDGE.mean(GOLDEN["x"], GOLDEN["y"], t[7])),
-    ],
-)
-def test_the_bridge_agrees_with_the_authors(name, value):
-    assert relative_error(value(GOLDEN["t"]), GOLDEN[name]) < 1e-5
 
 
 def test_what_is_left_of_the_bridge_at_noisy_speech_is_its_epsilon():

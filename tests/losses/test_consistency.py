@@ -23,44 +23,29 @@ from rosecd_jax.losses.consistency import (
     teacher_step,
 )
 from rosecd_jax.models import ModelConfig, ScoreModel
+from tests.fidelity import NETWORK
+from tests.goldens.packing import golden
 from tests.helpers import (
     STUDENT,
     TEACHER,
     TINY,
-    assert_gradients_agree,
     quick_jit,
     random_params,
     random_spectrogram,
     relative_error,
-    theirs,
 )
 
 
-class Golden:
-    """The authors' step, pc2_noise of distillation.npz."""
-
-    def __init__(self, arrays):
-        self.arrays = arrays
-        self.batch = Batch(arrays["x"][:, 0], arrays["y"][:, 0])
-        # Their items are solved one by one: corrector and predictor of item 0, then of item 1.
-        noise = arrays["solver_noise"][:, 0, 0]
-        self.draws = DistillationDraws(arrays["index"], arrays["z"][:, 0], noise[0::2], noise[1::2])
-        self.n = arrays["index"]
-
-    def __getitem__(self, name):
-        array = self.arrays[f"pc2_noise/{name}"]
-        return array[:, 0] if array.ndim == 4 else array
-
-
 @pytest.fixture(scope="module")
-def golden(goldens):
-    return Golden(goldens("distillation"))
+def draws():
+    """Of the authors' step, which solves items one by one: corrector and predictor of item 0, then of 1."""
+    arrays = golden("distillation")
+    noise = arrays["solver_noise"]
+    return DistillationDraws(arrays["index"], arrays["z"], noise[0::2], noise[1::2])
 
 
-@pytest.fixture(scope="module")
-def step(golden, networks):
-    """(terms, gradients) of our loss on the authors' step."""
-
+@pytest.mark.fidelity
+def test_terms_and_gradients_agree_with_the_authors(agree, networks, speech, draws):
     # Everything is an argument: constants would be folded while compiling, a network of them for minutes.
     @quick_jit
     def run(networks, batch, draws):
@@ -77,81 +62,76 @@ def step(golden, networks):
 
         return jax.grad(loss, has_aux=True)(networks["student"])
 
-    gradients, terms = run(networks, golden.batch, golden.draws)
-    return terms, gradients
-
-
-@pytest.mark.parametrize("term", ["consistency", "pesq", "si_sdr", "loss"])
-def test_the_terms_agree_with_the_authors(step, golden, term):
-    assert relative_error(step[0][term], golden[term]) < 1e-4
-
-
-def test_every_gradient_agrees_with_the_authors(step, golden):
-    assert_gradients_agree(step[1], theirs(golden.arrays, "pc2_noise/grad/"))
+    gradients, terms = run(networks, speech, draws)
+    for term in ("consistency", "pesq", "si_sdr", "loss"):
+        expected = golden("distillation")[f"pc2_noise/{term}"]
+        agree(f"distillation: {term}", terms[term], expected, NETWORK)
+    agree.gradients("distillation: gradient", gradients, "distillation", "pc2_noise/")
 
 
 class Compiled(ScoreModel):
-    """The golden teacher, its network compiled once for all tests; params is (program, parameters)."""
+    """The authors' teacher, its network compiled once for all tests; params is (program, parameters)."""
 
     def score(self, params, x_t, y, t):
         program, weights = params
         return program(weights, x_t, y, t)["score"]
 
 
-def states(golden):
-    sde, (n, z, *_) = TEACHER.sde, golden.draws
+@pytest.fixture(scope="module")
+def states(speech, draws):
+    """x_{t_n}, t_n, t_{n+1} of both items."""
+    sde, n = TEACHER.sde, draws.n
     t, t_next = sde.timesteps()[n], sde.timesteps()[n + 1]
-    return sde.mean(*golden.batch, t) + sde.std(t)[:, None, None] * z, t, t_next
+    return sde.mean(*speech, t) + sde.std(t)[:, None, None] * draws.z, t, t_next
 
 
+@pytest.fixture(scope="module")
+def term(networks, student_program, speech, states):
+    """x̂_{t_{n+1}} -> the consistency term and the target; in the time domain the variants do not differ."""
+    x_t, t, t_next = states
+    denoised = student_program(networks["student"], x_t, speech.y, t)["denoise"]
+
+    def term(x_next):
+        target = student_program(networks["target"], x_next, speech.y, t_next)["denoise"]
+        return np.mean(np.abs(denoised - target) ** 2), target
+
+    return term
+
+
+@pytest.mark.fidelity
 @pytest.mark.parametrize("trajectory", ["noise", "mean"])
-def test_the_teachers_step_agrees_with_the_authors(golden, networks, teacher_program, trajectory):
-    """x_{t_n} → x̂_{t_{n+1}} as the loss makes it."""
-    x_t, t, t_next = states(golden)
+def test_the_teachers_step_agrees_with_the_authors(
+    agree, networks, teacher_program, speech, draws, states, term, trajectory
+):
+    """x_{t_n} → x̂_{t_{n+1}} as the loss makes it, and the term that follows from it."""
+    arrays, (x_t, t, t_next), name = golden("distillation"), states, f"pc2_{trajectory}"
     params = (teacher_program, networks["teacher"])
     config = DistillationConfig(trajectory=trajectory)
-    x = teacher_step(Compiled(TEACHER.config), params, x_t, golden.batch.y, t, t_next, golden.draws, config)
-    assert relative_error(t_next, golden.arrays["t2"]) < 1e-5
-    assert relative_error(x, golden.arrays[f"pc2_{trajectory}/x_t2"][:, 0]) < 1e-4
+    x = teacher_step(Compiled(TEACHER.config), params, x_t, speech.y, t, t_next, draws, config)
+    assert relative_error(t_next, arrays["t2"]) < 1e-5
+    agree(f"distillation: {name}, step", x[:1], arrays[f"{name}/x_t2"], NETWORK)
+    value, target = term(x)
+    agree(f"distillation: {name}, term", value, arrays[f"{name}/consistency"], NETWORK)
+    if trajectory == "noise":
+        assert relative_error(target[:1], arrays["target"]) < 1e-4
 
 
+@pytest.mark.fidelity
 @pytest.mark.parametrize("solver", ["euler", "heun", "mix"])
-def test_the_ablations_steps_agree_with_the_authors(golden, networks, teacher_program, solver):
-    """Theirs step by −1/30 instead of t_{n+1} − t_n, and use the first two noises."""
-    (x_t, t, _), dt = states(golden), jnp.float32(-1 / 30)
-    score = lambda x, y, t: teacher_program(networks["teacher"], x, y, t)["score"]  # noqa: E731
-    z = golden.arrays["solver_noise"][:2, 0, 0]
-    step = getattr(solvers, solver)(score, TEACHER.sde, x_t, golden.batch.y, t, dt, z)
-    for name, x in zip(("noise", "mean"), step, strict=True):
-        if f"{solver}_{name}/x_t2" in golden.arrays:
-            assert relative_error(x, golden.arrays[f"{solver}_{name}/x_t2"][:, 0]) < 1e-4
-
-
-VARIANTS = [f"{solver}_{kind}" for solver in ("pc2", "euler", "heun") for kind in ("noise", "mean")]
-
-
-@pytest.mark.parametrize("variant", [*VARIANTS, "mix_noise"])
-def test_the_consistency_term_of_every_variant_agrees_with_the_authors(
-    golden, networks, student_program, variant
+def test_the_ablations_steps_agree_with_the_authors(
+    agree, networks, teacher_program, speech, states, term, solver
 ):
-    """From their x̂_{t_{n+1}} on; in the time domain the variants do not differ."""
-    x_t, t, t_next = states(golden)
-    x_next = golden.arrays[f"{variant}/x_t2"][:, 0]
-    denoised, target = (
-        student_program(networks[name], *state)["denoise"]
-        for name, state in (
-            ("student", (x_t, golden.batch.y, t)),
-            ("target", (x_next, golden.batch.y, t_next)),
-        )
-    )
-    term = np.mean(np.abs(denoised - target) ** 2)
-    assert relative_error(term, golden.arrays[f"{variant}/consistency"]) < 1e-4
-
-
-def test_the_target_agrees_with_the_authors(golden, networks, student_program):
-    t_next = STUDENT.sde.timesteps()[golden.n + 1]
-    target = student_program(networks["target"], golden["x_t2"], golden.batch.y, t_next)["denoise"]
-    assert relative_error(target, golden["target"]) < 1e-4
+    """Theirs step by −1/30 instead of t_{n+1} − t_n, and use the first two noises."""
+    arrays, (x_t, t, _), dt = golden("distillation"), states, jnp.float32(-1 / 30)
+    score = lambda x, y, t: teacher_program(networks["teacher"], x, y, t)["score"]  # noqa: E731
+    z = arrays["solver_noise"][:2]
+    steps = getattr(solvers, solver)(score, TEACHER.sde, x_t, speech.y, t, dt, z)
+    for kind, x in zip(("noise", "mean"), steps, strict=True):
+        name = f"{solver}_{kind}"
+        if name == "mix_mean":  # the authors have none
+            continue
+        agree(f"distillation: {name}, step", x[:1], arrays[f"{name}/x_t2"], NETWORK)
+        agree(f"distillation: {name}, term", term(x)[0], arrays[f"{name}/consistency"], NETWORK)
 
 
 # What holds for any step, on a tiny network.

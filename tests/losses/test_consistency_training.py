@@ -13,24 +13,14 @@ from rosecd_jax.losses import (
     draw_consistency_training,
 )
 from rosecd_jax.models import ModelConfig, ScoreModel
-from tests.helpers import (
-    STUDENT,
-    assert_gradients_agree,
-    quick_jit,
-    random_spectrogram,
-    relative_error,
-    theirs,
-)
+from tests.fidelity import NETWORK
+from tests.goldens.packing import golden
+from tests.helpers import STUDENT, quick_jit, random_spectrogram, relative_error
 
 
-@pytest.fixture(scope="module")
-def golden(goldens):
-    return goldens("consistency_training")
-
-
-@pytest.fixture(scope="module")
-def step(golden, networks):
-    """(terms, gradients) of our loss on the authors' step."""
+@pytest.mark.fidelity
+def test_terms_and_gradients_agree_with_the_authors(agree, networks, speech):
+    arrays = golden("consistency_training")
 
     @quick_jit
     def run(params, target_params, batch, draws):
@@ -39,19 +29,11 @@ def step(golden, networks):
 
         return jax.grad(loss, has_aux=True)(params)
 
-    batch = Batch(golden["x"][:, 0], golden["y"][:, 0])
-    draws = ConsistencyTrainingDraws(golden["index"], golden["z"][:, 0], golden["z2"][:, 0])
-    gradients, terms = run(networks["student"], networks["target"], batch, draws)
-    return terms, gradients
-
-
-@pytest.mark.parametrize("term", ["consistency", "pesq", "si_sdr", "loss"])
-def test_the_terms_agree_with_the_authors(step, golden, term):
-    assert relative_error(step[0][term], golden[term]) < 1e-4
-
-
-def test_every_gradient_agrees_with_the_authors(step, golden):
-    assert_gradients_agree(step[1], theirs(golden, "grad/"))
+    draws = ConsistencyTrainingDraws(arrays["index"], arrays["z"], arrays["z2"])
+    gradients, terms = run(networks["student"], networks["target"], speech, draws)
+    for term in ("consistency", "pesq", "si_sdr", "loss"):
+        agree(f"consistency training: {term}", terms[term], arrays[term], NETWORK)
+    agree.gradients("consistency training: gradient", gradients, "consistency_training", "")
 
 
 # What holds for any step, with a model that needs no network.

@@ -6,9 +6,11 @@ import pytest
 
 from rosecd_jax.losses import pesq_loss
 from rosecd_jax.losses.pesq import TAPS, _impulse_responses
-from tests.helpers import fixture, relative_error
+from tests.fidelity import GRADIENT, NETWORK
+from tests.goldens.packing import golden
+from tests.helpers import relative_error
 
-GOLDEN = fixture("losses")
+GOLDEN = golden("losses")
 CLEAN, ESTIMATE = GOLDEN["clean"], GOLDEN["estimate"]
 
 
@@ -24,10 +26,11 @@ def value_and_gradient():
     return lambda reference, degraded: compiled(degraded, reference)[::-1]
 
 
-def test_value_and_gradient_agree_with_torch_pesq(value_and_gradient):
+@pytest.mark.fidelity
+def test_value_and_gradient_agree_with_torch_pesq(agree, value_and_gradient):
     value, gradient = value_and_gradient(CLEAN, ESTIMATE)
-    assert relative_error(value, GOLDEN["pesq_loss"]) < 1e-4
-    assert relative_error(gradient, GOLDEN["pesq_grad"]) < 1e-3
+    agree("loss: pesq", value, GOLDEN["pesq_loss"], NETWORK)
+    agree("loss: pesq, gradient", gradient, GOLDEN["pesq_grad"], GRADIENT)
 
 
 def test_equal_waves_have_no_distance(value_and_gradient):

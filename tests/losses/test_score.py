@@ -19,17 +19,17 @@ from rosecd_jax.losses import (
 )
 from rosecd_jax.losses.score import edm_weight
 from rosecd_jax.models import ModelConfig, ScoreModel
+from tests import fidelity
+from tests.goldens.packing import golden
 from tests.helpers import (
     BRIDGE,
     NETWORK,
     TEACHER,
     TINY,
-    assert_gradients_agree,
     quick_jit,
     random_params,
     random_spectrogram,
     relative_error,
-    theirs,
 )
 
 SIGMA_DATA = 0.1
@@ -63,54 +63,52 @@ def tiny():
     return lambda t: run(random_params(TINY), TINY_BATCH, ScoreDraws(t, Z))
 
 
-def test_loss_and_gradients_agree_with_the_authors_up_to_their_slip(goldens, networks):
-    golden = goldens("teacher_objectives")
-    t = golden["precond_edm/u"] * np.float32(1 - 0.03) + np.float32(0.03)
-    batch = Batch(golden["x"][:, 0], golden["y"][:, 0])
-    draws = ScoreDraws(t, golden["precond_edm/z"][:, 0])
-    step = quick_jit(jax.value_and_grad(lambda *arguments: authors_loss(TEACHER, *arguments)))
-    loss, gradients = step(networks["teacher"], batch, draws)
-    assert relative_error(loss, golden["precond_edm/loss"]) < 1e-4
-    assert_gradients_agree(gradients, theirs(golden, "precond_edm/grad/"))
-
-
-def golden_step(golden, name):
-    """(batch, draws) of one of the authors' steps."""
-    t = golden[f"{name}/u"] * np.float32(1 - 0.03) + np.float32(0.03)
-    batch = Batch(golden["x"][:, 0], golden["y"][:, 0])
-    return batch, ScoreDraws(t, golden[f"{name}/z"][:, 0])
-
-
 def unscaled(**scalings):
     return ScoreModel(
         ModelConfig(network=NETWORK, preconditioning=Preconditioning(c_out="1", c_skip="0", **scalings))
     )
 
 
-def test_score_matching_agrees_with_the_authors(goldens, networks):
-    golden = goldens("teacher_objectives")
+def match(*arguments):
     model = unscaled(c_in="1", network_scaling="1/sigma", output="score")
-    run = quick_jit(lambda *arguments: score_matching_loss(*arguments, model=model)[0])
-    loss = run(networks["teacher"], *golden_step(golden, "score_matching"))
-    assert relative_error(loss, golden["score_matching/loss"]) < 1e-4
+    return score_matching_loss(*arguments, model=model)[0]
 
 
-def test_the_plain_denoiser_agrees_with_the_authors(goldens, networks):
-    golden = goldens("teacher_objectives")
-    config = DenoiserConfig(weighting="1")
-    run = quick_jit(lambda *arguments: score_loss(*arguments, model=unscaled(), config=config)[0])
-    loss = run(networks["teacher"], *golden_step(golden, "denoiser_unit"))
-    assert relative_error(loss, golden["denoiser_unit/loss"]) < 1e-4
+def denoise(*arguments):
+    return score_loss(*arguments, model=unscaled(), config=DenoiserConfig(weighting="1"))[0]
 
 
-def test_data_prediction_and_its_gradients_agree_with_the_authors(goldens, networks):
-    golden = goldens("teacher_objectives")
-    loss = lambda *arguments: data_prediction_loss(*arguments, model=BRIDGE)  # noqa: E731
-    gradients, terms = quick_jit(jax.grad(loss, has_aux=True))(
-        networks["teacher"], *golden_step(golden, "data_prediction")
-    )
-    assert relative_error(terms["loss"], golden["data_prediction/loss"]) < 1e-4
-    assert_gradients_agree(gradients, theirs(golden, "data_prediction/grad/"))
+def precondition(*arguments):
+    return authors_loss(TEACHER, *arguments)
+
+
+def predict(*arguments):
+    return data_prediction_loss(*arguments, model=BRIDGE)[0]
+
+
+@pytest.fixture(scope="module")
+def step(networks, speech):
+    """The teacher's parameters, the batch and the draws of all of the authors' objectives."""
+    arrays = golden("teacher_objectives")
+    t = arrays["u"] * np.float32(1 - 0.03) + np.float32(0.03)
+    return networks["teacher"], speech, ScoreDraws(t, arrays["z"])
+
+
+@pytest.mark.fidelity
+@pytest.mark.parametrize(("name", "loss"), [("score_matching", match), ("denoiser_unit", denoise)])
+def test_losses_agree_with_the_authors(agree, step, name, loss):
+    expected = golden("teacher_objectives")[f"{name}/loss"]
+    agree(f"teacher: {name}", quick_jit(loss)(*step), expected, fidelity.NETWORK)
+
+
+@pytest.mark.fidelity
+@pytest.mark.parametrize(("name", "loss"), [("precond_edm", precondition), ("data_prediction", predict)])
+def test_losses_and_gradients_agree_with_the_authors(agree, step, name, loss):
+    """The first up to their slip."""
+    value, gradients = quick_jit(jax.value_and_grad(loss))(*step)
+    expected = golden("teacher_objectives")[f"{name}/loss"]
+    agree(f"teacher: {name}", value, expected, fidelity.NETWORK)
+    agree.gradients(f"teacher: {name}, gradient", gradients, "teacher_objectives", f"{name}/")
 
 
 def test_each_item_has_its_own_weight(tiny):

@@ -7,45 +7,38 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.audio import FrontEnd
-from rosecd_jax.conversion import params_from_torch
-from rosecd_jax.diffusion import Preconditioning
+from rosecd_jax.conversion import load_torch_checkpoint, params_from_torch
 from rosecd_jax.models import ModelConfig, NCSNpp, NCSNppConfig, ScoreModel, convolution, layers
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
-from tests.helpers import TINY, quick_jit, random_params, random_spectrogram, relative_error
-
-FRONT_END_48K = FrontEnd(sample_rate=48_000, n_fft=1534, hop=384, exponent=0.667, factor=0.065)
-
-
-def test_the_network_agrees_with_the_authors(goldens, networks, student_program):
-    golden = goldens("network")
-    raw = student_program(networks["teacher"], golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])["raw"]
-    assert relative_error(raw, golden["raw_teacher"][:, 0]) < 1e-4
+from tests.fidelity import NETWORK
+from tests.goldens import packing
+from tests.goldens.packing import golden
+from tests.helpers import TINY, compile_model, quick_jit, random_params, random_spectrogram, relative_error
 
 
+@pytest.mark.fidelity
+def test_the_network_agrees_with_the_authors(agree, networks, teacher_program, speech):
+    arrays = golden("network")
+    raw = teacher_program(networks["teacher"], arrays["x_t"], speech.y[:1], arrays["t"])["raw"]
+    agree("ncsnpp_v2: raw_teacher", raw, arrays["raw_teacher"], NETWORK)
+
+
+@pytest.mark.fidelity
 @pytest.mark.parametrize(
     ("name", "published"), [("ncsnpp", NCSNPP), ("ncsnpp_48k", NCSNPP_48K)], ids=["16 kHz", "48 kHz"]
 )
-def test_the_networks_of_sgmse_plus_agree_with_the_authors(goldens, name, published):
-    golden = goldens(f"network_{name}")
-    state = {key.removeprefix("state/"): a for key, a in golden.items() if key.startswith("state/")}
+def test_the_networks_of_sgmse_plus_and_their_checkpoints_agree_with_the_authors(
+    agree, torch_checkpoint, name, published
+):
+    arrays = golden(f"network_{name}")
+    model, weights = load_torch_checkpoint(torch_checkpoint(name))
     size = dataclasses.replace(published, channels=8, blocks=1)
-    config = ModelConfig(
-        front_end=FRONT_END_48K if size.bins == 768 else FrontEnd(),
-        preconditioning=Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score"),
-        network=size,
-    )
-    params = params_from_torch(state, size)
-    score = quick_jit(ScoreModel(config).score)(params, golden["x_t"][:, 0], golden["y"][:, 0], golden["t"])
-    assert relative_error(score, golden["score"][:, 0]) < 1e-4
-
-
-def test_the_front_end_at_48_khz_agrees_with_the_authors(goldens):
-    golden = goldens("network_ncsnpp_48k")
-    spectrogram = FRONT_END_48K.analyse(golden["wave"])
-    assert relative_error(spectrogram, golden["spec"]) < 1e-4
-    wave = FRONT_END_48K.synthesise(golden["spec"], golden["wave"].shape[-1])
-    assert relative_error(wave, golden["back"]) < 1e-4
+    assert model.config.network == size
+    program = compile_model(model, "score")
+    params = {name: params_from_torch(packing.network(name)[0], size), f"{name}.ckpt": weights["raw"]}
+    for quantity, tree in params.items():
+        score = program(tree, arrays["x_t"], arrays["y"], arrays["t"])["score"]
+        agree(f"{quantity}: score", score, arrays["score"], NETWORK)
 
 
 @pytest.mark.parametrize("division", ["none", "before", "after"])
