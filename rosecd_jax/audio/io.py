@@ -67,7 +67,7 @@ def decode(data: bytes, name: str) -> Audio:
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header only: quick, but says nothing about the samples behind it.
+    """Read a file's header only: quick, but says nothing about the samples after it.
 
     They are read and counted if the header doesn't say how many there are, as in a FLAC from a pipe. Raises
     AudioError if the file is missing, empty or not audio, or its header declares no samples.

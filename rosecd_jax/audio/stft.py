@@ -62,8 +62,8 @@ def istft(
 
     Args:
       spectrogram: complex64 [..., n_fft // 2 + 1, frames].
-      length: samples wanted; what lies behind the last frame is zero.
-      valid_frames: int32 scalar; the frames behind it don't count, as if they had been cut off, but without
+      length: samples wanted; what lies beyond the last frame is zero.
+      valid_frames: int32 scalar; the frames after it don't count, as if they had been cut off, but without
         another shape, so that one compiled program serves many lengths. None: all count.
 
     Returns:

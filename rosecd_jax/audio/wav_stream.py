@@ -108,7 +108,7 @@ def read_header(start: bytes, read: ReadExactly) -> WavHeader:
     if size == UNKNOWN and start == b"RF64" and long_sizes is not None:
         (whole, size), lengths_left_open = long_sizes, LONG_LEFT_OPEN
     whole_is_open, size_is_open = (any(n in some for some in lengths_left_open) for n in (whole, size))
-    # A whole that is known and goes on behind the samples' chunk: that was really written, and is empty.
+    # A whole that is known and continues after the samples' chunk: that was really written, and is empty.
     if size == 0 and not whole_is_open and whole > len(b"WAVEdata....") + skipped:
         size_is_open = False
     return WavHeader(*_read_format(format), format, None if size_is_open else size)

@@ -1,4 +1,4 @@
-"""What the commands share: options, the progress bar, and how errors are told."""
+"""What the commands share: options, the progress bar, and how errors are reported."""
 
 import ctypes
 import sys
@@ -50,7 +50,7 @@ SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 def keep_freed_memory(largest: int | None = None) -> None:
     """Let the process keep the memory that it frees, where the C library is glibc.
 
-    XLA's CPU programs allocate their buffers anew at every run, and glibc gives the system back what they
+    XLA's CPU programs allocate their buffers again at every run, and glibc gives the system back what they
     free: faulting the pages in again costs a sixth of a small network's training step. There are two heaps
     for all threads, so that what one of them has freed another one uses; with a single one, the threads of
     XLA's compiler wait for each other, and compiling takes half as long again.

@@ -27,7 +27,7 @@ def finetune(
 
     Nothing else is needed: no pairs, no config. A part of the recordings is held back, and a table at the end
     says what was gained on them. OUT is then a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same
-    command goes on with a run that was stopped or killed.
+    command resumes a run that was stopped or killed.
     """
     typer.echo(f"{checkpoint} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.conversion.checkpoint import open_any_checkpoint

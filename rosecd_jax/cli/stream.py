@@ -90,7 +90,7 @@ def stream(
 
     The input is WAV, known by its header, or raw PCM if --rate, --channels or --encoding is given. The output
     is of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
-    it, so that it stays in step with a picture. Latency and times of computing are told on standard error.
+    it, so that it stays in step with a picture. Latency and computing times are printed on standard error.
     Ctrl-C or SIGTERM ends the input: what was read is still written. A second one ends all at once.
     """
     from rosecd_jax.inference.stream_step import StreamConfig
@@ -189,7 +189,7 @@ def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: Bina
             header, size = b"", size + kept.shape[-1] * form.frame
     if size and size == form.size and size % 2:
         write_all(sink, b"\0")  # the header counts it: chunks of a WAV are even
-    while source.read(1 << 16):  # chunks behind a WAV's samples: their writer should not meet a closed pipe
+    while source.read(1 << 16):  # chunks after a WAV's samples: their writer should not meet a closed pipe
         pass
     return size
 
@@ -198,7 +198,7 @@ def enhanced(enhancer: "StreamingEnhancer", form: Format, blocks: Iterator[bytes
     """What the enhancer gives for these blocks, to the end; an error takes nothing from what came before it.
 
     Raises:
-      ValueError: behind all that comes before a sample that is NaN, infinite or absurdly large.
+      ValueError: after all that comes before a sample that is NaN, infinite or absurdly large.
       OSError: likewise, where the input can't be read.
     """
     from rosecd_jax.inference.streaming import LOUDEST, fit_samples

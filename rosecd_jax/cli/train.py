@@ -19,7 +19,7 @@ def train(
 ) -> None:
     """Train a model. Any value of the config can be set: --config.data.batch_size=8
 
-    The same command goes on with a run that was stopped or killed. One process a host, started with
+    The same command resumes a run that was stopped or killed. One process a host, started with
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together.
     """
     typer.echo(f"{config} -> {workdir}")  # before the imports, which take seconds

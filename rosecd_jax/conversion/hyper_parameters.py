@@ -107,7 +107,7 @@ class HyperParameters:
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """What stands behind one of their names of a network.
+    """What one of their names of a network means.
 
     Attributes:
       sample_rate, n_fft, hop: of models whose hyper-parameters don't say.
@@ -143,7 +143,7 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
 
     Args:
       values: what their checkpoints hold under "hyper_parameters".
-      role: "teacher" or "student"; None: a student is told by its c_in of 1 where c_out and c_skip are "edm".
+      role: "teacher" or "student"; None: a student is known by its c_in of 1 where c_out and c_skip are "edm".
 
     Raises:
       ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported.

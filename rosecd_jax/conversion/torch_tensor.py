@@ -55,7 +55,7 @@ class TorchFileError(ValueError):
 
 
 class Source:
-    """Where the numbers of a file are; opened anew for every tensor, so that nothing stays open or mapped."""
+    """Where the numbers of a file are; opened for each tensor again, so that none stays open or mapped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -153,7 +153,7 @@ def check_reading(tensors: Iterable[TorchTensor]) -> None:
     """Whether reading tensors, one after the other, takes what their storages hold, not many times as much.
 
     A file of some kilobytes can name one storage for a thousand tensors, or by turns with another that has
-    to be inflated anew each time. A network that `torch.save` wrote reads each of its numbers once.
+    to be inflated again each time. A network that `torch.save` wrote reads each of its numbers once.
 
     Raises:
       TorchFileError: if together they are far more than the storages that they are in.
@@ -229,7 +229,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: np.dtype
     tensor = TorchTensor(shape, dtype, storage, offset, strides)
     room = storage.member.size // dtype.itemsize
     if tensor.size and offset + _span(shape, strides) > room:
-        raise PickleError(f"a tensor of shape {shape} reaches behind its storage of {room} numbers")
+        raise PickleError(f"a tensor of shape {shape} reaches beyond its storage of {room} numbers")
     extent = int(np.prod([max(size, 1) for size in shape], dtype=object)) * dtype.itemsize
     if tensor.size > max(room, MOST_REPEATED) or extent >= 2**62:
         raise PickleError(f"a tensor of shape {shape} repeats the {room} numbers of its storage")

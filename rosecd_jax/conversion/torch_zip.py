@@ -213,7 +213,7 @@ def _check_sizes(members: dict[str, Member], length: int, directory: int) -> Non
 
 
 def _data_start(file: BinaryIO, member: Member, directory: int) -> int:
-    """Where a member's bytes begin, behind its local header."""
+    """Where a member's bytes begin, after its local header."""
     if member.start + 30 > directory:
         raise ZipError(f"{member.name} lies outside of the file")
     header = struct.unpack("<4s5H3L2H", _read(file, member.start, 30))

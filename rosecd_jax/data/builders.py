@@ -164,7 +164,7 @@ def prepare_folder(
 ) -> dict[str, SplitSummary]:
     """Make a data set below `out`, for `PreparedPairs`, of a tree of paired folders; see `folder_splits`.
 
-    An interrupted preparation leaves no data set, and begins anew. A finished data set is left as it is.
+    An interrupted preparation leaves no data set, and starts over. A finished data set is left as it is.
 
     Args:
       sample_rate: Hz; recordings of another rate are resampled.
@@ -174,7 +174,7 @@ def prepare_folder(
       What each split holds.
 
     Raises:
-      DataError: if the source isn't as it should be, before anything is written; if the data behind a header
+      DataError: if the source isn't as it should be, before anything is written; if the data after a header
         is damaged; if `out` can't be written, or another process is preparing there.
       FileExistsError: if `out` holds another data set, or the source's headers have changed since.
     """

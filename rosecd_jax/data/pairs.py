@@ -98,7 +98,7 @@ class PairedFiles:
     Raises:
       DataError: if the folders are missing or empty, or the headers of some files don't fit: no partner, not
         readable, not mono, not at `sample_rate` (Hz), not as long as their partner. While reading, if the
-        data behind a header is damaged.
+        data after a header is damaged.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:

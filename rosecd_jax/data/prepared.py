@@ -46,7 +46,7 @@ class Origin:
 class PreparedPairs:
     """Random access to a split of a prepared data set: index -> {"clean", "noisy"}, float32 [samples].
 
-    Many threads may read at once; a copy in another process opens the files anew.
+    Many threads may read at once; a copy in another process opens the files again.
 
     Args:
       path: the data set, or a folder that holds it where TFDS puts it (name/version).

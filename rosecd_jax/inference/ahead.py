@@ -1,4 +1,4 @@
-"""Work done ahead of its use: what lets reading, computing and writing go on at the same time."""
+"""Work done ahead of its use: what lets reading, computing and writing happen at the same time."""
 
 import itertools
 from collections import deque

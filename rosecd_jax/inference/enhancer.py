@@ -211,7 +211,7 @@ class Enhancer:
         """Enhance every audio file below a folder, keeping relative paths; yields a report of each.
 
         The work is done as the reports are taken: `for report in enhancer.enhance_folder(...)`.
-        Reading, computing and writing go on at the same time; files of like length go together. A file that
+        Reading, computing and writing happen at the same time; files of like length go together. A file that
         can't be read or written is reported, and the others are still enhanced; when the disk is full, those
         not begun are reported as "left".
 

@@ -218,7 +218,7 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
         "jax": jax.__version__,
         "call": {
             "weights": "the arrays of weights.npz by name",
-            "wave": "float32 [batch, a multiple of block], at the sample rate; zeros behind the signal",
+            "wave": "float32 [batch, a multiple of block], at the sample rate; zeros after the signal",
             "lengths": "int32 [batch]: samples of the signal, less than the buffer's",
             "seed": "uint32 []: makes the noise, of all signals alike",
             "result": "float32 of the wave's shape; only the first `lengths` samples mean anything",

@@ -76,10 +76,10 @@ def enhance_long_file(
 ) -> Written:
     """As `enhance_file`, in bounded memory. The file is read twice, first for its length and its level.
 
-    `advance` is told of the seconds of audio as they are written.
+    `advance` takes the seconds of audio as they are written.
 
     Raises:
-      Stopped: as soon as `stop` says so; nothing is left behind.
+      Stopped: as soon as `stop` returns True; no partial file stays.
     """
     header, rate = io.info(source), waves.programs.model.front_end.sample_rate
     source_samples = samples = clipped = 0

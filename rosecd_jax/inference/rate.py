@@ -24,7 +24,7 @@ class RateChange:
     The output is in line with the input: it has no delay of its own, its last samples only come later.
 
     Attributes:
-      lag: seconds that the output's end is behind the input's at most: half of the filter.
+      lag: seconds that the output's end lags the input's at most: half of the filter.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:

@@ -43,7 +43,7 @@ class StreamConfig:
     Attributes:
       window: frames that the network sees at each step, a multiple of its stride.
       hop: frames from one step to the next: the size of a block.
-      look_ahead: frames that the network sees behind those it gives out.
+      look_ahead: frames that the network sees after those it gives out.
       fade: frames over which a step's output is faded into the next one's, at most `hop`; 0 for none.
       level_decay: how fast the level that a signal is divided by falls where it becomes quiet, dB per second.
     """
@@ -131,7 +131,7 @@ class StreamConfig:
         return self.hop * front.hop
 
     def delay(self, front: FrontEnd) -> int:
-        """Samples that a step's output is behind its input: look-ahead, fade, and the newest frame's half."""
+        """Samples that a step's output lags its input: look-ahead, fade, and the newest frame's half."""
         return (self.look_ahead + self.fade + front.reach - 1) * front.hop
 
 
@@ -200,7 +200,7 @@ def stream_step(
       keys: one per channel [C]; the same at every step.
 
     Returns:
-      The next state; and float32 [C, block]: the enhanced signal, `config.delay` samples behind the block. So
+      The next state; and float32 [C, block]: the enhanced signal, `config.delay` samples after the block. So
       the first steps give what belongs to times before the signal's start, to be left out.
 
     Raises:

@@ -43,7 +43,7 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
     """Windows that cover `frames` frames, `window` at a time.
 
     They begin at multiples of `unit`, so that the network's coarser levels lie as in the whole signal, and
-    overlap by a half, at most by 384 frames. The last one ends less than a unit behind the signal. They fade
+    overlap by a half, at most by 384 frames. The last one ends less than a unit after the signal. They fade
     over half of the overlap: where two are averaged their differences from the whole signal are smaller.
     """
     overlap = max(unit, min(384, window // 2 // unit * unit))

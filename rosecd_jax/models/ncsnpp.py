@@ -40,7 +40,7 @@ class NCSNppConfig:
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
-      remat: compute the inside of residual blocks and of the output pyramid anew for the gradient instead of
+      remat: compute the inside of residual blocks and of the output pyramid again for the gradient instead of
         keeping it: less memory, a third more time, and no derivatives in forward mode.
     """
 

@@ -123,7 +123,7 @@ def enhance_frames(
       wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
         `front_end.reach` hops before the centre of the stretch's first frame, so that every frame is whole,
         and is scaled by its signal's level, see `audio.level`. Where a signal starts or ends, `n_fft // 2`
-        samples of its reflection go on; what lies behind them is ignored.
+        samples of its reflection follow; what lies beyond them is ignored.
       valid_frames: how many of the N frames belong to the signal, int32 [B]; its reflection, by frames,
         stands for the rest.
       first_frames: absolute number of the first frame, int32 [B]; with `keys` it makes the noise.
@@ -131,7 +131,7 @@ def enhance_frames(
 
     Returns:
       float32 [B, N · hop], beginning at the centre of the first frame. Where a stretch was cut out of a
-      signal, the outermost `n_fft // 2` samples lack a frame. What lies behind the signal has no meaning.
+      signal, the outermost `n_fft // 2` samples lack a frame. What lies beyond the signal has no meaning.
     """
     front = model.front_end
     frames = wave.shape[-1] // front.hop - front.stretch(0) // front.hop
@@ -160,13 +160,13 @@ def enhance_padded(
 
     Args:
       config: resolved.
-      wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; what lies behind
+      wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; what lies beyond
         `samples` is ignored.
       samples: the true lengths, int32 [B], less than the buffer.
       keys: [B].
 
     Returns:
-      float32 [B, buffer]; what lies behind `samples` has no meaning. Silence stays silence.
+      float32 [B, buffer]; what lies beyond `samples` has no meaning. Silence stays silence.
     """
     front = model.front_end
     before, more = front.reach * front.hop, front.stretch(0)

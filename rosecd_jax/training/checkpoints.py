@@ -26,7 +26,7 @@ FREE = (
     *("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project"),
     *("data.path", "data.threads", "data.workers", "sharding", "model.network.remat"),
 )
-"""Fields of a TrainConfig that may change when a run goes on: they don't change what is learnt.
+"""Fields of a TrainConfig that may change when a run is resumed: they don't change what is learnt.
 
 The last two do by rounding; but a run that turns out to lack memory can't do without them.
 """
@@ -88,7 +88,7 @@ def digest_of_weights(params: Any) -> str:
 
 
 class RunCheckpoints:
-    """Saves and restores the steps of one run; saving goes on in the background. Use as a context.
+    """Saves and restores the steps of one run; saving continues in the background. Use as a context.
 
     Args:
       workdir: of the run.
@@ -217,7 +217,7 @@ class RunCheckpoints:
             )
 
     def _read(self, why: str, /, **items: Any) -> Any:
-        """Items of the last step; if that can't be, ValueError says why, and how to go on."""
+        """Items of the last step; if that can't be, ValueError says why, and how to continue."""
         try:
             return self.manager.restore(self.latest, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax has no error type of its own

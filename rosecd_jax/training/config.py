@@ -53,14 +53,14 @@ class OptimiserConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ValidationConfig:
-    """How a run is judged while it goes on.
+    """How a run is judged during training.
 
     Attributes:
       every: updates from one validation to the next; 0: none at all.
       split: of the data.
       files: how many of the split's files are enhanced and scored, evenly spread over it.
       examples: how many of these go to the curves as sound and picture.
-      workers: processes that compute scores while training goes on.
+      workers: processes that compute scores beside the training.
     """
 
     every: int = 1_000
@@ -77,7 +77,7 @@ class ValidationConfig:
 class CheckpointConfig:
     """Which steps are written, and which of them stay on disk.
 
-    A step is written every `every` updates, at each validation, at the end, and when the run is told to stop.
+    A step is written every `every` updates, at each validation, at the end, and when the run is stopped.
 
     Attributes:
       every: updates from one checkpoint to the next.
@@ -120,7 +120,7 @@ class TrainConfig:
       steps: updates in all.
       log_every: in updates.
       seed: of weights, data order, crops and draws.
-      resume_override: go on although the run in the working directory began with another config.
+      resume_override: resume although the run in the working directory began with another config.
       wandb_project: also send the curves to this project of Weights & Biases (needs the package wandb).
     """
 

@@ -52,7 +52,7 @@ class TensorBoardCurves:
 
 
 class WandbCurves:
-    """A run of Weights & Biases; goes on with the same run when the directory's run is resumed.
+    """A run of Weights & Biases; continues the same run when the directory's run is resumed.
 
     Raises:
       ImportError: if the package wandb is not installed.

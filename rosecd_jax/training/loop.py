@@ -38,7 +38,7 @@ BATCHES_AHEAD = 2
 
 
 class TrainingStopped(RuntimeError):
-    """A run that can't go on; its last checkpoint is sound. The message says why, and the remedy."""
+    """A run that cannot continue; its last checkpoint is sound. The message says why, and the remedy."""
 
 
 def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] = print) -> TrainState:

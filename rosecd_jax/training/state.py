@@ -46,7 +46,7 @@ def learning_rate(config: OptimiserConfig) -> optax.Schedule:
 def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
     """Adam with the config's learning rate over time and clipping.
 
-    Its state is the same with and without clipping, so that a run can go on with it.
+    Its state is the same with and without clipping, so that a run can be resumed with it.
     """
     adam = optax.chain(optax.adam(learning_rate(config)))
     if not config.gradient_clip:

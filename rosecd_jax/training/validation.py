@@ -1,4 +1,4 @@
-"""How good the moving average is, on a fixed part of the validation split, while training goes on."""
+"""How good the moving average is, on a fixed part of the validation split, during training."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""A run's directory belongs to one process, which stops when it is told to, with nothing lost."""
+"""A run's directory belongs to one process, which stops on a signal, with nothing lost."""
 
 import os
 import signal
@@ -80,7 +80,7 @@ class StopRequest:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def after(self, step: int) -> str:
-        """Why the run has to end after this step; empty if it goes on. Ask after every step."""
+        """Why the run has to end after this step; empty if it continues. Ask after every step."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
