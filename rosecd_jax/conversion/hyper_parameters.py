@@ -143,7 +143,7 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
 
     Args:
       values: what their checkpoints hold under "hyper_parameters".
-      role: "teacher" or "student"; None: a student is known by its c_in of 1 where c_out and c_skip are "edm".
+      role: "teacher" or "student"; None: a student has a c_in of 1 where c_out and c_skip are "edm".
 
     Raises:
       ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported.
