@@ -17,15 +17,6 @@ from tests.goldens import packing
 from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
 
 
-def pytest_collection_modifyitems(config, items):
-    """Comparisons that take minutes run where `-m` asks for them."""
-    if config.option.markexpr:
-        return
-    late = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=late)
-    items[:] = [item for item in items if item not in late]
-
-
 def pytest_terminal_summary(terminalreporter, config):
     if config.option.markexpr != "fidelity":
         return

@@ -126,7 +126,6 @@ def test_the_bridges_ode_agrees_with_the_authors(agree, run):
 
 
 @pytest.mark.fidelity
-@pytest.mark.long
 def test_the_probability_flow_agrees_with_the_authors(agree, networks, speech):
     """Our right-hand side, integrated by their adaptive method, which calls a network of random parameters
     some thousand times. Our own method has fixed steps and would need as many."""
