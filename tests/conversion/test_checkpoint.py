@@ -90,7 +90,7 @@ def test_the_authors_checkpoints(agree, networks, torch_checkpoint, speech, requ
     assert equal(params["raw"], networks[name])
     assert equal(params["ema"], params_from_torch(packing.network(name)[1], NETWORK))
     arrays, program = golden("network"), request.getfixturevalue(f"{name}_program")
-    state = arrays["x_t"], speech.y[:1], arrays["t"]
+    state = arrays["x_t"], speech.y[1:], arrays["t"]
     denoised = program(params["raw"], *state)["denoise"]
     agree(f"{name}.ckpt: denoised", denoised, arrays[f"denoised_{name}"], fidelity.NETWORK)
     if name == "student":

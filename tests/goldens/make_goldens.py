@@ -90,17 +90,17 @@ def write(name: str, arrays: Arrays, drawn: dict[str, tuple[int, int, float]] | 
 
 
 def write_outputs() -> None:
-    """What the networks give."""
+    """What the networks give of the second item: at t = 1 of the first the embedding of log t is trivial."""
     arrays = source("network")
     names = ("raw_teacher", "score_teacher", "denoised_teacher", "score_student", "denoised_student")
-    kept = {name: arrays[name][:1, 0] for name in ("x_t", *names, "estimate_sb")} | {"t": arrays["t"][:1]}
+    kept = {name: arrays[name][1:, 0] for name in ("x_t", *names, "estimate_sb")} | {"t": arrays["t"][1:]}
     averaged = source("checkpoint_outputs")
     assert np.array_equal(averaged["x_t"], arrays["x_t"])
-    write("network", kept | {"denoised_student_ema": averaged["denoised_student_ema"][:1, 0]})
-    for name, start in (("ncsnpp", 371518), ("ncsnpp_48k", 362390)):
+    write("network", kept | {"denoised_student_ema": averaged["denoised_student_ema"][1:, 0]})
+    for name, start in (("ncsnpp", 371_518 + 2 * 256 * 64), ("ncsnpp_48k", 362_390 + 2 * 768 * 64)):
         arrays = source(f"network_{name}")
-        kept = {key: arrays[key][:1, 0] for key in ("x_t", "y", "score")} | {"t": arrays["t"][:1]}
-        kept |= {key: arrays[key][:1] for key in ("wave", "spec", "back") if key in arrays}
+        kept = {key: arrays[key][1:, 0] for key in ("x_t", "y", "score")} | {"t": arrays["t"][1:]}
+        kept |= {key: arrays[key][1:] for key in ("wave", "spec", "back") if key in arrays}
         write(f"network_{name}", kept, {"y": (300, start, 0.2 * HALF)})
 
 

@@ -17,7 +17,7 @@ from tests.helpers import TINY, quick_jit, random_params, random_spectrogram, re
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_denoiser_and_score_agree_with_the_authors(agree, role, networks, speech, request):
     arrays, program = golden("network"), request.getfixturevalue(f"{role}_program")
-    result = program(networks[role], arrays["x_t"], speech.y[:1], arrays["t"])
+    result = program(networks[role], arrays["x_t"], speech.y[1:], arrays["t"])
     agree(f"ncsnpp_v2: denoised_{role}", result["denoise"], arrays[f"denoised_{role}"], NETWORK)
     agree(f"ncsnpp_v2: score_{role}", result["score"], arrays[f"score_{role}"], NETWORK)
 
