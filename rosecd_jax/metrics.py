@@ -149,14 +149,16 @@ def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sampl
     """All scores of an estimate of `clean` made from `noisy`, each [samples] at `sample_rate` Hz.
 
     A score that the estimate makes undefined (it is silent, constant, or not finite) is that of `WORST`. A
-    score that is undefined for the reference itself (silent, too short, without speech, or, for SI-SIR and
-    SI-SAR, equal to `noisy`) is nan, whatever the estimate. Ratios are kept within `WORST` and `BEST_RATIO`.
-    PESQ is nan where its package is not installed.
+    score that is undefined for the reference itself (silent, constant, too short, without speech, or, for
+    SI-SIR and SI-SAR, equal to `noisy`) is nan, whatever the estimate. Ratios are kept within `WORST` and
+    `BEST_RATIO`. PESQ is nan where its package is not installed.
     """
     clean, noisy, estimate = _check(clean, noisy, estimate)
     noise = noisy - clean
     if not estimate.size or (np.isfinite(estimate).all() and not np.ptp(estimate)):
         estimate = np.zeros_like(estimate)  # whatever constant it is
+    if not clean.size or not np.ptp(clean):
+        clean = np.zeros_like(clean)
     has_pesq = pesq_is_installed()
     found = Scores(
         pesq(clean, estimate, sample_rate) if has_pesq else math.nan,

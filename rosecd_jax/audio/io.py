@@ -45,6 +45,11 @@ __all__ = [
     "writing",
 ]
 
+
+class NotFiniteError(AudioError):
+    """A file that can be read, but holds samples that are NaN or infinite."""
+
+
 UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
 BLOCK = 65536  # samples read at a time
 
@@ -167,4 +172,4 @@ def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
 
 def _refuse_unless_finite(wave: NDArray[np.float32], name: str) -> None:
     if not np.isfinite(wave).all():
-        raise AudioError(f"{name}: holds NaN or infinite samples; export it again from its source")
+        raise NotFiniteError(f"{name}: holds NaN or infinite samples; export it again from its source")

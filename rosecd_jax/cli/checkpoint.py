@@ -96,6 +96,8 @@ def _sampled(model: "ScoreModel", steps: int, snr: float) -> "ScoreModel":
     from rosecd_jax.models.score_model import ScoreModel
 
     config = model.config
+    if (steps or snr) and config.role == "student":
+        raise ValueError("--steps and --snr are for a teacher's sampler; a student runs one step")
     sde = dataclasses.replace(config.sde, steps=steps or config.sde.steps)
     return ScoreModel(dataclasses.replace(config, sde=sde, corrector_snr=snr or config.corrector_snr))
 
@@ -107,6 +109,7 @@ def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
       ValueError: if the file can't be read as either.
     """
     from rosecd_jax.cli.train import read_config
+    from rosecd_jax.conversion.hyper_parameters import refuse_misspelled
 
     if not file:
         return None
@@ -114,10 +117,13 @@ def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
         return read_config(file, ()).model
     try:
         values = json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}); check the spelling") from error
     except ValueError as error:
         raise ValueError(f"{file} is no JSON ({error}); it holds what --hyper-parameters takes") from error
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds a {type(values).__name__}, expected an object: name -> value")
+    refuse_misspelled(values)
     return values
 
 

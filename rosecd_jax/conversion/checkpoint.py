@@ -68,6 +68,8 @@ def open_torch_checkpoint(
 
 
 def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConfig | None) -> ModelConfig:
+    if given is not None and contents.hyper_parameters is not None:
+        raise TorchFileError(f"{path} has hyper-parameters of its own; leave the others out")
     if isinstance(given, ModelConfig):
         return given
     values = contents.hyper_parameters if given is None else given

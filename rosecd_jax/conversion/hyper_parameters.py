@@ -1,6 +1,7 @@
 """The authors' hyper-parameters <-> our config of a model."""
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -49,6 +50,7 @@ class HyperParameters:
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
         self.values = values
+        self.asked: set[str] = set()
 
     def number(self, name: str, default: Any = MISSING) -> float:
         value = self._get(name, default)
@@ -92,6 +94,7 @@ class HyperParameters:
             raise self._error(name, found, repr(value))
 
     def _get(self, name: str, default: Any) -> Any:
+        self.asked.add(name)
         if name not in self.values and default is MISSING:
             raise ValueError(f"hyper-parameter {name!r} is missing")
         value = self.values.get(name, default)
@@ -148,7 +151,10 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
     Raises:
       ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported.
     """
-    hyper = HyperParameters(values)
+    return _read_config(HyperParameters(values), role)
+
+
+def _read_config(hyper: HyperParameters, role: str | None) -> ModelConfig:
     name = hyper.choice("backbone", tuple(BACKBONES))
     backbone = BACKBONES[name]
     for field, value in (_FIXED | dict(backbone.fixed)).items():
@@ -233,6 +239,15 @@ def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
         network_scaling=scaling,  # type: ignore[arg-type]
         output="score" if kind == "score_matching" else "denoised",
     )
+
+
+def refuse_misspelled(values: Mapping[str, Any]) -> None:
+    """Raise ValueError if a name that nobody reads is nearly one that is missing; values as of a person."""
+    hyper = HyperParameters(values)
+    _read_config(hyper, None)
+    for name in sorted(set(values) - hyper.asked):
+        if close := difflib.get_close_matches(name, hyper.asked - set(values), 1, 0.8):
+            raise ValueError(f"hyper-parameter {name!r} is not known; is {close[0]!r} meant?")
 
 
 def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None, float]:

@@ -140,7 +140,7 @@ def _estimates(
     """The estimate of each file, written into the folder `kept`, or why there is none."""
     for done, name in enumerate(names, start=1):
         try:
-            audio = io.read(counterpart(how if isinstance(how, Path) else noisy, name))
+            audio = _read(counterpart(how if isinstance(how, Path) else noisy, name), isinstance(how, Path))
             wave, computing = audio.wave, float("nan")
             if isinstance(how, Enhancer):
                 how.prepare(wave.shape[-1], audio.sample_rate, len(wave))
@@ -156,6 +156,18 @@ def _estimates(
         if progress:
             progress(done, len(names))
         yield estimate
+
+
+def _read(path: Path, estimate: bool) -> io.Audio:
+    """A file; of an estimate with samples that are not finite, NaN in all places: it has the worst scores."""
+    try:
+        return io.read(path)
+    except io.NotFiniteError:
+        if not estimate:
+            raise
+        header = io.info(path)
+        wave = np.full((header.channels, header.samples), np.nan, np.float32)
+        return io.Audio(wave, header.sample_rate, header.subtype, header.format)
 
 
 def _result(workers: Workers, job: Job[FileResult]) -> FileResult:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.stream_step import StreamConfig
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
-MOST_CHANNELS = 1024
-"""Of a file, in libsndfile. More of them than samples: an array on its side, as soundfile gives it."""
+MOST_CHANNELS = 64
+"""If there are more, and more of them than samples, an array is on its side, as soundfile gives it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ class Enhancer:
         """
         written = enhance_file(self.waves, Path(source), Path(target), operator.index(seed), subtype)
         if written.clipped:
-            words = f"{target}: {written.clipped} samples were clipped; subtype='FLOAT' keeps them in a WAV"
+            words = f"{target}: {written.clipped} samples were clipped; a WAV of subtype='FLOAT' keeps them"
             warnings.warn(words, stacklevel=2)
         return written.seconds
 

@@ -85,7 +85,8 @@ class Summary:
             words += f"; {self.times_real_time:.1f} times real time"
         if self.clipped:
             files = sum(report.clipped > 0 for report in self.reports)
-            words += f"; {self.clipped} samples of {files} files were clipped (--subtype FLOAT keeps them)"
+            words += f"; {self.clipped} samples of {files} files were clipped"
+            words += " (--format wav --subtype FLOAT keeps them)"
         return words
 
     def write(self, path: Path) -> None:

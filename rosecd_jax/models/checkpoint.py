@@ -57,12 +57,16 @@ def save_checkpoint(
 
     path = Path(path).absolute()
     check_target(path, overwrite)
+    if not isinstance(params, Mapping):
+        found = type(params).__name__
+        raise CheckpointError(f"{path} can't be written: its parameters are a {found}, expected a dict")
     named = dict(params) if params and set(params) <= set(WEIGHTS) else {"ema": params}
     if not all(jax.tree.leaves(tree) for tree in named.values()):
         raise CheckpointError(f"{path} can't be written: there are no weights; give the model's parameters")
     expected = jax.eval_shape(model.init, jax.random.key(0))
     for name, tree in named.items():
         _check_fit(f"{path} can't be written: of its {name!r} weights", expected, tree)
+        _check_numbers(f"{path} can't be written: of its {name!r} weights", tree)
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
     folder = Path(os.path.realpath(path))
     temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
@@ -211,6 +215,17 @@ def find_model(path: str | os.PathLike) -> Path:
     raise CheckpointError(
         f"no checkpoint at {path}: expected a model directory or a training run's directory"
     )
+
+
+def _check_numbers(what: str, params: Params) -> None:
+    """Raise CheckpointError, beginning with `what`, unless all leaves are arrays of finite real numbers."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name, array = jax.tree_util.keystr(path), isinstance(leaf, np.ndarray | jax.Array)
+        if not array or not jnp.issubdtype(leaf.dtype, jnp.floating):
+            found = leaf.dtype if array else f"a {type(leaf).__name__}"
+            raise CheckpointError(f"{what} parameter {name} is {found}, expected an array of floats")
+        if not bool(jnp.isfinite(leaf).all()):
+            raise CheckpointError(f"{what} parameter {name} holds NaN or infinite numbers")
 
 
 def _check_fit(what: str, expected: Params, params: Params) -> None:

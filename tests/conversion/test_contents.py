@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,42 @@ def test_a_state_dict_alone_is_read_with_hyper_parameters(tmp_path, prefix, key)
         model, params = load_torch_checkpoint(file, given)
         assert model == ScoreModel(TINY_CONFIG)
         assert equal(params["raw"], expected)
+
+
+def test_hyper_parameters_of_a_file_are_not_replaced():
+    with pytest.raises(TorchFileError, match="has hyper-parameters of its own"):
+        load_torch_checkpoint(TINY, TINY_CONFIG)
+
+
+def test_a_misspelled_hyper_parameter_is_named(tmp_path):
+    bare = write_torch_file(tmp_path / "bare.pt", BARE)
+    values = hyper_parameters(sigm_min=0.1, batch_size=3)
+    del values["sigma_min"]
+    (tmp_path / "x.json").write_text(json.dumps(values))
+    done = rosecd("convert", bare, tmp_path / "out", "--hyper-parameters", tmp_path / "x.json")
+    assert done.exit_code == 1
+    assert "'sigm_min' is not known; is 'sigma_min' meant?" in done.output
+
+
+def test_a_student_has_no_sampler_to_set(tmp_path):
+    done = rosecd("convert", TINY, tmp_path / "out", "--steps", 50)
+    assert done.exit_code == 1
+    assert "a student runs one step" in done.output
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda leaf: leaf * 1j, "complex64|complex128"),
+        (lambda leaf: leaf * np.nan, "NaN"),
+        (lambda leaf: leaf.astype(np.int32), "int32"),
+    ],
+)
+def test_weights_that_are_no_real_numbers_are_not_saved(tmp_path, change, words):
+    model, params = load_torch_checkpoint(TINY)
+    with pytest.raises(ValueError, match=words):
+        save_checkpoint(tmp_path / "x", model, jax.tree.map(change, params["ema"]))
+    assert not (tmp_path / "x").exists()
 
 
 def test_two_networks_in_one_file_are_named(tmp_path):

@@ -10,6 +10,7 @@ import weakref
 import jax
 import numpy as np
 import pytest
+import soundfile
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation import Evaluation, FileResult, evaluate
@@ -245,7 +246,7 @@ def test_silent_outputs_count_and_are_named(data, tmp_path):
     for name in WORST._fields:
         assert gated.summary()[name][0] < noisy.summary()[name][0]
     assert gated.notes == [
-        "sub/b.wav: the estimate has the worst pesq, estoi, si_sdr, si_sir, si_sar there is: it is silent"
+        "sub/b.wav: the estimate has the worst pesq, estoi, si_sdr, si_sir, si_sar there is: it is constant"
     ]
 
 
@@ -267,6 +268,31 @@ def test_a_channel_without_scores_leaves_a_file_those_of_the_other(tmp_path):
         io.write(tmp_path / side / "a.wav", wave, RATE, subtype="FLOAT")
     (result,) = evaluate(tmp_path, [("noisy", None)])
     assert result.summary()["si_sdr"][0] == pytest.approx(si_sdr(clean[0], (clean + noise)[0]), abs=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_estimate_that_is_not_finite_counts_as_the_worst(data, tmp_path, bad):
+    for name in NAMES:
+        wave = io.read(data / "noisy" / name).wave
+        wave[0, 100] = bad if name == "a.wav" else wave[0, 100]
+        io.write(tmp_path / "made" / name, 0 * wave if name == "a.wav" else wave, RATE, subtype="FLOAT")
+        if name == "a.wav":
+            soundfile.write(tmp_path / "made" / name, wave[0], RATE, subtype="FLOAT")
+    (result,) = evaluate(data, [("made", tmp_path / "made")])
+    assert not result.errors
+    assert result.values("si_sdr").min() == WORST.si_sdr
+    assert result.values("si_sdr").size == 3
+    assert any("a.wav: the estimate has the worst" in note and "NaN" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("value", [0.2, -0.5])
+def test_a_constant_reference_leaves_its_file_out(tmp_path, value):
+    noise = np.random.default_rng(0).normal(size=RATE, scale=0.1)
+    for side, wave in (("clean", np.full(RATE, value)), ("noisy", value + noise)):
+        io.write(tmp_path / side / "a.wav", wave, RATE, subtype="FLOAT")
+    (result,) = evaluate(tmp_path, [("noisy", None)])
+    assert np.isnan(result.files[0].scores).all()
+    assert "the clean file defines no pesq" in result.notes[0]
 
 
 DEADLY = """
