@@ -115,9 +115,10 @@ def _encoder(
     subtype, pending = settings["subtype"], np.zeros((settings["channels"], 0), np.float32)
     try:
         with soundfile.SoundFile(disk, "w", **settings) as sound:
-            # The PEAK chunk of floats holds the time: files of equal samples would differ. libsndfile
-            # writes it into RF64 all the same.
-            soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
+            if settings["format"] in ("WAV", "WAVEX"):
+                # The PEAK chunk of floats holds the time: files of equal samples would differ. In RF64
+                # libsndfile writes it all the same, and short AIFFs without it have a wrong length.
+                soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
             for tag, text in tags.items():
                 with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
                     setattr(sound, tag, text)

@@ -79,7 +79,7 @@ def enhance_spectrogram(
     keys: jax.Array,
     first_frames: jax.Array | int = 0,
 ) -> jax.Array:
-    """Run a resolved sampler; pure.
+    """Run a sampler; pure.
 
     Args:
       y: noisy compressed spectrograms, complex64 [B, F, T], T a multiple of the network's stride.
@@ -90,6 +90,7 @@ def enhance_spectrogram(
     Returns:
       Enhanced compressed spectrograms, complex64 [B, F, T].
     """
+    config = config.resolve(model)
     sde, steps = model.sde, config.steps
     noise = noise_source(keys, y.shape[1], y.shape[2], first_frames)
     denoise, score = (functools.partial(f, params) for f in (model.denoise, model.score))

@@ -178,9 +178,9 @@ def test_reflect_tail_is_numpys_reflection_then_zeros(length, most):
 
 def test_roles_choose_their_samplers():
     teacher = ScoreModel(dataclasses.replace(STUDENT, role="teacher", preconditioning=Preconditioning()))
-    assert SamplerConfig().resolve(teacher) == SamplerConfig("pc", 30)
-    assert SamplerConfig().resolve(ScoreModel(STUDENT)) == SamplerConfig("consistency", 1)
-    assert SamplerConfig("pc", 5).resolve(ScoreModel(STUDENT)) == SamplerConfig("pc", 5)
+    assert SamplerConfig().resolve(teacher) == SamplerConfig("pc", 30, 0.5)
+    assert SamplerConfig().resolve(ScoreModel(STUDENT)) == SamplerConfig("consistency", 1, 0.5)
+    assert SamplerConfig("pc", 5).resolve(ScoreModel(STUDENT)) == SamplerConfig("pc", 5, 0.5)
     with pytest.raises(ValueError, match="sampler"):
         SamplerConfig("euler")  # type: ignore[arg-type]
 
@@ -192,10 +192,10 @@ BRIDGE = dataclasses.replace(
 
 def test_a_bridge_has_its_own_samplers():
     bridge = ScoreModel(BRIDGE)
-    assert SamplerConfig().resolve(bridge) == SamplerConfig("bridge", 50)
-    assert SamplerConfig("bridge-sde", 5).resolve(bridge) == SamplerConfig("bridge-sde", 5)
+    assert SamplerConfig().resolve(bridge) == SamplerConfig("bridge", 50, 0.5)
+    assert SamplerConfig("bridge-sde", 5).resolve(bridge) == SamplerConfig("bridge-sde", 5, 0.5)
     distilled = ScoreModel(dataclasses.replace(BRIDGE, role="student"))
-    assert SamplerConfig().resolve(distilled) == SamplerConfig("consistency", 1)
+    assert SamplerConfig().resolve(distilled) == SamplerConfig("consistency", 1, 0.5)
     with pytest.raises(ValueError, match="3 consistency steps: a bridge's student runs one"):
         SamplerConfig("consistency", 3).resolve(distilled)
     with pytest.raises(ValueError, match="'pc' doesn't go with this model's process; try 'bridge'"):
@@ -204,7 +204,7 @@ def test_a_bridge_has_its_own_samplers():
         SamplerConfig("bridge").resolve(ScoreModel(STUDENT))
     with pytest.raises(ValueError, match="corrector is 'ald', expected one of "):
         SamplerConfig(corrector="ald")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="snr is nan, it has to be a number above 0"):
+    with pytest.raises(ValueError, match="snr is nan, it has to be a number from 0 on"):
         SamplerConfig(snr=float("nan"))
 
 
