@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from rosecd_jax.conversion.contents import NETWORK, Contents, mapping, read_contents
+from rosecd_jax.conversion.contents import FREQUENCIES, NETWORK, OURS, Contents, mapping, read_contents
 from rosecd_jax.conversion.hyper_parameters import (
     config_from_hyper_parameters,
     hyper_parameters_from_config,
@@ -21,10 +21,6 @@ from rosecd_jax.conversion.torch_file import TorchFileError, TorchTensor, read_t
 from rosecd_jax.conversion.torch_tensor import check_reading
 from rosecd_jax.models.checkpoint import WEIGHTS, StoredModel, load_checkpoint, open_checkpoint
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
-
-FREQUENCIES = "all_modules.0.W"
-OURS = "rosecd_jax"
-"""Our entry in checkpoints that we write for them; their code passes over it."""
 
 
 @dataclasses.dataclass(frozen=True)

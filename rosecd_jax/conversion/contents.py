@@ -12,8 +12,10 @@ from rosecd_jax.conversion.torch_file import Placeholder, TorchFileError, TorchT
 
 NETWORK = "dnn."
 """How the names of the network's parameters begin in their state dicts; the rest are constants of losses."""
-FIRST = "all_modules.0.W"
+FREQUENCIES = "all_modules.0.W"
 """The network's first parameter; what stands before it stands before all of the network's names."""
+OURS = "rosecd_jax"
+"""Our entry in checkpoints that we write for them; their code passes over it."""
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net")
 HYPER_PARAMETERS = ("hyper_parameters", "config")
 
@@ -49,7 +51,7 @@ def read_contents(path: Path, tree: Any) -> Contents:
     hyper_parameters = None if key is None else mapping(entries[key], f"{path}: its {key!r} are")
     if project := relative(hyper_parameters or {}, state):
         raise TorchFileError(f"{path} is a checkpoint of {project}, which is not supported; {SUPPORTED}")
-    ours, step = entries.get("rosecd_jax"), entries.get("global_step")
+    ours, step = entries.get(OURS), entries.get("global_step")
     return Contents(
         _of_network(path, state),
         entries.get("ema"),
@@ -83,7 +85,7 @@ def _state_dict(path: Path, entries: Mapping[Any, Any]) -> Mapping[Any, Any]:
 def _of_network(path: Path, state: Mapping[Any, Any]) -> dict[str, Any]:
     """The parameters of the network, by their names in it."""
     names = [name for name in state if isinstance(name, str)]
-    prefixes = [name.removesuffix(FIRST) for name in names if name == FIRST or name.endswith(f".{FIRST}")]
+    prefixes = [name.removesuffix(FREQUENCIES) for name in names if name.endswith(FREQUENCIES)]
     if len(prefixes) > 1 and NETWORK not in prefixes:
         shown = [prefix[:50] for prefix in prefixes[:5]]
         raise TorchFileError(f"{path} holds several networks, named {shown}...; keep one of them")

@@ -260,8 +260,10 @@ def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None,
     Returns:
       Steps (None: as the hyper-parameters say) and the corrector's snr.
     """
-    described = f"{name} {values.get('base_dir')} {values.get('format')}".lower()
-    if re.search(r"wsj0[-_]?reverb", described) or values.get("format") == "reverb":
+    if (
+        re.search(r"wsj0[-_]?reverb", f"{name} {values.get('base_dir')}".lower())
+        or values.get("format") == "reverb"
+    ):
         return 50, 0.33  # README of SGMSE+, on its checkpoint of WSJ0-REVERB
     return None, 0.5
 

@@ -140,7 +140,8 @@ def _estimates(
     """The estimate of each file, written into the folder `kept`, or why there is none."""
     for done, name in enumerate(names, start=1):
         try:
-            audio = _read(counterpart(how if isinstance(how, Path) else noisy, name), isinstance(how, Path))
+            made = isinstance(how, Path)
+            audio = _read_estimate(counterpart(how, name)) if made else io.read(counterpart(noisy, name))
             wave, computing = audio.wave, float("nan")
             if isinstance(how, Enhancer):
                 how.prepare(wave.shape[-1], audio.sample_rate, len(wave))
@@ -158,13 +159,11 @@ def _estimates(
         yield estimate
 
 
-def _read(path: Path, estimate: bool) -> io.Audio:
-    """A file; of an estimate with samples that are not finite, NaN in all places: it has the worst scores."""
+def _read_estimate(path: Path) -> io.Audio:
+    """An enhanced file; NaN all over if a sample is not finite, so that it has the worst scores."""
     try:
         return io.read(path)
     except io.NotFiniteError:
-        if not estimate:
-            raise
         header = io.info(path)
         wave = np.full((header.channels, header.samples), np.nan, np.float32)
         return io.Audio(wave, header.sample_rate, header.subtype, header.format)

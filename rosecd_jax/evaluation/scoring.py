@@ -68,9 +68,10 @@ def score(clean: Path, noisy: Path, estimate: Estimate) -> FileResult:
     if missing:
         notes.append(f"the clean file defines no {', '.join(missing)}: left out for every method")
     if worst := [field for i, field in enumerate(Scores._fields) if WORST[i] in {one[i] for one in found}]:
-        silent = "" if np.ptp(enhanced) else ": it is constant"
-        silent = silent if np.isfinite(enhanced).all() else ": it holds NaN or infinite samples"
-        notes.append(f"the estimate has the worst {', '.join(worst)} there is{silent}")
+        why = "" if np.ptp(enhanced) else ": it is constant"
+        if not np.isfinite(enhanced).all():
+            why = ": it holds NaN or infinite samples"
+        notes.append(f"the estimate has the worst {', '.join(worst)} there is{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
     return FileResult(
         name, enhanced.shape[-1] / rate, estimate.computing, scores, note="; ".join(notes), delay=late

@@ -20,7 +20,6 @@ from rosecd_jax.inference.programs import Programs, StreamPrograms
 from rosecd_jax.inference.report import Report
 from rosecd_jax.inference.strength import blend, wet_share
 from rosecd_jax.inference.waves import WaveEnhancer
-from rosecd_jax.models.checkpoint import load_checkpoint
 from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.pretrained import DEFAULT
@@ -113,14 +112,12 @@ class Enhancer:
           CheckpointError, TorchFileError: if there is no such checkpoint.
           ValueError: if an option makes no sense.
         """
+        from rosecd_jax.conversion.checkpoint import load_any_checkpoint  # with the reader of pickles
+
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
-        if Path(path).is_file():
-            from rosecd_jax.conversion.checkpoint import load_any_checkpoint as load  # reads pickles
-        else:
-            load = load_checkpoint
-        model, params = load(path, weights)
+        model, params = load_any_checkpoint(path, weights)
         if dtype is not None:
             network = dataclasses.replace(model.config.network, dtype=dtype)
             model = ScoreModel(dataclasses.replace(model.config, network=network))

@@ -270,7 +270,7 @@ CASES = [
     Case("endless repetition", tensor(shape=(2**40,), strides=(0,)), "repeats"),
     Case("empty but huge", tensor(shape=(0, 2**61, 2**61), strides=(1, 1, 1)), "repeats"),
     Case("negative offset", tensor(offset=-1), "offset, size or stride"),
-    Case("offset behind the end", tensor(offset=1), "reaches beyond"),
+    Case("offset beyond the end", tensor(offset=1), "reaches beyond"),
     Case("more dimensions than numpy has", tensor(shape=(1,) * 70, strides=(1,) * 70), "70 dimensions"),
     Case("strides for another shape", tensor(strides=(1, 1)), "don't agree"),
     Case("storage too short", tensor(held=bytes(15)), "too short"),
