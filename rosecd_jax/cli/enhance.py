@@ -105,7 +105,8 @@ def enhance(
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
         with reported(summary, report):  # before hours of work, not after, it shows whether that can be done
             enhancer = load_enhancer(checkpoint, **options)
-        end_process(carry_out(enhancer, plan, summary, report, target), summary, plan)
+            number = carry_out(enhancer, plan, summary, target)
+        end_process(number, summary, plan)
 
 
 def make_plan(
@@ -125,21 +126,20 @@ def make_plan(
 
 @contextmanager
 def reported(summary: "Summary", report: Path | None) -> Iterator[None]:
-    """Write the report, if one is wanted, and again with the reason if the context ends by an error."""
+    """Write the report, if one is wanted, and again at the end, with the reason if that is an error."""
     if report:
         summary.write(report)
     try:
         yield
     except BaseException as error:
         summary.state = f"ended by {type(error).__name__}"
+        raise
+    finally:
         if report:
             summary.write(report)
-        raise
 
 
-def carry_out(
-    enhancer: "Enhancer", plan: "Plan", summary: "Summary", report: Path | None, target: Path
-) -> signal.Signals | None:
+def carry_out(enhancer: "Enhancer", plan: "Plan", summary: "Summary", target: Path) -> signal.Signals | None:
     """Enhance the files of a plan, fill the summary and print it; return the signal that ended it, if any."""
     from rosecd_jax.inference.pipeline import enhance_folder
 
@@ -161,13 +161,8 @@ def carry_out(
     except KeyboardInterrupt:
         summary.reports += unreported(plan, summary)
         summary.state, number = INTERRUPTED, signal.SIGINT
-    except BaseException as error:
-        summary.state = f"ended by {type(error).__name__}"
-        raise
     finally:
         summary.compiling = enhancer.programs.compile_seconds
-        if report:
-            summary.write(report)
         tell(summary.line(target))
     return number
 
