@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
-from rosecd_jax.data import noises
+from rosecd_jax.data.corpus import noises
 from rosecd_jax.evaluation import evaluate
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.metrics import Scores, evaluate_pair

@@ -191,7 +191,7 @@ def test_a_config_that_cannot_be_used_says_why(monkeypatch, file, overrides, wor
 
 def test_the_demonstrations_commands_make_what_make_demo_makes(tmp_path, monkeypatch):
     from benchmarks.demo import CORPUS
-    from rosecd_jax.data import synthetic
+    from rosecd_jax.data.corpus import synthetic
 
     text = (ROOT / "configs" / "demo.py").read_text()
     (options,) = re.findall(r"rosecd prepare synthetic demo/corpus(.*)", text)

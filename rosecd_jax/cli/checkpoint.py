@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.tree import Tree
 
-    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.models.enhancement import SamplerConfig
     from rosecd_jax.models.score_model import ModelConfig, ScoreModel
 
 
@@ -59,7 +59,7 @@ def convert(
     """The authors' PyTorch checkpoint (a file) into ours (a directory), or ours into theirs."""
     from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
     from rosecd_jax.models.checkpoint import check_target, load_checkpoint, open_checkpoint, save_checkpoint
-    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.models.enhancement import SamplerConfig
 
     with plain_errors():
         if not source.exists():
@@ -144,7 +144,7 @@ def info(
 
     from rosecd_jax.conversion import open_torch_checkpoint
     from rosecd_jax.models.checkpoint import open_checkpoint
-    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.models.enhancement import SamplerConfig
     from rosecd_jax.models.score_model import ScoreModel
 
     with plain_errors():

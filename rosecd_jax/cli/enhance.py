@@ -86,7 +86,7 @@ def enhance(
     JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
     """
     from rosecd_jax.inference.report import Summary
-    from rosecd_jax.workers import share_of_processes
+    from rosecd_jax.processes import share_of_processes
 
     with plain_errors():
         if resume and overwrite:

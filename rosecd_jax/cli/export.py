@@ -38,8 +38,8 @@ def export(
 
     The sampler is part of it. OUT/load.py loads it: `from OUT.load import load; clean = load()(wave)`.
     """
-    from rosecd_jax.inference.export import check_platforms, check_target, export_model
-    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.export.program import check_platforms, check_target, export_model
+    from rosecd_jax.models.enhancement import SamplerConfig
 
     with plain_errors():
         # What is wrong with the options shows before a large checkpoint is read.

@@ -30,7 +30,7 @@ def finetune(
     command resumes a run that was stopped or killed.
     """
     typer.echo(f"{checkpoint} -> {workdir}")  # before the imports, which take seconds
-    from rosecd_jax.conversion.checkpoint import open_any_checkpoint
+    from rosecd_jax.conversion.lightning import open_any_checkpoint
     from rosecd_jax.training.finetune import finetune_config
     from rosecd_jax.training.loop import TrainingStopped, train
 

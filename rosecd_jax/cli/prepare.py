@@ -32,7 +32,7 @@ def synthetic(
     ] = (2.0, 4.0),
 ) -> None:
     """The embedded corpus: synthetic voices and noises, nothing to download (needs the extra `demo`)."""
-    from rosecd_jax.data.synthetic import SyntheticCorpus, write_corpus
+    from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, write_corpus
 
     with plain_errors():
         corpus = SyntheticCorpus(

@@ -1,6 +1,6 @@
 """The authors' checkpoints <-> ours."""
 
-from rosecd_jax.conversion.checkpoint import (
+from rosecd_jax.conversion.lightning import (
     TorchCheckpoint,
     load_any_checkpoint,
     load_torch_checkpoint,
@@ -9,7 +9,7 @@ from rosecd_jax.conversion.checkpoint import (
     save_torch_checkpoint,
     torch_params,
 )
-from rosecd_jax.conversion.sgmse import parameter_names, params_from_torch, params_to_torch
+from rosecd_jax.conversion.parameters import parameter_names, params_from_torch, params_to_torch
 from rosecd_jax.conversion.torch_file import TorchFileError
 
 __all__ = [

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rosecd_jax.conversion import torch_zip
-from rosecd_jax.conversion.torch_pickle import PickleError, Placeholder, load_pickle
-from rosecd_jax.conversion.torch_tensor import (
+from rosecd_jax.conversion import archive
+from rosecd_jax.conversion.tensors import (
     CONSTANTS,
     CONSTRUCTORS,
     DTYPES,
@@ -23,6 +22,7 @@ from rosecd_jax.conversion.torch_tensor import (
     TorchTensor,
     find_storage,
 )
+from rosecd_jax.conversion.unpickler import PickleError, Placeholder, load_pickle
 
 __all__ = ["Placeholder", "TorchFileError", "TorchTensor", "read_torch_file", "write_torch_file"]
 
@@ -54,7 +54,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
     try:
         with source.open() as file:
             _check_beginning(path, file.read(len(_LEGACY)))
-            source.members = torch_zip.read_directory(file)
+            source.members = archive.read_directory(file)
             pickles = [name for name in source.members if name.rpartition("/")[2] == "data.pkl"]
             top = pickles[0].rpartition("/")[0] if len(pickles) == 1 else ""
             if top == "" or "/" in top:
@@ -64,10 +64,10 @@ def read_torch_file(path: str | os.PathLike) -> Any:
             source.byte_order = _byte_order(file, source.members.get(f"{top}/byteorder"))
             member = source.members[pickles[0]]
             if member.size > LONGEST_PICKLE:
-                raise torch_zip.ZipError(f"its pickle takes {member.size} bytes, too many for a checkpoint")
-            data = torch_zip.read_member(file, member)
+                raise archive.ZipError(f"its pickle takes {member.size} bytes, too many for a checkpoint")
+            data = archive.read_member(file, member)
         return load_pickle(data, CONSTRUCTORS, CONSTANTS, functools.partial(find_storage, source, top))
-    except torch_zip.ZipError as error:
+    except archive.ZipError as error:
         raise TorchFileError(f"{path}: {error}; copy or download it again if it was a checkpoint") from error
     except PickleError as error:
         raise TorchFileError(f"{path}: its pickle can't be used: {error}") from error
@@ -88,12 +88,12 @@ def _check_beginning(path: Path, start: bytes) -> None:
     raise TorchFileError(f"{path} is not a PyTorch file (it is no zip archive)")
 
 
-def _byte_order(file: Any, member: torch_zip.Member | None) -> str:
+def _byte_order(file: Any, member: archive.Member | None) -> str:
     if member is None:
         return "little"
-    word = torch_zip.read_member(file, member) if member.size < 10 else b""
+    word = archive.read_member(file, member) if member.size < 10 else b""
     if word not in (b"little", b"big"):
-        raise torch_zip.ZipError("it names an unknown byte order")
+        raise archive.ZipError("it names an unknown byte order")
     return word.decode()
 
 

@@ -10,7 +10,7 @@ from rosecd_jax.config import check_fields
 from rosecd_jax.data.mixing import ENDLESS, MixConfig, Mixer, open_mixer
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
-from rosecd_jax.workers import serve_parent
+from rosecd_jax.processes import serve_parent
 
 if TYPE_CHECKING:
     import grain

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.data.mixing import Draw, Mixer, NoiseDraw, Piece, SilentError, render
 from rosecd_jax.data.pairs import DataError, SplitSummary
-from rosecd_jax.files import write_text
 
 __all__ = ["MANIFEST", "draw_from_row", "read_manifest", "replay_mixes", "row_of_draw", "write_mixes"]
 

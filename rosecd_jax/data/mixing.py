@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rosecd_jax.audio.io import AudioError
 from rosecd_jax.audio.mixing import fit_length, limit_band, noise_gain, reverberate, tilt
 from rosecd_jax.config import check_fields
-from rosecd_jax.data import noises
+from rosecd_jax.data.corpus import noises
 from rosecd_jax.data.library import Library, Recording, check_apart, open_library, read_part
 from rosecd_jax.data.pairs import DataError
 

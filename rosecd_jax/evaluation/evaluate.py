@@ -16,13 +16,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation.pairing import counterpart
 from rosecd_jax.evaluation.scoring import Estimate, FileResult, failed, score
-from rosecd_jax.files import write_text
 from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.metrics import Scores
-from rosecd_jax.workers import Job, Workers
+from rosecd_jax.processes import Job, Workers
 
 MOST = 0.8
 """Share of the files from which on a delay counts as common to all."""

@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.enhancer import Enhancer
     from rosecd_jax.inference.stream_step import StreamConfig
     from rosecd_jax.inference.streaming import StreamingEnhancer
-    from rosecd_jax.models.sampling import SamplerConfig
+    from rosecd_jax.models.enhancement import SamplerConfig
 
 __all__ = ["Enhancer", "SamplerConfig", "StreamConfig", "StreamingEnhancer"]
 
 _HOMES = {
     "Enhancer": "rosecd_jax.inference.enhancer",
-    "SamplerConfig": "rosecd_jax.models.sampling",
+    "SamplerConfig": "rosecd_jax.models.enhancement",
     "StreamConfig": "rosecd_jax.inference.stream_step",
     "StreamingEnhancer": "rosecd_jax.inference.streaming",
 }

@@ -20,7 +20,7 @@ from rosecd_jax.inference.programs import Programs, StreamPrograms
 from rosecd_jax.inference.report import Report
 from rosecd_jax.inference.strength import blend, wet_share
 from rosecd_jax.inference.waves import WaveEnhancer
-from rosecd_jax.models.sampling import BUCKETS, Sampler, SamplerConfig
+from rosecd_jax.models.enhancement import BUCKETS, Sampler, SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.pretrained import DEFAULT
 
@@ -112,7 +112,7 @@ class Enhancer:
           CheckpointError, TorchFileError: if there is no such checkpoint.
           ValueError: if an option makes no sense.
         """
-        from rosecd_jax.conversion.checkpoint import load_any_checkpoint  # with the reader of pickles
+        from rosecd_jax.conversion.lightning import load_any_checkpoint  # with the reader of pickles
 
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):

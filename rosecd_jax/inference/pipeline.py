@@ -11,11 +11,11 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import files
-from rosecd_jax.inference.ahead import ahead, ahead_or_none
 from rosecd_jax.inference.plan import THREADS, Job, Plan
 from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.report import Report
 from rosecd_jax.inference.waves import WaveEnhancer
+from rosecd_jax.prefetch import ahead, ahead_or_none
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 

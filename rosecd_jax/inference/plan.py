@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from rosecd_jax.atomic import existing_part
 from rosecd_jax.audio import io
-from rosecd_jax.files import existing_part
 from rosecd_jax.inference import files
 from rosecd_jax.inference.done import is_done
 from rosecd_jax.inference.report import Report, Status

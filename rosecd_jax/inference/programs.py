@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.models.sampling import SamplerConfig, enhance_frames, signal_key
+from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
-from rosecd_jax.files import write_text
 
 Status = Literal["enhanced", "kept", "failed", "left", "skipped"]
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rosecd_jax.audio.stft import FrontEnd
-from rosecd_jax.models.sampling import SamplerConfig, enhance_frames, signal_key
+from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 SILENCE = 1e-20

@@ -6,12 +6,12 @@ import time
 import jax
 import numpy as np
 
+from rosecd_jax.audio.resampling import StreamResampler
 from rosecd_jax.inference.programs import StreamPrograms
-from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys
 from rosecd_jax.inference.strength import blend
-from rosecd_jax.models.sampling import SamplerConfig
+from rosecd_jax.models.enhancement import SamplerConfig
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 AUTO, DEFAULTS = SamplerConfig(), StreamConfig()
@@ -82,10 +82,10 @@ class StreamingEnhancer:
         self.times = StepTimes(self._block / front.sample_rate)
 
         late = self._block - 1 + config.delay(front)
-        self._changes: tuple[RateChange, ...] = ()
+        self._changes: tuple[StreamResampler, ...] = ()
         if sample_rate != front.sample_rate:
-            there = RateChange(sample_rate, front.sample_rate, channels)
-            self._changes = there, RateChange(front.sample_rate, sample_rate, channels)
+            there = StreamResampler(sample_rate, front.sample_rate, channels)
+            self._changes = there, StreamResampler(front.sample_rate, sample_rate, channels)
             seconds = late / front.sample_rate + sum(change.lag for change in self._changes)
             late = math.ceil(seconds * sample_rate)
         self.latency = late

@@ -8,7 +8,7 @@ import numpy as np
 from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference.programs import Programs, Stretch
 from rosecd_jax.inference.windows import enhance_windows, plan_windows
-from rosecd_jax.models.sampling import FRAMES, padded_frames
+from rosecd_jax.models.enhancement import FRAMES, padded_frames
 
 WINDOW = 2560
 """Frames of a long signal's windows (20 s at 16 kHz): many times what networks are trained on, and a length

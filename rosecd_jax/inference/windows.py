@@ -13,8 +13,8 @@ import numpy as np
 
 from rosecd_jax.audio.level import Level
 from rosecd_jax.audio.stft import FrontEnd
-from rosecd_jax.inference.ahead import ahead, groups
 from rosecd_jax.inference.programs import Programs, Stretch
+from rosecd_jax.prefetch import ahead, groups
 
 DEPTH = 3
 """Batches of windows under way at a time."""

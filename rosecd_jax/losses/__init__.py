@@ -1,20 +1,21 @@
 """Pure functions: a loss is a function of (params, batch, draws). The draws are made by `draw_…`."""
 
 from rosecd_jax.losses.batch import Batch
-from rosecd_jax.losses.consistency import (
-    DistillationConfig,
-    DistillationDraws,
-    distillation_loss,
-    draw_distillation,
-)
 from rosecd_jax.losses.consistency_training import (
     ConsistencyTrainingConfig,
     ConsistencyTrainingDraws,
     consistency_training_loss,
     draw_consistency_training,
 )
+from rosecd_jax.losses.distillation import (
+    DistillationConfig,
+    DistillationDraws,
+    distillation_loss,
+    draw_distillation,
+)
 from rosecd_jax.losses.pesq import pesq_loss
-from rosecd_jax.losses.score import (
+from rosecd_jax.losses.si_sdr import neg_si_sdr
+from rosecd_jax.losses.teacher import (
     DataPredictionConfig,
     DenoiserConfig,
     ScoreDraws,
@@ -23,7 +24,6 @@ from rosecd_jax.losses.score import (
     score_loss,
     score_matching_loss,
 )
-from rosecd_jax.losses.si_sdr import neg_si_sdr
 
 __all__ = [
     "Batch",

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
-from rosecd_jax.losses.consistency import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
-from rosecd_jax.losses.score import Terms, perturb
+from rosecd_jax.losses.distillation import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
 from rosecd_jax.losses.si_sdr import NO_LIMIT
+from rosecd_jax.losses.teacher import Terms, perturb
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rosecd_jax.atomic import replace_folder
 from rosecd_jax.config import from_dict, to_dict
-from rosecd_jax.files import replace_folder
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 from rosecd_jax.pretrained import pretrained_models, resolve
 

@@ -6,10 +6,10 @@ from typing import Literal
 from rosecd_jax.config import check_fields
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
-from rosecd_jax.losses.consistency import BRIDGE_SOLVERS, DistillationConfig
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
+from rosecd_jax.losses.distillation import BRIDGE_SOLVERS, DistillationConfig
 from rosecd_jax.losses.pesq import LEAST_SAMPLES, SAMPLE_RATE
-from rosecd_jax.losses.score import DataPredictionConfig, DenoiserConfig
+from rosecd_jax.losses.teacher import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models.score_model import ModelConfig
 
 Objective = Literal["score", "score-matching", "data-prediction", "distillation", "consistency-training"]

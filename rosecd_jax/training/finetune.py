@@ -4,7 +4,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
 from rosecd_jax.losses.pesq import SAMPLE_RATE
-from rosecd_jax.losses.score import DataPredictionConfig
+from rosecd_jax.losses.teacher import DataPredictionConfig
 from rosecd_jax.models.score_model import ModelConfig
 from rosecd_jax.training.config import (
     CheckpointConfig,

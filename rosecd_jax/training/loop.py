@@ -12,7 +12,7 @@ import numpy as np
 
 from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.config import difference, to_dict
-from rosecd_jax.conversion.checkpoint import load_any_checkpoint
+from rosecd_jax.conversion.lightning import load_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
@@ -26,12 +26,12 @@ from rosecd_jax.training.checkpoints import (
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
-from rosecd_jax.training.progress import Progress
+from rosecd_jax.training.interruption import StopRequest, WorkdirLock
+from rosecd_jax.training.logging import Progress
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves, make_step
 from rosecd_jax.training.validation import Validation, read_validation_pairs, training_part
-from rosecd_jax.training.workdir import StopRequest, WorkdirLock
 
 BATCHES_AHEAD = 2
 """How many batches are on their way to the devices while one is used."""

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rosecd_jax.losses import consistency, consistency_training, score
+from rosecd_jax import losses
 from rosecd_jax.losses.batch import Batch
+from rosecd_jax.losses.distillation import target_in_one_loop, target_in_sequence
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import replicated, state_shardings
@@ -39,13 +40,13 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
     """
     equal = teacher is not None and teacher.config.network == model.config.network
     loop = platform != "cpu" and equal and config.distillation.solver == "pc"
-    make_target = consistency.target_in_one_loop if loop else consistency.target_in_sequence
+    make_target = target_in_one_loop if loop else target_in_sequence
 
     def distillation(params, ema, frozen, batch, key):
         constants = config.distillation
-        draws = consistency.draw_distillation(key, batch.y.shape, constants)
+        draws = losses.draw_distillation(key, batch.y.shape, constants)
         assert teacher is not None
-        return consistency.distillation_loss(
+        return losses.distillation_loss(
             params,
             batch,
             draws,
@@ -60,22 +61,22 @@ def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None
     def training(params, ema, frozen, batch, key):
         del frozen
         constants = config.consistency_training
-        draws = consistency_training.draw_consistency_training(key, batch.y.shape, constants)
-        return consistency_training.consistency_training_loss(
+        draws = losses.draw_consistency_training(key, batch.y.shape, constants)
+        return losses.consistency_training_loss(
             params, batch, draws, model=model, target_params=ema, config=constants
         )
 
     def of_a_teacher(loss: Callable[..., tuple[jax.Array, Metrics]], **constants: Any) -> Loss:
         def objective(params, ema, frozen, batch, key):
             del ema, frozen
-            return loss(params, batch, score.draw_score(key, batch.y.shape, model), model=model, **constants)
+            return loss(params, batch, losses.draw_score(key, batch.y.shape, model), model=model, **constants)
 
         return objective
 
     objectives: dict[str, Loss] = {
-        "score": of_a_teacher(score.score_loss, config=config.denoiser),
-        "score-matching": of_a_teacher(score.score_matching_loss),
-        "data-prediction": of_a_teacher(score.data_prediction_loss, config=config.data_prediction),
+        "score": of_a_teacher(losses.score_loss, config=config.denoiser),
+        "score-matching": of_a_teacher(losses.score_matching_loss),
+        "data-prediction": of_a_teacher(losses.data_prediction_loss, config=config.data_prediction),
         "distillation": distillation,
         "consistency-training": training,
     }

@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rosecd_jax.atomic import write_text
 from rosecd_jax.data.loader import LoaderConfig, Source, centre_crop, open_source
 from rosecd_jax.data.mixing import Mixer
-from rosecd_jax.files import write_text
 from rosecd_jax.metrics import Scores, evaluate_pair
-from rosecd_jax.models.sampling import SamplerConfig, enhance_padded, padded_frames
+from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded, padded_frames
 from rosecd_jax.models.score_model import Params, ScoreModel
+from rosecd_jax.processes import Job, Workers
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import Curves, spectrogram_picture
 from rosecd_jax.training.devices import over_batch, place_batch, replicated
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves
-from rosecd_jax.workers import Job, Workers
 
 SCORES = ("pesq", "estoi", "si_sdr")
 MIX_SECONDS = 4.0  # of a validation file that is mixed

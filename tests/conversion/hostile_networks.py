@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from rosecd_jax.conversion.sgmse import parameter_names, parameter_shapes
+from rosecd_jax.conversion.parameters import parameter_names, parameter_shapes
 from rosecd_jax.models import NCSNppConfig
 from tests.conversion.hostile import INERT, Case, archive, number, numbers, rebuilt, tensor, text
 

@@ -12,7 +12,7 @@ import pytest
 
 from rosecd_jax.conversion import load_torch_checkpoint, params_from_torch
 from rosecd_jax.conversion.hyper_parameters import hyper_parameters_from_config
-from rosecd_jax.conversion.sgmse import parameter_shapes
+from rosecd_jax.conversion.parameters import parameter_shapes
 from rosecd_jax.conversion.torch_file import read_torch_file, write_torch_file
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import strategies as st
 
 from rosecd_jax.conversion import load_torch_checkpoint
-from rosecd_jax.conversion.sgmse import parameter_shapes
+from rosecd_jax.conversion.parameters import parameter_shapes
 from rosecd_jax.conversion.torch_file import Placeholder, TorchFileError, TorchTensor, read_torch_file
 from tests.conversion import hostile, hostile_networks
 from tests.helpers import FIXTURES

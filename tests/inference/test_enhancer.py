@@ -15,7 +15,7 @@ from rosecd_jax.diffusion.noise import noise_source
 from rosecd_jax.diffusion.solvers import langevin_per_item
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.sampling import enhance_spectrogram, reflect_tail
+from rosecd_jax.models.enhancement import enhance_spectrogram, reflect_tail
 from tests.helpers import quick_jit
 
 STUDENT = ModelConfig(

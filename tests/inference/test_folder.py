@@ -16,7 +16,7 @@ from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.report import Report, Summary
 from rosecd_jax.models import ScoreModel
-from rosecd_jax.models.sampling import BUCKETS, padded_frames
+from rosecd_jax.models.enhancement import BUCKETS, padded_frames
 from tests.helpers import random_params
 from tests.inference.test_enhancer import STUDENT, speech_like
 

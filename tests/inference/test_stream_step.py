@@ -10,7 +10,7 @@ import pytest
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys, stream_step
 from rosecd_jax.models import ScoreModel
-from rosecd_jax.models.sampling import SamplerConfig
+from rosecd_jax.models.enhancement import SamplerConfig
 from tests.helpers import random_params
 from tests.inference.test_streaming import ONE_STEP, SMALL, STUDENT, Mixing, sound
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rosecd_jax.audio.resampling import StreamResampler
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.inference.rate import RateChange
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import (
     StreamConfig,
@@ -26,7 +26,7 @@ from rosecd_jax.inference.stream_step import (
 )
 from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.sampling import SamplerConfig, enhance_padded
+from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded
 from tests.helpers import random_params
 
 STUDENT = ModelConfig(
@@ -364,13 +364,13 @@ def test_the_streams_of_an_enhancer_share_programs(monkeypatch):
 
 def test_the_time_of_a_step_holds_the_resampling(monkeypatch):
     stream = StreamingEnhancer(Identity(STUDENT), None, config=SMALL, sample_rate=8_000)
-    call = RateChange.__call__
+    call = StreamResampler.__call__
 
     def slow_call(self, wave):
         time.sleep(stream.times.hop / 4)
         return call(self, wave)
 
-    monkeypatch.setattr(RateChange, "__call__", slow_call)
+    monkeypatch.setattr(StreamResampler, "__call__", slow_call)
     for chunk in np.array_split(sound(10 * 256), 20):  # two of them are a hop, four calls
         stream.push(chunk)
     assert stream.times.under_runs == stream.times.count == 9

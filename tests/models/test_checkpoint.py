@@ -129,7 +129,7 @@ def test_an_overwrite_that_fails_at_its_end_keeps_the_old_one(copy, monkeypatch)
             raise OSError("no more")
         replace(source, target)
 
-    monkeypatch.setattr("rosecd_jax.files.os.replace", broken)
+    monkeypatch.setattr("rosecd_jax.atomic.os.replace", broken)
     with pytest.raises(OSError, match="no more"):
         save_checkpoint(copy, TINY, RAW, overwrite=True)
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import pytest
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.sampling import SamplerConfig, enhance_padded
+from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded
 from rosecd_jax.training import OptimiserConfig, TrainConfig
 from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.step import Waves, make_step

@@ -17,6 +17,7 @@ from rosecd_jax.cli.train import read_config
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.metrics import evaluate_pair
 from rosecd_jax.models import ScoreModel
+from rosecd_jax.processes import Job
 from rosecd_jax.training import CheckpointConfig, ValidationConfig, train
 from rosecd_jax.training.checkpoints import KeepBest, best_steps
 from rosecd_jax.training.curves import ManyCurves, spectrogram_picture
@@ -24,7 +25,6 @@ from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.status import Status
 from rosecd_jax.training.step import make_step
 from rosecd_jax.training.validation import Pending, Validation, read_validation_pairs
-from rosecd_jax.workers import Job
 from tests.training.runs import RATE, write_config, write_corpus
 
 
@@ -84,7 +84,7 @@ def test_the_scores_are_those_of_the_moving_average_on_the_split(finished, confi
 
 
 def enhance_with_key(enhancer, wave, key):
-    from rosecd_jax.models.sampling import enhance_padded
+    from rosecd_jax.models.enhancement import enhance_padded
 
     padded = np.pad(wave, (0, 512 * 16 - wave.size))[None]
     lengths = np.array([wave.size], np.int32)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rosecd_jax.inference.ahead import ahead, ahead_or_none, groups
+from rosecd_jax.prefetch import ahead, ahead_or_none, groups
 
 
 def test_results_come_in_order_and_no_more_than_asked_for_are_under_way():

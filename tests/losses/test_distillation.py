@@ -1,4 +1,4 @@
-"""rosecd_jax.losses.consistency: one step of the authors' distillation, and what holds for any."""
+"""rosecd_jax.losses.distillation: one step of the authors' distillation, and what holds for any."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from rosecd_jax.losses import (
     neg_si_sdr,
     pesq_loss,
 )
-from rosecd_jax.losses.consistency import (
+from rosecd_jax.losses.distillation import (
     Network,
     consistency_weight,
     target_in_one_loop,

@@ -1,4 +1,4 @@
-"""rosecd_jax.losses.score: the teacher's objective, with and without the authors' slip."""
+"""rosecd_jax.losses.teacher: the teacher's objective, with and without the authors' slip."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from rosecd_jax.losses import (
     score_loss,
     score_matching_loss,
 )
-from rosecd_jax.losses.score import edm_weight
+from rosecd_jax.losses.teacher import edm_weight
 from rosecd_jax.models import ModelConfig, ScoreModel
 from tests import fidelity
 from tests.goldens.packing import golden

@@ -11,8 +11,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from rosecd_jax.conversion import torch_zip
-from rosecd_jax.conversion.torch_pickle import PickleError, Placeholder, check_key
+from rosecd_jax.conversion import archive
+from rosecd_jax.conversion.unpickler import PickleError, Placeholder, check_key
 
 MOST_DIMENSIONS = 32
 MOST_REPEATED = 2**20
@@ -59,7 +59,7 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.members: dict[str, torch_zip.Member] = {}
+        self.members: dict[str, archive.Member] = {}
         self.byte_order = "little"
         self.stamp: tuple[int, int] | None = None
         self._inflated: tuple[str, bytes] = ("", b"")
@@ -74,20 +74,20 @@ class Source:
         self.stamp = stamp
         return file
 
-    def read(self, member: torch_zip.Member, start: int, size: int) -> np.ndarray:
+    def read(self, member: archive.Member, start: int, size: int) -> np.ndarray:
         """Bytes of a member, uint8 [size]; the checksum is verified where all of it is read."""
         try:
             with self.open() as file:
                 if member.compressed:
                     if self._inflated[0] != member.name:
-                        self._inflated = (member.name, torch_zip.read_member(file, member))
+                        self._inflated = (member.name, archive.read_member(file, member))
                     return np.frombuffer(self._inflated[1], np.uint8, size, start)
                 data = np.fromfile(file, np.uint8, size, offset=member.start + start)
             if data.size != size:
                 raise TorchFileError(f"{self.path} has become shorter while it was read")
             if size == member.size:
-                torch_zip.check_crc(data.data, member)
-        except (torch_zip.ZipError, OSError) as error:
+                archive.check_crc(data.data, member)
+        except (archive.ZipError, OSError) as error:
             raise TorchFileError(f"{self.path}: {error}; copy or download it again") from error
         return data
 
@@ -97,7 +97,7 @@ class Storage:
     """One member of the archive as a row of numbers."""
 
     source: Source
-    member: torch_zip.Member
+    member: archive.Member
     dtype: np.dtype
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from rosecd_jax.data import espeak, noises
-from rosecd_jax.data.synthetic import SPLITS, SyntheticCorpus, make_example, voices, write_corpus
-from rosecd_jax.data.words import sentence
+from rosecd_jax.data.corpus import espeak, noises
+from rosecd_jax.data.corpus.synthetic import SPLITS, SyntheticCorpus, make_example, voices, write_corpus
+from rosecd_jax.data.corpus.words import sentence
 
 SMALL = SyntheticCorpus(hours=0.01, seed=3, valid_files=2, test_files=6)
 SPEAKERS = [np.sin(np.arange(5000) * step) * np.hanning(5000) for step in (0.05, 0.11, 0.4)]
@@ -180,7 +180,7 @@ def test_pairs_have_the_stated_format_and_snr(corpus):
 def test_same_seed_same_bytes_in_another_process_and_after_a_longer_broken_run(corpus, tmp_path):
     config = "hours=0.01, seed=3, valid_files=2, test_files=6"
     code = (
-        "import sys; from rosecd_jax.data.synthetic import *; "
+        "import sys; from rosecd_jax.data.corpus.synthetic import *; "
         "make_example(SyntheticCorpus(seed=9), 'test', 5); "
         f"write_corpus(sys.argv[1], SyntheticCorpus({config}))"
     )

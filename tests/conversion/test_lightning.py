@@ -1,4 +1,4 @@
-"""rosecd_jax.conversion.checkpoint: the authors' checkpoints become our models, and ours theirs."""
+"""rosecd_jax.conversion.lightning: the authors' checkpoints become our models, and ours theirs."""
 
 import dataclasses
 import pickle

@@ -1,4 +1,4 @@
-"""rosecd_jax.training.workdir: what a stop request does with signals, alone and among many processes."""
+"""rosecd_jax.training.interruption: what a stop request does with signals, alone and among many processes."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import signal
 import jax
 import pytest
 
-from rosecd_jax.training.workdir import StopRequest
+from rosecd_jax.training.interruption import StopRequest
 
 
 def test_a_second_ctrl_c_interrupts_at_once():

@@ -1,11 +1,11 @@
-"""rosecd_jax.files: complete, or as it was."""
+"""rosecd_jax.atomic: complete, or as it was."""
 
 import os
 import sys
 
 import pytest
 
-from rosecd_jax.files import write_text
+from rosecd_jax.atomic import write_text
 
 
 def test_folders_are_made_and_what_is_there_is_replaced(tmp_path):

@@ -1,4 +1,4 @@
-"""rosecd_jax.workers: real processes, real signals."""
+"""rosecd_jax.processes: real processes, real signals."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from rosecd_jax.workers import background_pool, share_of_processes
+from rosecd_jax.processes import background_pool, share_of_processes
 
 PROGRAM = """
 import time
-from rosecd_jax.workers import background_pool, share_of_processes
+from rosecd_jax.processes import background_pool, share_of_processes
 pool = background_pool(2)
 list(pool.map(time.sleep, [1, 1]))  # both have begun
 print(*pool._processes, flush=True)

@@ -19,18 +19,19 @@ from typer.testing import CliRunner
 
 from rosecd_jax import save_checkpoint
 from rosecd_jax.cli import app
-from rosecd_jax.conversion.checkpoint import load_any_checkpoint
+from rosecd_jax.conversion.lightning import load_any_checkpoint
 from rosecd_jax.diffusion import SBVE, Preconditioning
-from rosecd_jax.inference import Enhancer, SamplerConfig, load_exported
-from rosecd_jax.inference.export import (
+from rosecd_jax.export import load_exported
+from rosecd_jax.export.load_exported import load
+from rosecd_jax.export.program import (
     PLATFORMS,
     ExportError,
     export_model,
     lower,
 )
-from rosecd_jax.inference.load_exported import load
+from rosecd_jax.inference import Enhancer, SamplerConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.sampling import enhance_padded
+from rosecd_jax.models.enhancement import enhance_padded
 from tests.helpers import FIXTURES, quick_jit, random_params
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=())

@@ -14,8 +14,8 @@ from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
-from rosecd_jax.losses.score import Terms, perturb, squared
 from rosecd_jax.losses.si_sdr import NO_LIMIT, neg_si_sdr
+from rosecd_jax.losses.teacher import Terms, perturb, squared
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Solver = Literal["pc", "euler", "heun", "mix", "bridge-ode", "bridge-sde"]

@@ -1,4 +1,4 @@
-"""rosecd_jax.conversion.sgmse: every parameter of the authors finds its place among ours."""
+"""rosecd_jax.conversion.parameters: every parameter of the authors finds its place among ours."""
 
 import jax
 import numpy as np
