@@ -1,6 +1,6 @@
 """How long one network call of the full-size model takes: python -m benchmarks.one_step [SECONDS OF AUDIO]
 
-Prints the times of initialising, compiling and enhancing with the 65.6 M-parameter student, whose weights are
+Prints the times of initializing, compiling and enhancing with the 65.6 M-parameter student, whose weights are
 random, and what part of the enhancement is the network.
 """
 
@@ -34,7 +34,7 @@ def main(audio_seconds: float = 2.0, runs: int = 5) -> None:
     print(
         f"{sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6:.1f} M parameters on {jax.devices()[0]}"
     )
-    print(f"initialising, compiling included  {time.perf_counter() - start:7.2f} s")
+    print(f"initializing, compiling included  {time.perf_counter() - start:7.2f} s")
 
     enhancer = Enhancer(model, params)
     rate = model.front_end.sample_rate

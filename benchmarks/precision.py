@@ -1,7 +1,7 @@
 """bfloat16 against float32: python -m benchmarks.precision CONFIG [--config.key=value]...
 
     python -m benchmarks.precision configs/demo.py:teacher --config.data.path=demo/corpus \
-        --config.steps=200 --config.optimiser.decay_steps=200
+        --config.steps=200 --config.optimizer.decay_steps=200
 
 Trains twice from the same weights on the same batches, with the same random numbers, and prints the mean loss
 of each quarter of the two runs.
@@ -36,7 +36,7 @@ def losses_of(config: TrainConfig) -> np.ndarray:
     batches = training_batches(source, config.data, model.front_end.samples(config.data.frames), config.seed)
     losses = []
     for _ in range(config.steps):
-        pairs = [next(batches) for _ in range(config.optimiser.accumulate)]
+        pairs = [next(batches) for _ in range(config.optimizer.accumulate)]
         waves = [place_batch(Waves(pair["clean"], pair["noisy"]), mesh) for pair in pairs]
         state, metrics = step(state, frozen, waves)
         losses.append(metrics["loss"])

@@ -71,7 +71,7 @@ def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -
     batch = state.params, state, frozen, Waves(wave, wave), number
     gradient = compile_one("gradient", step.add_gradient, *batch)
     terms = shapes(jax.eval_shape(step.add_gradient, *batch)[1])
-    compile_one("update", step.apply, state, state.params, [terms] * config.optimiser.accumulate)
+    compile_one("update", step.apply, state, state.params, [terms] * config.optimizer.accumulate)
     return gradient
 
 
@@ -100,7 +100,7 @@ def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topolo
     model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
     step = make_step(config, model, teacher, mesh)
-    data, accumulate = config.data, config.optimiser.accumulate
+    data, accumulate = config.data, config.optimizer.accumulate
     samples = model.front_end.samples(data.frames)
     print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {config.objective}, {config.model.network}")
     memory = compile_programs(config, step, mesh).memory_analysis()

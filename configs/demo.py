@@ -24,7 +24,7 @@ from rosecd_jax.config import to_dict
 from rosecd_jax.diffusion import OUVE
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.training.config import LoaderConfig, OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training.config import LoaderConfig, OptimizerConfig, TrainConfig, ValidationConfig
 
 NETWORK = NCSNppConfig(channels=8, multipliers=(1, 2, 2, 4), blocks=1)
 PROCESS = OUVE(gamma=5.0, sigma_min=0.003, sigma_max=0.03)
@@ -36,7 +36,7 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         objective="score",
         model=ModelConfig(role="teacher", sde=PROCESS, network=NETWORK),
         data=LoaderConfig(frames=64, batch_size=4),
-        optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=100, ema_decay=0.99),
+        optimizer=OptimizerConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=100, ema_decay=0.99),
         steps=100,
         log_every=20,
         validation=ValidationConfig(every=0),
@@ -51,7 +51,7 @@ def get_config(stage: str = "teacher") -> ConfigDict:
         model=ModelConfig(role="student", sde=PROCESS, network=NETWORK),
         distillation=DistillationConfig(steps=3, pesq_weight=5e-4, si_sdr_weight=1e-3),
         data=teacher.data,
-        optimiser=OptimiserConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=300, ema_decay=0.95),
+        optimizer=OptimizerConfig(learning_rate=4e-3, warmup_steps=20, decay_steps=300, ema_decay=0.95),
         steps=300,
         log_every=50,
         validation=ValidationConfig(every=150, files=8),

@@ -35,7 +35,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, OptimizerConfig, TrainConfig
 
 ALONE = DistillationConfig(pesq_weight=0.0, si_sdr_weight=0.0)
 VARIANTS = {
@@ -61,7 +61,7 @@ def get_config(variant: str = "pc-mean") -> ConfigDict:
         model=ModelConfig(role="student", preconditioning=Preconditioning(c_in="1")),
         distillation=VARIANTS[variant],
         data=LoaderConfig(frames=256, batch_size=14, threads=8),
-        optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        optimizer=OptimizerConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
         checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )

@@ -15,14 +15,14 @@ from ml_collections import ConfigDict
 
 from rosecd_jax.config import to_dict
 from rosecd_jax.data.loader import LoaderConfig
-from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, OptimizerConfig, TrainConfig
 
 
 def get_config() -> ConfigDict:
     config = TrainConfig(
         objective="score",
         data=LoaderConfig(frames=256, batch_size=16, threads=8),
-        optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
+        optimizer=OptimizerConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=2),
         checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )

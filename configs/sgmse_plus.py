@@ -20,7 +20,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.ncsnpp import NCSNPP
-from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, OptimizerConfig, TrainConfig
 
 
 def get_config() -> ConfigDict:
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
             network=NCSNPP,
         ),
         data=LoaderConfig(frames=256, batch_size=8, threads=8),
-        optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=4),
+        optimizer=OptimizerConfig(learning_rate=1e-4, ema_decay=0.999, accumulate=4),
         checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )

@@ -28,7 +28,7 @@ from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.training.config import (
     CheckpointConfig,
     Objective,
-    OptimiserConfig,
+    OptimizerConfig,
     TrainConfig,
     ValidationConfig,
 )
@@ -58,7 +58,7 @@ def run(
         ),
         distillation=DistillationConfig(pesq_weight=PESQ, si_sdr_weight=SI_SDR, si_sdr_limit=LIMIT),
         data=DATA,
-        optimiser=OptimiserConfig(
+        optimizer=OptimizerConfig(
             learning_rate=learning_rate, warmup_steps=100, decay_steps=steps, ema_decay=0.999
         ),
         validation=ValidationConfig(every=0 if role == "teacher" else 500, files=24, workers=1),

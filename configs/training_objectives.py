@@ -35,7 +35,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import SBVE, Preconditioning
 from rosecd_jax.losses import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models import ModelConfig
-from rosecd_jax.training.config import CheckpointConfig, OptimiserConfig, TrainConfig
+from rosecd_jax.training.config import CheckpointConfig, OptimizerConfig, TrainConfig
 
 PLAIN = Preconditioning(c_in="1", c_out="1", c_skip="0")
 SCORE = Preconditioning(c_in="1", c_out="1", c_skip="0", network_scaling="1/sigma", output="score")
@@ -64,7 +64,7 @@ def get_config(variant: str = "bridge-pesq") -> ConfigDict:
     config = TrainConfig(
         **VARIANTS[variant],
         data=LoaderConfig(frames=256, batch_size=8, threads=8),
-        optimiser=OptimiserConfig(learning_rate=1e-4, ema_decay=0.999),
+        optimizer=OptimizerConfig(learning_rate=1e-4, ema_decay=0.999),
         checkpoints=CheckpointConfig(keep_every=10_000),
         steps=100_000,
     )

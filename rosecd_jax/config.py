@@ -4,11 +4,13 @@ And what a config checks of itself when it is made.
 """
 
 import dataclasses
+import functools
 import math
 import numbers
+import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
       ValueError: naming the field that is unknown or of a wrong type.
     """
     hints = typing.get_type_hints(cls)
+    new_names = getattr(cls, "new_names", {})
+    values = {new_names.get(name, name): value for name, value in values.items()}
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(f"{where} has no field {unknown[0]!r}; it has {', '.join(hints)}")
@@ -79,6 +83,26 @@ def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if kind not in kinds:
         raise ValueError(f"{where}.kind is {kind!r}, expected one of {tuple(kinds)}")
     return kinds[kind]
+
+
+def renamed(**new_names: str) -> Callable[[type[T]], type[T]]:
+    """Decorate a config dataclass whose fields have old names: in dicts, as keywords, as attributes."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        make = cls.__init__
+
+        @functools.wraps(make)
+        def init(self: T, *values: Any, **fields: Any) -> None:
+            old = {new_names[name]: fields.pop(name) for name in new_names if name in fields}
+            make(self, *values, **fields | old)
+
+        setattr(cls, "__init__", init)  # noqa: B010 (an assignment is an error of types)
+        setattr(cls, "new_names", new_names)  # noqa: B010
+        for old, new in new_names.items():
+            setattr(cls, old, property(operator.attrgetter(new)))
+        return cls
+
+    return decorate
 
 
 def check_fields(

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rosecd_jax.extras import extra
+
 __all__ = [
     "BEST_RATIO",
     "WORST",
@@ -77,10 +79,9 @@ def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """
     import soxr
 
-    if not pesq_is_installed():
-        raise ImportError("PESQ needs the package pesq: pip install pesq (it takes a C compiler)")
-    from pesq import BufferTooShortError, NoUtterancesError
-    from pesq import pesq as measure
+    with extra("eval", "PESQ"):  # the package takes a C compiler
+        from pesq import BufferTooShortError, NoUtterancesError
+        from pesq import pesq as measure
 
     waves = np.stack(_check(reference, estimate))
     if not _audible(*waves):
@@ -219,7 +220,8 @@ def _audible(*waves: NDArray[np.float64]) -> bool:
 
 
 def _stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, extended: bool) -> float:
-    import pystoi
+    with extra("eval", "ESTOI"):
+        import pystoi
 
     reference, estimate = _check(reference, estimate)
     if len(reference) < STOI_SECONDS * sample_rate or not _audible(reference, estimate):

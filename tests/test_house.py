@@ -19,6 +19,7 @@ FLOORS = {
     "atomic": -1,
     "compilation": -1,
     "config": -1,
+    "extras": -1,
     "prefetch": -1,
     "pretrained": -1,
     "processes": -1,
@@ -136,7 +137,7 @@ def test_importing_the_package_is_quick():
 
 
 def test_every_room_and_every_public_name_is_there_when_asked_for():
-    inner = {"atomic", "cli", "compilation", "config", "prefetch", "pretrained", "processes"}
+    inner = {"atomic", "cli", "compilation", "config", "extras", "prefetch", "pretrained", "processes"}
     rooms = {room(file) for file in FILES} - inner
     code = "import rosecd_jax; print(*(name for name in rosecd_jax.__all__ if hasattr(rosecd_jax, name)))"
     names = set(run_python(code).split())

@@ -1,6 +1,6 @@
 """Waves and compressed complex spectrograms: the front end of every model, in pure jnp.
 
-Nothing is normalised: `stft` is a plain windowed DFT and `istft` its window-square-normalised
+Nothing is normalized: `stft` is a plain windowed DFT and `istft` its window-square-normalized
 overlap-add. All four functions are differentiable, also where the spectrogram is zero.
 """
 
@@ -19,12 +19,12 @@ def hann_window(length: int) -> np.ndarray:
 
 
 def frame_count(samples: int, hop: int) -> int:
-    """How many centred frames `stft` makes of `samples` samples."""
+    """How many centerd frames `stft` makes of `samples` samples."""
     return 1 + samples // hop
 
 
 def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
-    """Short-time Fourier transform with a periodic Hann window of `n_fft`, centred, reflect-padded.
+    """Short-time Fourier transform with a periodic Hann window of `n_fft`, centerd, reflect-padded.
 
     Args:
       wave: float32 [..., samples], at least one sample.
@@ -149,20 +149,22 @@ class FrontEnd:
 
     @property
     def reach(self) -> int:
-        """Hops that half a window reaches to either side of a frame's centre."""
+        """Hops that half a window reaches to either side of a frame's center."""
         return -(-(self.n_fft // 2) // self.hop)
 
     def stretch(self, frames: int) -> int:
-        """Samples that `frames` frames amid a signal see, in whole hops, `reach` before the first centre."""
+        """Samples that `frames` frames amid a signal see, in whole hops, `reach` before the first center."""
         return (frames + 2 * self.reach - 1) * self.hop
 
-    def analyse(self, wave: jax.Array) -> jax.Array:
+    def analyze(self, wave: jax.Array) -> jax.Array:
         """float32 [..., samples] -> compressed spectrogram, complex64 [..., bins, frames]."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
 
-    def synthesise(
+    def synthesize(
         self, compressed: jax.Array, length: int, valid_frames: jax.Array | None = None
     ) -> jax.Array:
         """Compressed spectrogram, complex64 [..., bins, frames] -> float32 [..., length]; see `istft`."""
         spectrogram = expand(compressed, self.exponent, self.factor)
         return istft(spectrogram, length, self.n_fft, self.hop, valid_frames)
+
+    analyse, synthesise = analyze, synthesize  # their names before

@@ -42,7 +42,7 @@ def synthetic(
             valid_files=valid_files,
             test_files=test_files,
         )
-        with progress_bar(100, "synthesising") as advance:
+        with progress_bar(100, "synthesizing") as advance:
             summary = write_corpus(directory, corpus, _percent(advance))
     _tell(directory, summary)
 
@@ -54,9 +54,9 @@ def voicebank(
     out: OutArgument,
 ) -> None:
     """VoiceBank-DEMAND, at 16 kHz; validation speakers p226 and p287."""
-    from rosecd_jax.data.builders import prepare_voicebank
-
     with plain_errors(), progress_bar(100, "checking") as advance:
+        from rosecd_jax.data.builders import prepare_voicebank
+
         summary = prepare_voicebank(source, out, _percent(advance))
     _tell(out, summary)
 
@@ -73,9 +73,9 @@ def folder(
     sample_rate: Annotated[int, typer.Option(help="Hz; other rates are resampled.", min=1)] = 16_000,
 ) -> None:
     """Any paired recordings, in folders of the same file names."""
-    from rosecd_jax.data.builders import prepare_folder
-
     with plain_errors(), progress_bar(100, "checking") as advance:
+        from rosecd_jax.data.builders import prepare_folder
+
         summary = prepare_folder(source, out, sample_rate, _percent(advance))
     _tell(out, summary)
 

@@ -1,5 +1,6 @@
 """rosecd train, and train.py."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,15 +39,18 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
     Raises:
       ValueError: if the file or a value doesn't fit.
     """
-    from absl import flags
-    from ml_collections import config_flags
-
     from rosecd_jax.config import from_dict
+    from rosecd_jax.extras import extra
     from rosecd_jax.training.config import TrainConfig
+
+    with extra("train", "a training config"):
+        from absl import flags
+        from ml_collections import config_flags
 
     path = Path(file.split(":")[0])
     if not path.is_file():
         raise ValueError(f"no config file {path}; configs/ holds those of the project")
+    overrides = [re.sub(r"^--config\.optimiser\.", "--config.optimizer.", word) for word in overrides]
     words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MOST_OPCODES = 1_500_000
-"""A published checkpoint with its optimiser takes about 100 000; this many objects stay well below 1 GB."""
+"""A published checkpoint with its optimizer takes about 100 000; this many objects stay well below 1 GB."""
 LONGEST_INTEGER = 128
 """Bytes of an integer. A much longer one could not even be printed."""
 

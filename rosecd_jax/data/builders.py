@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from rosecd_jax.audio import io
 from rosecd_jax.data.pairs import DataError, SplitSummary, mono
 from rosecd_jax.data.prepared import INCOMPLETE, Origin, find_prepared
 from rosecd_jax.data.sources import Split, folder_splits, voicebank_splits
+from rosecd_jax.extras import extra
+
+with extra("train", "preparing a data set"):
+    import tensorflow_datasets as tfds
 
 __all__ = ["PairedFolder", "PairsBuilder", "VoiceBankDemand", "prepare_folder", "prepare_voicebank"]
 

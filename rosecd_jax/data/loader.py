@@ -10,6 +10,7 @@ from rosecd_jax.config import check_fields
 from rosecd_jax.data.mixing import ENDLESS, MixConfig, Mixer, open_mixer
 from rosecd_jax.data.pairs import DataError, PairedFiles
 from rosecd_jax.data.prepared import PreparedPairs, open_pairs
+from rosecd_jax.extras import extra
 from rosecd_jax.processes import serve_parent
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def random_crop(
     return _crop(pair, samples, int(generator.integers(slack + 1)) if slack > 0 else int(slack / 2))
 
 
-def centre_crop(pair: dict[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
+def center_crop(pair: dict[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
     """As `random_crop`, from the middle."""
     return _crop(pair, samples, int((pair["noisy"].size - samples) / 2))
 
@@ -124,13 +125,14 @@ def training_batches(
       start: number of the first batch.
       share: the part of a batch that is wanted.
     """
-    import grain
-    from absl import flags
+    with extra("train", "reading training data"):
+        import grain
+        from absl import flags
 
     local = config.batch_size // share.processes
     if isinstance(source, Mixer):
         mixes: Any = source.pairs(seed, samples)
-        dataset = grain.MapDataset.source(mixes).map(lambda pair: centre_crop(pair, samples))
+        dataset = grain.MapDataset.source(mixes).map(lambda pair: center_crop(pair, samples))
     else:
         dataset = grain.MapDataset.source(source).seed(seed).shuffle().repeat(ENDLESS // len(source))
         dataset = dataset.random_map(lambda pair, generator: random_crop(pair, samples, generator))

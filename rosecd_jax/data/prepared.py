@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rosecd_jax.data.pairs import DataError, PairedFiles, SplitSummary
+from rosecd_jax.extras import extra
 
 __all__ = ["INCOMPLETE", "Origin", "PreparedPairs", "find_prepared", "open_pairs"]
 
@@ -97,7 +98,8 @@ class PreparedPairs:
 
     @functools.cached_property
     def _builder(self) -> Any:
-        import tensorflow_datasets as tfds
+        with extra("train", "a prepared data set"):
+            import tensorflow_datasets as tfds
 
         return tfds.builder_from_directory(self.directory)
 

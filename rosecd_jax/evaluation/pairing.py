@@ -9,7 +9,7 @@ from rosecd_jax.audio import io
 
 HOPS_SECONDS = 0.032  # lengths may differ by so much: four hops of 8 ms, which programs cut or pad
 DELAY_SECONDS = 0.125  # the longest that is looked for
-LIKE = 0.2  # normalised correlation from which on two waves show the same speech
+LIKE = 0.2  # normalized correlation from which on two waves show the same speech
 
 
 def counterpart(folder: Path, name: Path) -> Path:

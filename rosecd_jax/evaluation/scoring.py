@@ -9,6 +9,7 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation.pairing import counterpart, delay, fit
+from rosecd_jax.extras import remedy
 from rosecd_jax.metrics import WORST, Scores, evaluate_pair, pesq_is_installed
 
 
@@ -64,7 +65,7 @@ def score(clean: Path, noisy: Path, estimate: Estimate) -> FileResult:
     missing = [field for field in Scores._fields if math.isnan(getattr(scores, field))]
     if "pesq" in missing and not pesq_is_installed():
         missing.remove("pesq")
-        notes.append("no PESQ: it needs the package pesq (pip install pesq, with a C compiler)")
+        notes.append(f"no PESQ: it needs the package pesq ({remedy('eval')}, with a C compiler)")
     if missing:
         notes.append(f"the clean file defines no {', '.join(missing)}: left out for every method")
     if worst := [field for i, field in enumerate(Scores._fields) if WORST[i] in {one[i] for one in found}]:

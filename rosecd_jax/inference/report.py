@@ -38,7 +38,7 @@ class Summary:
     """The reports of a run, as they come.
 
     Attributes:
-      settings: what the run was asked for; JSON-serialisable.
+      settings: what the run was asked for; JSON-serializable.
       reports: of the files.
       state: "running", "finished", or why it ended early.
       compiling: seconds of the run in which programs were compiled.

@@ -16,7 +16,7 @@ BINS_PER_BAND = _table(
 ).astype(int)
 """How many neighbouring DFT bins a band sums."""
 
-CENTRE = _table(
+CENTER = _table(
     """
     0.078672 0.316341 0.636559 0.961246 1.290450 1.624217 1.962597 2.305636 2.653383 3.005889
     3.363201 3.725371 4.092449 4.464486 4.841533 5.223642 5.610866 6.003256 6.400869 6.803755
@@ -25,7 +25,7 @@ CENTRE = _table(
     16.583761 17.117382 17.657663 18.204674 18.758478 19.319147 19.886751 20.461355 21.043034
     """
 )
-"""Centre of each band, in Bark."""
+"""Center of each band, in Bark."""
 
 WIDTH = _table(
     """

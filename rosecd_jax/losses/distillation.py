@@ -272,7 +272,7 @@ def time_domain_terms(
       pesq_weight, si_sdr_weight, si_sdr_limit: as in `DistillationConfig`.
     """
     samples = model.front_end.samples(x0.shape[-1])
-    estimate, clean = (model.front_end.synthesise(x, samples) for x in (denoised, x0))
+    estimate, clean = (model.front_end.synthesize(x, samples) for x in (denoised, x0))
     terms = {}
     if pesq_weight:
         terms["pesq"] = pesq_weight * jnp.mean(pesq_loss(clean, estimate))

@@ -127,7 +127,7 @@ def _audible(powers: jax.Array, factor: float) -> jax.Array:
 def _loudness(powers: jax.Array) -> jax.Array:
     """Zwicker loudness of each band, zero below the threshold of hearing."""
     threshold = bark.HEARING_THRESHOLD
-    growth = np.clip(LOW_BARK / (bark.CENTRE + LOW_BARK_OFFSET), 1.0, LOW_BARK_MOST) ** LOW_BARK_EXPONENT
+    growth = np.clip(LOW_BARK / (bark.CENTER + LOW_BARK_OFFSET), 1.0, LOW_BARK_MOST) ** LOW_BARK_EXPONENT
     exponent = (growth * ZWICKER_EXPONENT).astype(np.float32)
     scale = ((2 * threshold) ** exponent * bark.LOUDNESS_SCALE).astype(np.float32)
     loud = scale * ((0.5 + 0.5 * powers / threshold.astype(np.float32)) ** exponent - 1)

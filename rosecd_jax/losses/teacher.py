@@ -143,7 +143,7 @@ def data_prediction_loss(
     x_t, _, _ = perturb(model, batch, *draws)
     denoised = model.denoise(params, x_t, batch.y, draws.t)
     samples = model.front_end.samples(batch.x0.shape[-1])
-    estimate, clean = (model.front_end.synthesise(x, samples) for x in (denoised, batch.x0))
+    estimate, clean = (model.front_end.synthesize(x, samples) for x in (denoised, batch.x0))
     terms = {"spectrum": 0.5 * jnp.mean(squared(denoised - batch.x0))}
     if config.l1_weight:
         terms["l1"] = config.l1_weight * 0.5 * jnp.mean(jnp.abs(estimate - clean))

@@ -2,7 +2,7 @@
 
     config/   the ModelConfig as JSON
     ema/      the moving average of the weights: what one enhances with
-    raw/      the weights as the optimiser left them (where training kept them)
+    raw/      the weights as the optimizer left them (where training kept them)
 
 Every step of a training run has this layout too, among other items, so that a run's directory can be loaded
 as it is.

@@ -122,7 +122,7 @@ def enhance_frames(
     Args:
       config: resolved.
       wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
-        `front_end.reach` hops before the centre of the stretch's first frame, so that every frame is whole,
+        `front_end.reach` hops before the center of the stretch's first frame, so that every frame is whole,
         and is scaled by its signal's level, see `audio.level`. Where a signal starts or ends, `n_fft // 2`
         samples of its reflection follow; what lies beyond them is ignored.
       valid_frames: how many of the N frames belong to the signal, int32 [B]; its reflection, by frames,
@@ -131,22 +131,22 @@ def enhance_frames(
       keys: one per signal [B].
 
     Returns:
-      float32 [B, N · hop], beginning at the centre of the first frame. Where a stretch was cut out of a
+      float32 [B, N · hop], beginning at the center of the first frame. Where a stretch was cut out of a
       signal, the outermost `n_fft // 2` samples lack a frame. What lies beyond the signal has no meaning.
     """
     front = model.front_end
     frames = wave.shape[-1] // front.hop - front.stretch(0) // front.hop
 
-    def analyse(wave: jax.Array, valid_frames: jax.Array) -> jax.Array:
-        y = front.analyse(wave)[..., front.reach : front.reach + frames]
+    def analyze(wave: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        y = front.analyze(wave)[..., front.reach : front.reach + frames]
         return reflect_tail(y, valid_frames, frames)
 
-    def synthesise(x: jax.Array, valid_frames: jax.Array) -> jax.Array:
-        return front.synthesise(x, frames * front.hop, valid_frames)
+    def synthesize(x: jax.Array, valid_frames: jax.Array) -> jax.Array:
+        return front.synthesize(x, frames * front.hop, valid_frames)
 
-    y = jax.vmap(analyse)(wave, valid_frames)
+    y = jax.vmap(analyze)(wave, valid_frames)
     x = enhance_spectrogram(model, config, params, y, keys, first_frames)
-    return jax.vmap(synthesise)(x, valid_frames)
+    return jax.vmap(synthesize)(x, valid_frames)
 
 
 def enhance_padded(

@@ -63,7 +63,7 @@ class NCSNppConfig:
             raise ValueError(
                 f"network.multipliers is {self.multipliers}, it has to be one number from 1 on for each level"
             )
-        for width in sorted(self.normalised_widths):
+        for width in sorted(self.normalized_widths):
             groups = group_count(width)
             if not groups or width % groups:
                 raise ValueError(
@@ -81,7 +81,7 @@ class NCSNppConfig:
         return 2 ** (len(self.multipliers) - 1)
 
     @property
-    def normalised_widths(self) -> set[int]:
+    def normalized_widths(self) -> set[int]:
         """Numbers of channels that a GroupNorm meets: each level's, and joined with what skips to it."""
         widths = [self.channels * multiplier for multiplier in self.multipliers]
         found = {self.channels, *widths}

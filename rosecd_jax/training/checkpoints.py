@@ -158,7 +158,7 @@ class RunCheckpoints:
             args=ocp.args.Composite(
                 raw=ocp.args.PyTreeSave(state.params),
                 ema=ocp.args.PyTreeSave(state.ema),
-                optimiser=ocp.args.PyTreeSave(state.optimiser),
+                optimiser=ocp.args.PyTreeSave(state.opt_state),
                 progress=ocp.args.JsonSave(progress),
                 config=ocp.args.JsonSave(model_item(self.config.model) | {"train": to_dict(self.config)}),
             ),
@@ -179,7 +179,7 @@ class RunCheckpoints:
             network, raw=tree(like.params), ema=tree(like.ema), progress=ocp.args.JsonRestore()
         )
         other = "its weights can, so the run was made with another optimizer: --config.init_from takes them"
-        optimiser = self._read(other, optimiser=tree(like.optimiser))["optimiser"]
+        opt_state = self._read(other, optimiser=tree(like.opt_state))["optimiser"]
         progress = restored["progress"]
 
         def scalars(step: jax.Array, skipped: jax.Array, in_a_row: jax.Array, key: jax.Array) -> Any:
@@ -188,7 +188,7 @@ class RunCheckpoints:
         counts = [np.int32(progress[name]) for name in ("step", "skipped", "skipped_in_a_row")]
         place = jax.jit(scalars, out_shardings=like.step.sharding)
         step, skipped, in_a_row, key = place(*counts, np.array(progress["key"], np.uint32))
-        weights = restored["raw"], restored["ema"], optimiser
+        weights = restored["raw"], restored["ema"], opt_state
         return TrainState(step, skipped, in_a_row, *weights, key), progress["data"]
 
     def check_resumable(self) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from rosecd_jax.config import check_fields
+from rosecd_jax.config import check_fields, renamed
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
@@ -16,7 +16,7 @@ Objective = Literal["score", "score-matching", "data-prediction", "distillation"
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimiserConfig:
+class OptimizerConfig:
     """Adam and the moving average of its weights.
 
     Attributes:
@@ -41,13 +41,13 @@ class OptimiserConfig:
     def __post_init__(self) -> None:
         names = "learning_rate", "warmup_steps", "decay_steps", "gradient_clip", "ema_decay"
         least = dict.fromkeys(names, 0) | {"accumulate": 1, "skips_in_a_row": 1}
-        check_fields(self, "optimiser.", least=least)
+        check_fields(self, "optimizer.", least=least)
         if self.ema_decay >= 1:
-            raise ValueError(f"optimiser.ema_decay is {self.ema_decay}, it has to be from 0 to below 1")
+            raise ValueError(f"optimizer.ema_decay is {self.ema_decay}, it has to be from 0 to below 1")
         if 0 < self.decay_steps <= self.warmup_steps:
             raise ValueError(
-                f"optimiser.decay_steps is {self.decay_steps}, which counts the warm-up: set it to more than "
-                f"optimiser.warmup_steps, {self.warmup_steps}, or to 0"
+                f"optimizer.decay_steps is {self.decay_steps}, which counts the warm-up: set it to more than "
+                f"optimizer.warmup_steps, {self.warmup_steps}, or to 0"
             )
 
 
@@ -96,6 +96,10 @@ class CheckpointConfig:
         check_fields(self, "checkpoints.", least=least)
 
 
+OptimiserConfig = OptimizerConfig  # its name before
+
+
+@renamed(optimiser="optimizer")
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """A training run; the files in configs/ make these.
@@ -113,8 +117,8 @@ class TrainConfig:
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name
         (denoiser: of "score"); the others are not used.
       data: crops and batches.
-      optimiser: Adam and moving average.
-      sharding: of weights, moving average and optimiser state over the devices: every device holds all of
+      optimizer: Adam and moving average.
+      sharding: of weights, moving average and optimizer state over the devices: every device holds all of
         them ("replicated"), or its share ("fsdp"), for models larger than a device.
       validation, checkpoints: when, and what of it.
       steps: updates in all.
@@ -134,7 +138,7 @@ class TrainConfig:
     distillation: DistillationConfig = DistillationConfig()
     consistency_training: ConsistencyTrainingConfig = ConsistencyTrainingConfig()
     data: LoaderConfig = LoaderConfig()
-    optimiser: OptimiserConfig = OptimiserConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     sharding: Literal["replicated", "fsdp"] = "replicated"
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
@@ -146,11 +150,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, least={"steps": 1, "log_every": 1, "seed": 0})
-        decay_steps = self.optimiser.decay_steps
+        decay_steps = self.optimizer.decay_steps
         if 0 < decay_steps < self.steps:
             raise ValueError(
-                f"steps is {self.steps}, but optimiser.decay_steps is {decay_steps}, and from there on the "
-                f"learning rate is 0: set optimiser.decay_steps={self.steps}, or fewer steps"
+                f"steps is {self.steps}, but optimizer.decay_steps is {decay_steps}, and from there on the "
+                f"learning rate is 0: set optimizer.decay_steps={self.steps}, or fewer steps"
             )
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")

@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rosecd_jax.extras import extra
+
 
 class Curves(Protocol):
     """Takes scalars, sounds and pictures at a step."""
@@ -33,7 +35,8 @@ class TensorBoardCurves:
     """Event files in a folder, by tensorboardX."""
 
     def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
+        with extra("train", "TensorBoard"):
+            from tensorboardX import SummaryWriter
 
         self.writer = SummaryWriter(str(folder))
 
@@ -59,12 +62,8 @@ class WandbCurves:
     """
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, object]) -> None:
-        try:
+        with extra("wandb", "wandb_project"):
             import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise ImportError(
-                "wandb_project is set, but wandb is not installed: pip install wandb"
-            ) from error
         self.wandb = wandb
         folder.mkdir(parents=True, exist_ok=True)
         remembered = folder / "wandb-run-id"
@@ -117,7 +116,7 @@ class ManyCurves:
 
 
 def spectrogram_picture(spectrogram: NDArray[np.complex64]) -> NDArray[np.uint8]:
-    """A compressed spectrogram, complex64 [bins, frames], in colours, low frequencies below.
+    """A compressed spectrogram, complex64 [bins, frames], in colors, low frequencies below.
 
     Returns:
       uint8 [bins, frames, 3]; from black (60 dB of compressed amplitude below the loudest) to white.
@@ -126,5 +125,5 @@ def spectrogram_picture(spectrogram: NDArray[np.complex64]) -> NDArray[np.uint8]
     decibels = 20 * np.log10(amplitude / amplitude.max())
     level = np.clip(1 + decibels[::-1] / 60, 0, 1)
     stops = np.linspace(0, 1, 5)
-    colours = np.array([(0, 0, 0), (60, 15, 110), (190, 50, 90), (250, 150, 40), (255, 255, 240)])
-    return np.stack([np.interp(level, stops, channel) for channel in colours.T], axis=-1).astype(np.uint8)
+    colors = np.array([(0, 0, 0), (60, 15, 110), (190, 50, 90), (250, 150, 40), (255, 255, 240)])
+    return np.stack([np.interp(level, stops, channel) for channel in colors.T], axis=-1).astype(np.uint8)

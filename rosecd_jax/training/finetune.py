@@ -9,7 +9,7 @@ from rosecd_jax.models.score_model import ModelConfig
 from rosecd_jax.training.config import (
     CheckpointConfig,
     Objective,
-    OptimiserConfig,
+    OptimizerConfig,
     TrainConfig,
     ValidationConfig,
 )
@@ -68,7 +68,7 @@ def finetune_config(
         ),
         data_prediction=DataPredictionConfig(pesq_weight=pesq_weight),
         data=LoaderConfig(speech=speech, noise=noise, rir=rir, frames=frames, batch_size=batch_size),
-        optimiser=OptimiserConfig(
+        optimizer=OptimizerConfig(
             learning_rate=learning_rate, warmup_steps=steps // 20, decay_steps=steps, ema_decay=0.99
         ),
         validation=ValidationConfig(every=steps, files=files),

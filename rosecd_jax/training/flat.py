@@ -61,8 +61,8 @@ def one_vector(shapes: Params) -> Layout:
         def convert(leaf: Any) -> Any:  # a copy, since the state's buffers are donated to the next step
             return unpack(np.array(leaf)) if is_vector(leaf) else leaf
 
-        optimiser = jax.tree.map(convert, state.optimiser)
-        return state._replace(params=convert(state.params), ema=convert(state.ema), optimiser=optimiser)
+        opt_state = jax.tree.map(convert, state.opt_state)
+        return state._replace(params=convert(state.params), ema=convert(state.ema), opt_state=opt_state)
 
     def from_trees(state: TrainState, like: TrainState) -> TrainState:
         def convert(target: Any, part: Any) -> Any:
@@ -73,7 +73,7 @@ def one_vector(shapes: Params) -> Layout:
 
         parts = [(like.params, state.params), (like.ema, state.ema)]
         params, ema = (convert(*part) for part in parts)
-        optimiser = jax.tree.map(convert, like.optimiser, state.optimiser)
-        return state._replace(params=params, ema=ema, optimiser=optimiser)
+        opt_state = jax.tree.map(convert, like.opt_state, state.opt_state)
+        return state._replace(params=params, ema=ema, opt_state=opt_state)
 
     return Layout(pack, unpack, to_trees, from_trees)

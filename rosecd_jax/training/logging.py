@@ -97,8 +97,8 @@ class Progress:
         means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
         means |= {name: float(fetched[-1][name]) for name in ("learning_rate", "skipped")}
         means["skipped_in_a_row"] = float(max(metrics["skipped_in_a_row"] for metrics in fetched))
-        data, optimiser = self.config.data, self.config.optimiser
-        examples = self.counted * data.batch_size * optimiser.accumulate
+        data, optimizer = self.config.data, self.config.optimizer
+        examples = self.counted * data.batch_size * optimizer.accumulate
         rate = examples / self.seconds if self.counted else float("nan")
         curves = {f"train/{name}": value for name, value in means.items() if name != "skipped_in_a_row"}
         if self.counted:

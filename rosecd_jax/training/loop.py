@@ -119,24 +119,24 @@ class Run:
         """One step; TrainingStopped if too many in a row were not finite."""
         with self.progress.step(self.number + 1):
             self.state, metrics = self.step(self.state, self.frozen, self.next_batches())
-            self.number, self.taken = self.number + 1, self.taken + self.config.optimiser.accumulate
+            self.number, self.taken = self.number + 1, self.taken + self.config.optimizer.accumulate
             means = self.progress.add(self.number, metrics)
         skipped = means.get("skipped_in_a_row", 0)
-        if skipped < self.config.optimiser.skips_in_a_row:
+        if skipped < self.config.optimizer.skips_in_a_row:
             return
         saved = self.checkpoints.latest
         raise TrainingStopped(
             f"loss, gradient or new weights were not finite {skipped:.0f} times in a row, up to step "
             f"{self.number}; "
             + (f"the last checkpoint in {self.workdir} is of step {saved}. " if saved else "")
-            + "Try a lower learning rate, --config.optimiser.gradient_clip, or float32"
+            + "Try a lower learning rate, --config.optimizer.gradient_clip, or float32"
             + (", with --config.resume_override=True" if saved else "")
         )
 
     def next_batches(self) -> list[Waves]:
         """Those of one step. A damaged recording raises DataError, after a checkpoint: nothing gets lost."""
         try:
-            return [next(self.batches) for _ in range(self.config.optimiser.accumulate)]
+            return [next(self.batches) for _ in range(self.config.optimizer.accumulate)]
         except DataError:
             if jax.process_count() == 1:
                 self.save(last=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from rosecd_jax.models.score_model import Params
-from rosecd_jax.training.config import OptimiserConfig
+from rosecd_jax.training.config import OptimizerConfig
 
 
 class TrainState(NamedTuple):
@@ -19,7 +19,7 @@ class TrainState(NamedTuple):
       skipped_in_a_row: how many such the last steps were, int32.
       params: weights of the network.
       ema: their moving average.
-      optimiser: optax's state.
+      opt_state: optax's state of the optimizer.
       key: PRNG key of the run; step k draws from fold_in(key, k).
     """
 
@@ -28,11 +28,11 @@ class TrainState(NamedTuple):
     skipped_in_a_row: jax.Array
     params: Params
     ema: Params
-    optimiser: optax.OptState
+    opt_state: optax.OptState
     key: jax.Array
 
 
-def learning_rate(config: OptimiserConfig) -> optax.Schedule:
+def learning_rate(config: OptimizerConfig) -> optax.Schedule:
     """Updates made so far -> the learning rate of the next: warm-up, then constant or along a cosine."""
     if config.decay_steps:
         return optax.warmup_cosine_decay_schedule(
@@ -43,7 +43,7 @@ def learning_rate(config: OptimiserConfig) -> optax.Schedule:
     return optax.constant_schedule(config.learning_rate)
 
 
-def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Adam with the config's learning rate over time and clipping.
 
     Its state is the same with and without clipping, so that a run can be resumed with it.
@@ -60,11 +60,11 @@ def make_optimiser(config: OptimiserConfig) -> optax.GradientTransformation:
     return optax.GradientTransformation(adam.init, update)
 
 
-def init_state(params: Params, optimiser: optax.GradientTransformation, key: jax.Array) -> TrainState:
+def init_state(params: Params, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
     """A run at its beginning; the moving average starts at the weights."""
     copy = jax.tree.map(jnp.copy, params)  # the state is donated, so no buffer may stand in it twice
     zero = jnp.int32(0)
-    return TrainState(zero, zero, zero, params, copy, optimiser.init(params), key)
+    return TrainState(zero, zero, zero, params, copy, optimizer.init(params), key)
 
 
 def ema_decay(update: jax.Array, largest: float) -> jax.Array:
@@ -76,7 +76,7 @@ def ema_decay(update: jax.Array, largest: float) -> jax.Array:
 def update(
     state: TrainState,
     gradients: Params,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     largest_decay: float,
     finite: jax.Array | bool = True,
 ) -> TrainState:
@@ -84,14 +84,14 @@ def update(
 
     The latter unless `finite`, and where the new weights would not be: those of a state always are.
     """
-    changes, optimiser_state = optimiser.update(gradients, state.optimiser, state.params)
+    changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)
     step = state.step + 1
     decay = ema_decay(step - state.skipped, largest_decay)
     ema = jax.tree.map(lambda average, new: average - (1 - decay) * (average - new), state.ema, params)
     finite &= jnp.isfinite(optax.tree.norm(params))
     skip = 1 - finite.astype(jnp.int32)
-    learnt, before = (params, ema, optimiser_state), (state.params, state.ema, state.optimiser)
-    params, ema, optimiser_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learnt, before)
+    learnt, before = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
+    params, ema, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learnt, before)
     in_a_row = skip * (state.skipped_in_a_row + skip)
-    return TrainState(step, state.skipped + skip, in_a_row, params, ema, optimiser_state, state.key)
+    return TrainState(step, state.skipped + skip, in_a_row, params, ema, opt_state, state.key)

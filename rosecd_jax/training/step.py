@@ -15,7 +15,7 @@ from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import replicated, state_shardings
 from rosecd_jax.training.flat import TREES, Layout, one_vector
-from rosecd_jax.training.state import TrainState, init_state, learning_rate, make_optimiser, update
+from rosecd_jax.training.state import TrainState, init_state, learning_rate, make_optimizer, update
 
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
@@ -122,7 +122,7 @@ def make_step(
     config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None, mesh: jax.sharding.Mesh
 ) -> Step:
     """Bind a config to a mesh. Nothing is compiled before a program's first call."""
-    optimiser = make_optimiser(config.optimiser)
+    optimizer = make_optimizer(config.optimizer)
     platform = mesh.devices.flat[0].platform
     loss = make_loss(config, model, teacher, platform)
     gradient_of = jax.value_and_grad(loss, has_aux=True)
@@ -131,7 +131,7 @@ def make_step(
     layout = TREES if config.sharding == "fsdp" else one_vector(weights)
 
     def init(params: Params, key_data: jax.Array) -> TrainState:
-        return init_state(layout.pack(params), optimiser, jax.random.wrap_key_data(key_data))
+        return init_state(layout.pack(params), optimizer, jax.random.wrap_key_data(key_data))
 
     state = jax.eval_shape(init, weights, jax.ShapeDtypeStruct((2,), jnp.uint32))
     shardings = state_shardings(mesh, state, config.sharding)
@@ -141,7 +141,7 @@ def make_step(
         return jax.lax.with_sharding_constraint(params, everywhere)
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):
-        batch = Batch(*(model.front_end.analyse(jnp.asarray(wave)) for wave in waves))
+        batch = Batch(*(model.front_end.analyze(jnp.asarray(wave)) for wave in waves))
         weights = (layout.unpack(gather(packed)) for packed in (params, state.ema))
         return function(*weights, gather(frozen), batch, key)
 
@@ -155,8 +155,8 @@ def make_step(
         means = jax.tree.map(lambda *values: sum(values) / len(values), *terms)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
-        rate = learning_rate(config.optimiser)(state.step - state.skipped)
-        new = update(state, gradient, optimiser, config.optimiser.ema_decay, finite)
+        rate = learning_rate(config.optimizer)(state.step - state.skipped)
+        new = update(state, gradient, optimizer, config.optimizer.ema_decay, finite)
         counts = {"skipped": new.skipped, "skipped_in_a_row": new.skipped_in_a_row}
         return new, {**means, "learning_rate": jnp.float32(rate), "gradient_norm": norm, **counts}
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.atomic import write_text
-from rosecd_jax.data.loader import LoaderConfig, Source, centre_crop, open_source
+from rosecd_jax.data.loader import LoaderConfig, Source, center_crop, open_source
 from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.metrics import Scores, evaluate_pair
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded, padded_frames
@@ -75,7 +75,7 @@ class Validation:
 
         program = jax.jit(enhance, out_shardings=everywhere)
         self.enhance = Announced(program, "enhancement for validation", status)
-        self.analyse = jax.jit(model.front_end.analyse)
+        self.analyze = jax.jit(model.front_end.analyze)
 
     def __enter__(self) -> "Validation":
         return self
@@ -156,11 +156,11 @@ class Validation:
         return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
-        """Terms of the objective on centred crops, with the same noise each time; a file may count twice."""
+        """Terms of the objective on centerd crops, with the same noise each time; a file may count twice."""
         size = self.config.data.batch_size
         share, first = size // jax.process_count(), size // jax.process_count() * jax.process_index()
         samples = self.model.front_end.samples(self.config.data.frames)
-        crops = [centre_crop(pair, samples) for pair in self.pairs]
+        crops = [center_crop(pair, samples) for pair in self.pairs]
         batches = []
         for i in range(-(-len(crops) // size)):
             mine = [crops[(i * size + first + j) % len(crops)] for j in range(share)]
@@ -199,7 +199,7 @@ class Validation:
         for name, wave in waves.items():
             if name == "enhanced" or not self.scores:  # the others stay what they are
                 self.curves.sound(f"example_{index}/{name}", wave, rate, number)
-        pictures = [spectrogram_picture(np.asarray(self.analyse(wave))) for wave in waves.values()]
+        pictures = [spectrogram_picture(np.asarray(self.analyze(wave))) for wave in waves.values()]
         line = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
         stacked = [pictures[0], line, pictures[1], line, pictures[2]]
         self.curves.picture(f"example_{index}/spectrograms", np.concatenate(stacked), number)

@@ -41,7 +41,7 @@ def reference_stft(signal: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
         ("STFT", lambda: stft(GOLDEN["noisy"]), GOLDEN["stft_noisy"]),
         ("compression", lambda: compress(GOLDEN["stft_noisy"]), NOISY),
         ("expansion", lambda: expand(NOISY), GOLDEN["back"]),
-        ("wave", lambda: FRONT_16K.synthesise(NOISY, 8064), GOLDEN["wav"]),
+        ("wave", lambda: FRONT_16K.synthesize(NOISY, 8064), GOLDEN["wav"]),
     ],
     ids=["window", "STFT", "compression", "expansion", "wave"],
 )
@@ -52,8 +52,8 @@ def test_the_front_end_agrees_with_the_authors(agree, quantity, ours, theirs):
 @pytest.mark.fidelity
 def test_the_front_end_at_48_khz_agrees_with_the_authors(agree):
     arrays = golden("network_ncsnpp_48k")
-    agree("48 kHz: spectrogram", FRONT_48K.analyse(arrays["wave"]), arrays["spec"], NETWORK)
-    wave = FRONT_48K.synthesise(arrays["spec"], arrays["back"].shape[-1])
+    agree("48 kHz: spectrogram", FRONT_48K.analyze(arrays["wave"]), arrays["spec"], NETWORK)
+    wave = FRONT_48K.synthesize(arrays["spec"], arrays["back"].shape[-1])
     agree("48 kHz: wave", wave, arrays["back"], NETWORK)
 
 
@@ -65,12 +65,12 @@ def test_stft_is_librosas(front):
     assert relative_error(stft(signal, front.n_fft, front.hop), theirs) < 1e-5
 
 
-def test_analyse_is_as_close_to_float64_as_the_authors_are():
+def test_analyze_is_as_close_to_float64_as_the_authors_are():
     # A rounding error d of a bin becomes 0.15 d / (2 √|S|) by compression: next to |S| = 0 the square root
     # amplifies it, so that both float32 programs miss the true value by 1e-5, each on its own side.
     exact = reference_stft(GOLDEN["noisy"], 510, 128)
     exact = 0.15 * np.sqrt(np.abs(exact)) * np.exp(1j * np.angle(exact))
-    ours = FRONT_16K.analyse(GOLDEN["noisy"])
+    ours = FRONT_16K.analyze(GOLDEN["noisy"])
     assert relative_error(NOISY, exact) < 1.1e-5
     assert relative_error(ours, exact) < 1.1e-5
     loud = np.abs(exact) > 0.1 * np.abs(exact).max()
@@ -108,9 +108,9 @@ def assert_inverted(front, samples, seed=0):
 
 
 @both_front_ends
-def test_synthesise_inverts_analyse(front):
+def test_synthesize_inverts_analyze(front):
     signal = wave(3000)
-    assert relative_error(front.synthesise(front.analyse(signal), 3000), signal) < 1e-5
+    assert relative_error(front.synthesize(front.analyze(signal), 3000), signal) < 1e-5
 
 
 @both_front_ends
@@ -166,10 +166,10 @@ def test_compression_keeps_phases_and_scales_magnitudes():
 )
 def test_gradients_are_finite_at_silence(front, signal):
     def there(w):
-        return jnp.sum(jnp.square(jnp.abs(front.analyse(w) + 0.1)))
+        return jnp.sum(jnp.square(jnp.abs(front.analyze(w) + 0.1)))
 
     def there_and_back(w):
-        return jnp.sum(jnp.square(front.synthesise(front.analyse(w), 2000) - 0.1))
+        return jnp.sum(jnp.square(front.synthesize(front.analyze(w), 2000) - 0.1))
 
     for function in (there, there_and_back):
         assert np.isfinite(quick_jit(jax.grad(function))(signal)).all()

@@ -14,7 +14,7 @@ from rosecd_jax.audio import io
 from rosecd_jax.data.loader import (
     LoaderConfig,
     Share,
-    centre_crop,
+    center_crop,
     open_source,
     random_crop,
     training_batches,
@@ -194,12 +194,12 @@ def test_both_sides_are_cropped_alike_and_everywhere():
     }  # 10 samples hold three crops of 8
 
 
-def test_a_centred_crop_is_the_middle():
+def test_a_centerd_crop_is_the_middle():
     wave = np.arange(1, 11, dtype=np.float32)
-    crop = centre_crop({"clean": wave, "noisy": 2 * wave}, 4)
+    crop = center_crop({"clean": wave, "noisy": 2 * wave}, 4)
     np.testing.assert_allclose(crop["noisy"], np.array([4, 5, 6, 7]) / 7)
     np.testing.assert_allclose(crop["clean"], crop["noisy"] / 2)
-    padded = centre_crop({"clean": wave, "noisy": wave}, 12)
+    padded = center_crop({"clean": wave, "noisy": wave}, 12)
     np.testing.assert_allclose(padded["clean"], np.concatenate([[0], wave / 10, [0]]))
 
 

@@ -106,7 +106,7 @@ def test_one_step_agrees_with_the_authors_and_so_does_its_wave(agree, run):
     arrays = golden("samplers")
     out = run(samplers.consistency, "student", arrays["onestep/noise"])
     agree("sampler: onestep", out, arrays["onestep/out"], NETWORK)
-    wave = STUDENT.front_end.synthesise(out, 8064)
+    wave = STUDENT.front_end.synthesize(out, 8064)
     agree("sampler: onestep, wave", wave, arrays["onestep/wav"], NETWORK)
 
 

@@ -328,7 +328,7 @@ def test_without_the_package_pesq_there_are_the_other_scores(data, tmp_path, mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     command = [sys.executable, "-m", "rosecd_jax.cli", "evaluate", data, "--enhanced", data / "worse"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "no PESQ: it needs the package pesq (pip install pesq" in done.stderr.replace("\n", " ")
+    assert "no PESQ: it needs the package pesq (pip install 'rosecd-jax[eval]'" in done.stderr.replace("\n", " ")
     assert "nan ± nan (0)" in done.stdout
     assert "(3)" in done.stdout
 

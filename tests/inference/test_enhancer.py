@@ -143,19 +143,19 @@ def test_loudness_is_carried_through(student):
 
 
 def test_equals_the_inference_of_the_papers_step_by_step(student):
-    """Normalise, STFT, compress, pad by reflection, sample, cut, expand, inverse STFT, multiply back."""
+    """Normalize, STFT, compress, pad by reflection, sample, cut, expand, inverse STFT, multiply back."""
     wave = speech_like(9_000)
     student = dataclasses.replace(student, buckets=())
     front, model = student.model.front_end, student.model
     peak = np.abs(wave).max()
-    y = front.analyse(jnp.asarray(wave / peak))[None]
+    y = front.analyze(jnp.asarray(wave / peak))[None]
     frames = y.shape[-1]
     y = jnp.pad(y, [(0, 0), (0, 0), (0, -frames % 64)], mode="reflect")
     keys = jax.random.fold_in(jax.random.key(0), 0)[None]
     noise = noise_source(keys, 256, y.shape[-1])
     x_T = y + model.sde.std(jnp.float32(1.0)) * noise(0)
     x = quick_jit(model.denoise)(student.params, x_T, y, jnp.ones(1))[..., :frames]
-    expected = peak * front.synthesise(x, wave.size)[0]
+    expected = peak * front.synthesize(x, wave.size)[0]
     np.testing.assert_allclose(student(wave, 16_000), expected, atol=2e-5 * peak)
 
 

@@ -218,8 +218,8 @@ def test_terms_of_weight_zero_are_dropped_and_the_others_scale(tiny):
 
 def test_the_time_domain_terms_compare_waves_with_the_clean_crop(tiny):
     samples = TINY.front_end.samples(FRAMES)
-    synthesise = jax.jit(lambda x: TINY.front_end.synthesise(x, samples))
-    estimate, clean = synthesise(tiny["denoised"]), synthesise(BATCH.x0)
+    synthesize = jax.jit(lambda x: TINY.front_end.synthesize(x, samples))
+    estimate, clean = synthesize(tiny["denoised"]), synthesize(BATCH.x0)
     pesq = jax.jit(pesq_loss)(clean, estimate)
     assert relative_error(tiny["terms"]["pesq"], 5e-4 * jnp.mean(pesq)) < 1e-4
     assert relative_error(tiny["terms"]["si_sdr"], 5e-5 * jnp.mean(neg_si_sdr(estimate, clean))) < 1e-4

@@ -176,7 +176,7 @@ def test_data_prediction_is_its_three_terms():
     estimate = random_spectrogram(2, 256, 44, seed=3)
     _, terms = data_prediction_loss(estimate, batch, draws, model=KNOWN_BRIDGE)
     samples = TINY.front_end.samples(44)
-    waves = [TINY.front_end.synthesise(x, samples) for x in (batch.x0, estimate)]
+    waves = [TINY.front_end.synthesize(x, samples) for x in (batch.x0, estimate)]
     assert relative_error(terms["spectrum"], np.mean(np.abs(estimate - batch.x0) ** 2) / 2) < 1e-5
     assert relative_error(terms["l1"], 1e-3 * np.mean(np.abs(waves[1] - waves[0])) / 2) < 1e-5
     assert relative_error(terms["pesq"], 5e-4 * np.mean(pesq_loss(*waves))) < 1e-5

@@ -90,8 +90,8 @@ def test_what_is_no_checkpoint_is_not_overwritten(tmp_path, name):
 
 
 def test_a_step_of_a_run_is_more_than_a_model(copy):
-    (copy / "optimiser").mkdir()
-    with pytest.raises(CheckpointError, match="holds 'optimiser'"):
+    (copy / "optimizer").mkdir()
+    with pytest.raises(CheckpointError, match="holds 'optimizer'"):
         save_checkpoint(copy, TINY, RAW, overwrite=True)
 
 

@@ -28,7 +28,7 @@ def image(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def initialised(module, *inputs):
+def initialized(module, *inputs):
     """A module with random parameters -> (params, result)."""
     shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)["params"]
     generator = np.random.default_rng(1)
@@ -70,7 +70,7 @@ def test_resampling_keeps_a_constant_inside():
 @pytest.mark.parametrize(("channels", "groups"), [(4, 1), (8, 2), (128, 32), (256, 32)])
 def test_group_norm_is_flax_group_norm(channels, groups):
     x = 3 * image(2, 6, 5, channels) + 1
-    params, result = initialised(GroupNorm(), x)
+    params, result = initialized(GroupNorm(), x)
     expected = nn.GroupNorm(num_groups=groups, epsilon=1e-6).apply({"params": params}, x)
     assert relative_error(result, expected) < 1e-5
 
@@ -86,7 +86,7 @@ def test_group_norm_does_not_see_offset_and_scale(offset, scale, seed):
 
 def test_group_norm_computes_its_statistics_in_float32():
     x = (image(1, 32, 32, 8) + 30).astype(jnp.bfloat16)
-    params, result = initialised(GroupNorm(), x)
+    params, result = initialized(GroupNorm(), x)
     assert result.dtype == jnp.bfloat16
     expected = GroupNorm().apply({"params": params}, x.astype(jnp.float32))
     assert relative_error(result.astype(np.float32), expected) < 2**-8
@@ -103,7 +103,7 @@ def test_attention_in_parts_is_attention(monkeypatch, positions):
 
 def test_attention_is_an_explicit_softmax():
     x = image(2, 4, 3, 8)
-    params, result = initialised(AttentionBlock(), x)
+    params, result = initialized(AttentionBlock(), x)
     p = jax.tree.map(np.float64, params)
     h = np.asarray(GroupNorm().apply({"params": params["norm"]}, x), np.float64).reshape(2, 12, 8)
     query, key, value = (h @ p[name]["kernel"] + p[name]["bias"] for name in ("query", "key", "value"))
@@ -117,7 +117,7 @@ def test_attention_is_an_explicit_softmax():
 def test_a_residual_block_is_its_two_branches(resample, features):
     x, embedding = image(2, 4, 6, 8), image(2, 16, seed=2)
     block = ResidualBlock(features, resample)
-    params, result = initialised(block, x, embedding)
+    params, result = initialized(block, x, embedding)
 
     def norm(name, h):
         return GroupNorm().apply({"params": params[name]}, h)
@@ -155,6 +155,6 @@ def test_the_frequencies_of_the_time_embedding_are_fixed_and_random():
 
 
 def test_the_time_embedding_tells_times_apart():
-    _, features = initialised(TimeEmbedding(8), jnp.array([0.03, 0.031, 1.0]))
+    _, features = initialized(TimeEmbedding(8), jnp.array([0.03, 0.031, 1.0]))
     assert features.shape == (3, 32)
     assert np.abs(features[0] - features[1]).max() > 0.1

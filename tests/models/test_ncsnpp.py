@@ -108,7 +108,7 @@ def test_channels_that_a_group_norm_can_divide_are_known(monkeypatch, channels, 
     config = NCSNppConfig(channels=channels, multipliers=multipliers, blocks=blocks, bins=16)
     inputs = jnp.zeros((1, 16, config.stride, 4)), jnp.ones(1)
     jax.eval_shape(NCSNpp(config).init, jax.random.key(0), *inputs)
-    assert met == config.normalised_widths
+    assert met == config.normalized_widths
 
 
 def test_each_level_halves_the_frequency_axis():

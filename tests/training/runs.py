@@ -24,7 +24,7 @@ from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import OUVE
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.config import to_dict
-from rosecd_jax.training import CheckpointConfig, OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training import CheckpointConfig, OptimizerConfig, TrainConfig, ValidationConfig
 from ml_collections import ConfigDict
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=(), bins=32)
@@ -34,7 +34,7 @@ def get_config():
     return ConfigDict(to_dict(TrainConfig(
         model=ModelConfig(front_end=FrontEnd(n_fft=62, hop=16), sde=OUVE(steps=2), network=NETWORK),
         data=LoaderConfig(frames=16, batch_size=4),
-        optimiser=OptimiserConfig(learning_rate=3e-3),
+        optimizer=OptimizerConfig(learning_rate=3e-3),
         validation=ValidationConfig(every=8, files=2, examples=1, workers=1),
         checkpoints=CheckpointConfig(every=3),
         steps=24,

@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 
 from rosecd_jax.audio import FrontEnd
+from rosecd_jax.cli.train import read_config
+from rosecd_jax.config import from_dict, to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
-from rosecd_jax.training import OptimiserConfig, TrainConfig, ValidationConfig
+from rosecd_jax.training import OptimizerConfig, TrainConfig, ValidationConfig
 from rosecd_jax.training.config import CheckpointConfig
 
 STUDENT = TrainConfig(
@@ -44,12 +46,12 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
         (LoaderConfig, "data.", {"batch_size": -3}),
         (LoaderConfig, "data.", {"batch_size": True}),
         (LoaderConfig, "data.", {"workers": -1}),
-        (OptimiserConfig, "optimiser.", {"learning_rate": float("nan")}),
-        (OptimiserConfig, "optimiser.", {"learning_rate": -1.0}),
-        (OptimiserConfig, "optimiser.", {"learning_rate": "1e-4"}),
-        (OptimiserConfig, "optimiser.", {"ema_decay": 1.0}),
-        (OptimiserConfig, "optimiser.", {"ema_decay": 7.0}),
-        (OptimiserConfig, "optimiser.", {"decay_steps": 20, "warmup_steps": 20}),
+        (OptimizerConfig, "optimizer.", {"learning_rate": float("nan")}),
+        (OptimizerConfig, "optimizer.", {"learning_rate": -1.0}),
+        (OptimizerConfig, "optimizer.", {"learning_rate": "1e-4"}),
+        (OptimizerConfig, "optimizer.", {"ema_decay": 1.0}),
+        (OptimizerConfig, "optimizer.", {"ema_decay": 7.0}),
+        (OptimizerConfig, "optimizer.", {"decay_steps": 20, "warmup_steps": 20}),
         (ValidationConfig, "validation.", {"every": -1}),
         (CheckpointConfig, "checkpoints.", {"every": 0}),
         (FrontEnd, "front_end.", {"n_fft": -2, "hop": 0}),
@@ -72,7 +74,18 @@ def test_a_teacher_that_is_not_used_is_refused(objective):
 
 
 def test_updates_without_a_learning_rate_are_refused():
-    decaying = OptimiserConfig(decay_steps=100)
-    assert TrainConfig(optimiser=decaying, steps=100)
-    with pytest.raises(ValueError, match=r"^steps is 101, .* set optimiser\.decay_steps=101, or fewer steps"):
-        TrainConfig(optimiser=decaying, steps=101)
+    decaying = OptimizerConfig(decay_steps=100)
+    assert TrainConfig(optimizer=decaying, steps=100)
+    with pytest.raises(ValueError, match=r"^steps is 101, .* set optimizer\.decay_steps=101, or fewer steps"):
+        TrainConfig(optimizer=decaying, steps=101)
+
+
+def test_the_optimizer_of_former_configs_and_commands_is_read_under_its_old_spelling():
+    faster = OptimizerConfig(learning_rate=3e-3)
+    config = TrainConfig(optimiser=faster)
+    assert config == TrainConfig(optimizer=faster) == dataclasses.replace(TrainConfig(), optimiser=faster)
+    assert config.optimiser is config.optimizer
+    assert from_dict(TrainConfig, {"optimiser": {"learning_rate": 3e-3}}) == config
+    assert "optimiser" not in to_dict(config)
+    settings = read_config("configs/small.py:student", ["--config.optimiser.learning_rate=0.5"])
+    assert settings.optimizer.learning_rate == 0.5

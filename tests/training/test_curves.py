@@ -40,5 +40,5 @@ def test_a_run_is_written_and_gone_on_with_under_the_same_name(offline):
 
 def test_without_the_package_the_remedy_is_said(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match="pip install wandb"):
+    with pytest.raises(ImportError, match=r"pip install 'rosecd-jax\[wandb\]'"):
         WandbCurves(tmp_path, "project", {})

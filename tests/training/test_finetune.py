@@ -15,7 +15,7 @@ from rosecd_jax.conversion import save_torch_checkpoint
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion import OUVE, SBVE, Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.training import OptimiserConfig, TrainConfig, ValidationConfig, train
+from rosecd_jax.training import OptimizerConfig, TrainConfig, ValidationConfig, train
 from rosecd_jax.training.finetune import finetune_config, objective_of
 from rosecd_jax.training.loop import load_initial_weights
 from tests.helpers import random_params
@@ -66,7 +66,7 @@ def test_a_run_starts_from_the_weights_it_is_given(kind, weights, checkpoint, fo
         data=LoaderConfig(
             speech=str(folders / "speech"), noise=str(folders / "noise"), frames=16, batch_size=2
         ),
-        optimiser=OptimiserConfig(learning_rate=0.0),
+        optimizer=OptimizerConfig(learning_rate=0.0),
         validation=ValidationConfig(every=0),
         steps=1,
     )

@@ -21,7 +21,7 @@ from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.checkpoint import CheckpointError
 from rosecd_jax.training import (
     CheckpointConfig,
-    OptimiserConfig,
+    OptimizerConfig,
     TrainConfig,
     TrainingStopped,
     ValidationConfig,
@@ -53,7 +53,7 @@ def config(corpus):
     return TrainConfig(
         model=ModelConfig(network=NETWORK),
         data=LoaderConfig(path=str(corpus), frames=16, batch_size=2),
-        optimiser=OptimiserConfig(learning_rate=3e-3),
+        optimizer=OptimizerConfig(learning_rate=3e-3),
         validation=ValidationConfig(every=0),
         checkpoints=CheckpointConfig(every=2, keep_last=2),
         steps=6,
@@ -110,7 +110,7 @@ def test_a_finished_run_is_left_as_it_is(finished, config):
 
 def test_accumulated_batches_make_one_update_from_the_mean_of_their_gradients(config):
     """Seen in Adam's first moment: from the weights, Adam divides a gradient's length out."""
-    config = dataclasses.replace(config, optimiser=OptimiserConfig(learning_rate=3e-3, accumulate=2))
+    config = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=3e-3, accumulate=2))
     model = ScoreModel(config.model)
     step = make_step(config, model, None, make_mesh())
     params = jax.device_get(model.init(jax.random.key(0)))
@@ -129,25 +129,25 @@ def test_accumulated_batches_make_one_update_from_the_mean_of_their_gradients(co
     mean = jax.tree.map(lambda a, b: np.asarray(a + b) / 2, alone[0][0], alone[1][0])
     loss = (alone[0][1]["loss"] + alone[1][1]["loss"]) / 2
     state, metrics = step(start(), {}, batches)
-    assert (state.step, state.optimiser[0][0].count) == (1, 1)
+    assert (state.step, state.opt_state[0][0].count) == (1, 1)
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-6)
     assert metrics["gradient_norm"] == pytest.approx(float(optax.tree.norm(mean)), rel=1e-5)
     for moment, gradient in zip(
-        jax.tree.leaves(state.optimiser[0][0].mu), jax.tree.leaves(mean), strict=True
+        jax.tree.leaves(state.opt_state[0][0].mu), jax.tree.leaves(mean), strict=True
     ):
         np.testing.assert_allclose(moment, 0.1 * gradient, rtol=1e-4, atol=1e-7 * np.abs(gradient).max())
 
 
 def test_a_resumed_run_of_another_config_is_refused_with_the_difference(finished, config):
-    other = dataclasses.replace(config, optimiser=OptimiserConfig(learning_rate=1e-3))
+    other = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e-3))
     with pytest.raises(ValueError, match=r"(?s)resume_override=True.*learning_rate: 0\.003 -> 0\.001"):
         train(other, finished[1], quiet)
 
 
 def test_a_resumed_run_of_another_config_goes_on_where_that_is_asked_for(finished, config, tmp_path):
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
-    optimiser, lines = OptimiserConfig(learning_rate=1e-3), []
-    other = dataclasses.replace(config, optimiser=optimiser, resume_override=True, steps=7)
+    optimizer, lines = OptimizerConfig(learning_rate=1e-3), []
+    other = dataclasses.replace(config, optimizer=optimizer, resume_override=True, steps=7)
     state = train(other, tmp_path, lines.append)
     assert any(line.startswith("resumed at step 6") for line in lines)
     assert state.step == 7
@@ -186,7 +186,7 @@ def student_config(config, finished):
 
 
 def test_a_student_starts_from_its_teachers_raw_weights(student_config, finished, tmp_path):
-    frozen = dataclasses.replace(student_config, optimiser=OptimiserConfig(learning_rate=0.0))
+    frozen = dataclasses.replace(student_config, optimizer=OptimizerConfig(learning_rate=0.0))
     state = train(frozen, tmp_path, quiet)
     assert_same(state.params, finished[0].params)
 
@@ -260,9 +260,9 @@ def test_the_stored_config_is_the_runs(finished, config):
 def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, finished, tmp_path):
     """A learning rate that makes the weights overflow; steps are skipped, counted, and then enough."""
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
-    optimiser = OptimiserConfig(learning_rate=1e30, skips_in_a_row=3)
+    optimizer = OptimizerConfig(learning_rate=1e30, skips_in_a_row=3)
     broken = dataclasses.replace(
-        config, steps=100, optimiser=optimiser, resume_override=True, checkpoints=CheckpointConfig(every=1000)
+        config, steps=100, optimizer=optimizer, resume_override=True, checkpoints=CheckpointConfig(every=1000)
     )
     lines = []
     with pytest.raises(TrainingStopped, match=r"not finite \d+ times in a row, up to step \d+"):
@@ -279,7 +279,7 @@ def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, conf
     broken = dataclasses.replace(
         config,
         steps=steps,
-        optimiser=OptimiserConfig(learning_rate=1e38, skips_in_a_row=3),
+        optimizer=OptimizerConfig(learning_rate=1e38, skips_in_a_row=3),
         checkpoints=CheckpointConfig(every=1, keep_last=1),
         resume_override=True,
     )
@@ -295,8 +295,8 @@ def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, conf
 
 
 def test_a_run_that_overflows_at_once_says_so_and_leaves_no_checkpoint(config, tmp_path):
-    optimiser = OptimiserConfig(learning_rate=1e38, skips_in_a_row=2)
-    broken = dataclasses.replace(config, optimiser=optimiser, checkpoints=CheckpointConfig(every=1))
+    optimizer = OptimizerConfig(learning_rate=1e38, skips_in_a_row=2)
+    broken = dataclasses.replace(config, optimizer=optimizer, checkpoints=CheckpointConfig(every=1))
     with pytest.raises(TrainingStopped, match=r"not finite 2 times in a row, up to step 2; Try a lower"):
         train(broken, tmp_path, quiet)
     assert not list((tmp_path / "checkpoints").iterdir())
@@ -305,8 +305,8 @@ def test_a_run_that_overflows_at_once_says_so_and_leaves_no_checkpoint(config, t
 def test_a_run_can_go_on_with_clipped_gradients(finished, config, tmp_path):
     """What the message of a run that was not finite advises."""
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
-    optimiser = OptimiserConfig(learning_rate=3e-3, gradient_clip=1.0)
-    clipped = dataclasses.replace(config, optimiser=optimiser, resume_override=True, steps=7)
+    optimizer = OptimizerConfig(learning_rate=3e-3, gradient_clip=1.0)
+    clipped = dataclasses.replace(config, optimizer=optimizer, resume_override=True, steps=7)
     assert train(clipped, tmp_path, quiet).step == 7
 
 
@@ -325,10 +325,10 @@ def test_a_damaged_last_checkpoint_is_refused_with_the_way_out(item, finished, c
 
 def test_a_run_of_another_optimizer_is_called_that(finished, config, tmp_path):
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
-    optimiser = tmp_path / "checkpoints" / "6" / "optimiser"
-    shutil.rmtree(optimiser)
+    optimizer = tmp_path / "checkpoints" / "6" / "optimiser"
+    shutil.rmtree(optimizer)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(optimiser, {"momentum": np.zeros(3)})
+        checkpointer.save(optimizer, {"momentum": np.zeros(3)})
     with pytest.raises(ValueError, match=r"made with another optimizer: --config\.init_from takes them"):
         train(config, tmp_path, quiet)
 

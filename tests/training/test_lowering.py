@@ -11,7 +11,7 @@ from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded
-from rosecd_jax.training import OptimiserConfig, TrainConfig
+from rosecd_jax.training import OptimizerConfig, TrainConfig
 from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.step import Waves, make_step
 
@@ -37,7 +37,7 @@ def test_every_program_of_training(objective):
         teacher="" if objective == "score" else "somewhere",
         model=TEACHER if objective == "score" else STUDENT,
         distillation=DistillationConfig(),  # with PESQ and SI-SDR
-        optimiser=OptimiserConfig(gradient_clip=1.0, warmup_steps=10, decay_steps=100),
+        optimizer=OptimizerConfig(gradient_clip=1.0, warmup_steps=10, decay_steps=100),
         steps=100,
     )
     model, teacher = ScoreModel(config.model), ScoreModel(TEACHER)

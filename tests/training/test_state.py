@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rosecd_jax.training import OptimiserConfig
-from rosecd_jax.training.state import ema_decay, init_state, make_optimiser, update
+from rosecd_jax.training import OptimizerConfig
+from rosecd_jax.training.state import ema_decay, init_state, make_optimizer, update
 from tests.goldens.packing import golden
 from tests.helpers import relative_error
 
@@ -16,9 +16,9 @@ KEY = jax.random.key(0)
 
 def run(config, params, gradients):
     """The states after each update."""
-    optimiser = make_optimiser(config)
-    state = init_state(params, optimiser, KEY)
-    step = jax.jit(lambda state, gradient: update(state, gradient, optimiser, config.ema_decay))
+    optimizer = make_optimizer(config)
+    state = init_state(params, optimizer, KEY)
+    step = jax.jit(lambda state, gradient: update(state, gradient, optimizer, config.ema_decay))
     states = []
     for gradient in gradients:
         state = step(state, gradient)
@@ -28,15 +28,15 @@ def run(config, params, gradients):
 
 @pytest.mark.fidelity
 def test_five_updates_agree_with_the_authors(agree):
-    params, config = GOLDEN["params"], OptimiserConfig(learning_rate=1e-4, ema_decay=0.999)
+    params, config = GOLDEN["params"], OptimizerConfig(learning_rate=1e-4, ema_decay=0.999)
     states = run(config, params[0], GOLDEN["grads"])
     for i, state in enumerate(states):
         assert state.step == i + 1
         # What has changed is small beside the weights: rounded at 1e-7 of them, so 2e-3 of itself.
         assert relative_error(state.params - params[0], params[i + 1] - params[0]) < 2e-3
         assert relative_error(state.ema - params[0], GOLDEN["ema"][i] - params[0]) < 2e-3
-    agree("optimiser: weights", np.stack([state.params for state in states]), params[1:], 1e-6)
-    agree("optimiser: moving average", np.stack([state.ema for state in states]), GOLDEN["ema"], 1e-6)
+    agree("optimizer: weights", np.stack([state.params for state in states]), params[1:], 1e-6)
+    agree("optimizer: moving average", np.stack([state.ema for state in states]), GOLDEN["ema"], 1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 2, 10, 100, 5000, 8989])
@@ -51,7 +51,7 @@ def test_the_decay_of_the_average_has_a_largest_value(k):
 
 def test_a_run_begins_with_the_average_at_the_weights_in_another_buffer():
     params = {"w": jnp.ones(3)}
-    state = init_state(params, make_optimiser(OptimiserConfig()), KEY)
+    state = init_state(params, make_optimizer(OptimizerConfig()), KEY)
     assert state.step == 0
     np.testing.assert_array_equal(state.ema["w"], params["w"])
     assert state.ema["w"] is not state.params["w"]
@@ -59,14 +59,14 @@ def test_a_run_begins_with_the_average_at_the_weights_in_another_buffer():
 
 
 def test_an_update_keeps_the_key():
-    (state,) = run(OptimiserConfig(), jnp.ones(3), [jnp.ones(3)])
+    (state,) = run(OptimizerConfig(), jnp.ones(3), [jnp.ones(3)])
     assert state.key == KEY
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
-    optimiser = make_optimiser(OptimiserConfig(learning_rate=1e-2))
-    step = jax.jit(lambda state, g, finite: update(state, g, optimiser, 0.9, finite))
-    learnt = step(init_state(jnp.ones(3), optimiser, KEY), jnp.ones(3), True)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2))
+    step = jax.jit(lambda state, g, finite: update(state, g, optimizer, 0.9, finite))
+    learnt = step(init_state(jnp.ones(3), optimizer, KEY), jnp.ones(3), True)
     skipped = step(step(learnt, jnp.full(3, jnp.nan), False), jnp.full(3, jnp.inf), False)
     assert (skipped.step, skipped.skipped, skipped.skipped_in_a_row) == (3, 2, 2)
     for name in ("params", "ema", "optimiser"):
@@ -82,7 +82,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
 def test_weights_that_would_overflow_are_not_taken(rate):
     """Their norm tells; loss and gradient are finite all the while."""
     (before,), (after,) = (
-        run(OptimiserConfig(learning_rate=r, ema_decay=0.9), jnp.ones(3), [jnp.ones(3)]) for r in (0.0, rate)
+        run(OptimizerConfig(learning_rate=r, ema_decay=0.9), jnp.ones(3), [jnp.ones(3)]) for r in (0.0, rate)
     )
     assert (before.skipped, after.skipped, after.skipped_in_a_row) == (0, 1, 1)
     np.testing.assert_array_equal(after.params, before.params)
@@ -90,7 +90,7 @@ def test_weights_that_would_overflow_are_not_taken(rate):
 
 
 def test_warm_up_raises_the_learning_rate_from_zero():
-    config = OptimiserConfig(learning_rate=1e-2, warmup_steps=4)
+    config = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
     states = run(config, jnp.zeros(1), [jnp.ones(1)] * 6)
     sizes = -np.diff([0.0, *(float(state.params[0]) for state in states)])
     np.testing.assert_allclose(sizes, [0, 0.0025, 0.005, 0.0075, 0.01, 0.01], rtol=1e-4, atol=1e-9)
@@ -98,13 +98,13 @@ def test_warm_up_raises_the_learning_rate_from_zero():
 
 def test_clipping_bounds_the_gradient_before_adam_sees_it():
     gradients = [jnp.array([3.0, 4.0]), jnp.array([0.3, 0.4])]
-    clipped = run(OptimiserConfig(gradient_clip=0.5), jnp.zeros(2), gradients)
-    expected = run(OptimiserConfig(), jnp.zeros(2), [gradients[0] / 10, gradients[1]])
+    clipped = run(OptimizerConfig(gradient_clip=0.5), jnp.zeros(2), gradients)
+    expected = run(OptimizerConfig(), jnp.zeros(2), [gradients[0] / 10, gradients[1]])
     np.testing.assert_allclose(clipped[-1].params, expected[-1].params, rtol=1e-5)
 
 
 def test_decay_lowers_the_learning_rate_to_zero_along_a_cosine():
-    config = OptimiserConfig(learning_rate=1e-2, warmup_steps=2, decay_steps=6)
+    config = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, decay_steps=6)
     states = run(config, jnp.zeros(1), [jnp.ones(1)] * 8)
     sizes = -np.diff([0.0, *(float(state.params[0]) for state in states)])
     cosine = 0.005 * (1 + np.cos(np.pi * np.arange(4) / 4))

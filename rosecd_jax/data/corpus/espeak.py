@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rosecd_jax.extras import extra
+
 __all__ = ["SAMPLE_RATE", "speak"]
 
-SAMPLE_RATE = 22050  # Hz, what espeak-ng synthesises
+SAMPLE_RATE = 22050  # Hz, what espeak-ng synthesizes
 
 # Numbers from espeak-ng's speak_lib.h.
 SYNCHRONOUS, DO_NOT_EXIT = 2, 0x8000
@@ -30,7 +32,7 @@ _lock = threading.Lock()  # espeak-ng keeps its state in global variables
 def speak(
     text: str, voice: str, pitch: int = 50, pitch_range: int = 50, rate: int = 175
 ) -> NDArray[np.float32]:
-    """Synthesise one utterance. The same arguments give the same samples, whatever was spoken before.
+    """Synthesize one utterance. The same arguments give the same samples, whatever was spoken before.
 
     Args:
       text: plain text, in the language of the voice.
@@ -107,10 +109,8 @@ def _synthesize(
 
 
 def _paths() -> tuple[str, Path]:
-    try:
+    with extra("demo", "synthetic speech"):
         import espeakng_loader
-    except ImportError as error:
-        raise ImportError("synthetic speech needs espeak-ng: pip install rosecd-jax[demo]") from error
     return espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path())
 
 

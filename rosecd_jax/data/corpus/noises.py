@@ -10,43 +10,43 @@ from numpy.typing import NDArray
 
 from rosecd_jax.audio.mixing import fit_length
 
-__all__ = ["GENERATORS", "babble", "coloured", "hum", "impacts", "machinery", "modulated"]
+__all__ = ["GENERATORS", "babble", "colored", "hum", "impacts", "machinery", "modulated"]
 
 
-def coloured(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
+def colored(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
     """Stationary noise whose power falls by 0 (white), 3 (pink) to 6 (brown) dB an octave."""
     slope = generator.uniform(0, 2)
     return _filtered(generator, samples, sample_rate, lambda frequency: frequency ** (-slope / 2))
 
 
 def modulated(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """Coloured noise that swells and fades: regularly, 0.5 to 12 times a second, and at random."""
+    """Colored noise that swells and fades: regularly, 0.5 to 12 times a second, and at random."""
     time = np.arange(samples) / sample_rate
     speed, phase = generator.uniform(0.5, 12), generator.uniform(0, 2 * np.pi)
     regular = 1 + generator.uniform(0.5, 1) * np.sin(2 * np.pi * speed * time + phase)
     irregular = np.exp(0.7 * _drift(generator, samples, sample_rate, fastest=4))
-    return _normalised(coloured(generator, samples, sample_rate) * regular * irregular)
+    return _normalized(colored(generator, samples, sample_rate) * regular * irregular)
 
 
 def hum(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
     """Mains hum: 50 or 60 Hz, slightly drifting, with harmonics up to 1.2 kHz or less, over faint hiss."""
     mains = generator.choice((50, 60)) * (1 + 0.002 * _drift(generator, samples, sample_rate, fastest=1))
     tones = _harmonics(generator, mains, sample_rate, count=int(generator.integers(4, 21)))
-    return _normalised(tones + generator.uniform(0.02, 0.2) * coloured(generator, samples, sample_rate))
+    return _normalized(tones + generator.uniform(0.02, 0.2) * colored(generator, samples, sample_rate))
 
 
 def machinery(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
     """A motor: harmonics of 15 to 120 turns a second, and a band of noise that pulses with the turning."""
     turns = generator.uniform(15, 120) * (1 + 0.02 * _drift(generator, samples, sample_rate, fastest=2))
     tones = _harmonics(generator, turns, sample_rate, count=int(generator.integers(5, 30)))
-    centre, octaves = _log_uniform(generator, 200, 0.4 * sample_rate), generator.uniform(0.2, 1.5)
+    center, octaves = _log_uniform(generator, 200, 0.4 * sample_rate), generator.uniform(0.2, 1.5)
 
     def bell(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.exp(-0.5 * (np.log2(frequency / centre) / octaves) ** 2)
+        return np.exp(-0.5 * (np.log2(frequency / center) / octaves) ** 2)
 
     band = _filtered(generator, samples, sample_rate, bell)
     pulse = 1 + generator.uniform(0, 0.9) * np.sin(2 * np.pi * np.cumsum(turns) / sample_rate)
-    return _normalised(tones + generator.uniform(0.3, 2) * band * pulse)
+    return _normalized(tones + generator.uniform(0.3, 2) * band * pulse)
 
 
 def impacts(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
@@ -64,7 +64,7 @@ def impacts(generator: np.random.Generator, samples: int, sample_rate: int) -> N
             body = np.cos(2 * np.pi * np.outer(time, modes)) @ generator.normal(size=5)
         strength = np.exp(generator.normal(0, 0.7))
         wave[start : start + time.size] += strength * np.exp(-time / decay) * body
-    return _normalised(wave)
+    return _normalized(wave)
 
 
 def babble(
@@ -77,14 +77,14 @@ def babble(
     if not waves:
         raise ValueError("babble needs at least one wave")
     talkers = [
-        10 ** generator.uniform(-0.3, 0) * fit_length(_normalised(wave), samples, generator) for wave in waves
+        10 ** generator.uniform(-0.3, 0) * fit_length(_normalized(wave), samples, generator) for wave in waves
     ]
-    return _normalised(np.sum(talkers, axis=0))
+    return _normalized(np.sum(talkers, axis=0))
 
 
 # The kinds that need nothing but a generator, a length in samples and a sample rate in Hz.
 GENERATORS: dict[str, Callable[[np.random.Generator, int, int], NDArray[np.float64]]] = {
-    "coloured": coloured,
+    "coloured": colored,  # as manifests spell it
     "modulated": modulated,
     "hum": hum,
     "machinery": machinery,
@@ -92,7 +92,7 @@ GENERATORS: dict[str, Callable[[np.random.Generator, int, int], NDArray[np.float
 }
 
 
-def _normalised(wave: NDArray[np.floating]) -> NDArray[np.float64]:
+def _normalized(wave: NDArray[np.floating]) -> NDArray[np.float64]:
     wave = np.asarray(wave, np.float64)
     level = np.sqrt(np.mean(np.square(wave))) if wave.size else 0.0
     if level == 0:
@@ -116,7 +116,7 @@ def _filtered(
     spectrum = np.fft.rfft(generator.normal(size=samples))
     frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
     spectrum *= magnitude(np.maximum(frequency, 20)) * (frequency > 20)
-    return _normalised(np.fft.irfft(spectrum, samples))
+    return _normalized(np.fft.irfft(spectrum, samples))
 
 
 def _drift(
@@ -138,4 +138,4 @@ def _harmonics(
         if multiple * fundamental.max() < sample_rate / 2:
             strength = generator.exponential() / np.sqrt(multiple)
             wave += strength * np.sin(multiple * phase + generator.uniform(0, 2 * np.pi))
-    return _normalised(wave)
+    return _normalized(wave)

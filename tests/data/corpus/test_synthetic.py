@@ -51,7 +51,7 @@ def test_a_noise_is_finite_audible_and_follows_its_seed(kind):
     np.testing.assert_array_equal(drawn[7], make_noise(kind, 7))
 
 
-def test_hum_sits_on_the_mains_and_coloured_noise_falls():
+def test_hum_sits_on_the_mains_and_colored_noise_falls():
     def band(wave, low, high):
         power = np.abs(np.fft.rfft(wave)) ** 2
         return power[low:high].sum() / power.sum()  # one second: bins are Hz
@@ -123,7 +123,7 @@ def test_splits_share_no_voice():
 
 def test_a_missing_espeak_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ImportError, match=r"pip install rosecd-jax\[demo\]"):
+    with pytest.raises(ImportError, match=r"pip install 'rosecd-jax\[demo\]'"):
         espeak.speak("Hello.", "en")
 
 
