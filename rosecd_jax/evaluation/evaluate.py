@@ -20,6 +20,7 @@ from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation.pairing import counterpart
 from rosecd_jax.evaluation.scoring import Estimate, FileResult, failed, score
+from rosecd_jax.extras import extra
 from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.metrics import Scores
 from rosecd_jax.processes import Job, Workers
@@ -98,7 +99,10 @@ def evaluate(
 
     Raises:
       AudioError: if clean/ or noisy/ is missing, or a method's folder is.
+      ImportError: without the package pystoi. Without pesq there is no PESQ, which is noted.
     """
+    with extra("eval", "evaluation"):  # here, and not when the first file has been enhanced
+        import pystoi  # noqa: F401
     clean, noisy = Path(data) / "clean", Path(data) / "noisy"
     names = [file.relative_to(clean) for file in io.find(clean)]
     io.find(noisy)
