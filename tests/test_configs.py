@@ -70,6 +70,23 @@ def test_an_unknown_variant_is_refused_with_those_there_are(file):
     assert "Traceback" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "steps"), [("rosecd_voicebank_student", 100_000), ("small:teacher", None), ("demo:student", 300)]
+)
+def test_a_config_is_found_by_its_name_from_anywhere(name, steps, tmp_path, monkeypatch):
+    stem, colon, argument = name.partition(":")
+    by_path = read_config(f"{FOLDER / stem}.py{colon}{argument}", [])
+    monkeypatch.chdir(tmp_path)
+    assert read_config(name, []) == by_path
+    assert by_path.steps == (steps or by_path.steps)
+
+
+def test_an_unknown_name_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="no config file rosecd_student; the package has demo, ") as error:
+        read_config("rosecd_student", [])
+    assert all(file.stem in str(error.value) for file in FOLDER.glob("*.py"))
+
+
 def test_a_misspelt_value_is_refused_in_plain_words():
     words = r"demo\.py: the config has no value 'batchsize'\nDid you mean \"batch_size\""
     with pytest.raises(ValueError, match=words):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rosecd_jax.cli.common import plain_errors
+from rosecd_jax.cli.configs import find_config
 
 if TYPE_CHECKING:
     from rosecd_jax.training.config import TrainConfig
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 def train(
     context: typer.Context,
-    config: Annotated[str, typer.Option(help="A file of configs/, as FILE.py or FILE.py:ARGUMENT.")],
+    config: Annotated[
+        str,
+        typer.Option(
+            help="A config that comes with the package, as NAME or NAME:ARGUMENT, or a file, as FILE.py."
+        ),
+    ],
     workdir: Annotated[Path, typer.Option(help="For checkpoints and curves; resumed if it holds any.")],
 ) -> None:
     """Train a model. Any value of the config can be set: --config.data.batch_size=8
@@ -47,9 +53,7 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
         from absl import flags
         from ml_collections import config_flags
 
-    path = Path(file.split(":")[0])
-    if not path.is_file():
-        raise ValueError(f"no config file {path}; configs/ holds those of the project")
+    file, _ = find_config(file)
     overrides = [re.sub(r"^--config\.optimiser\.", "--config.optimizer.", word) for word in overrides]
     words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
