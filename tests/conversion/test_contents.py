@@ -5,7 +5,6 @@ import json
 import jax
 import numpy as np
 import pytest
-from tests.conversion.test_checkpoint import HYPER, STATE, TINY, TINY_CONFIG, contents, equal
 from typer.testing import CliRunner
 
 from rosecd_jax.cli import app
@@ -17,6 +16,7 @@ from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
 from rosecd_jax.models.enhancement import SamplerConfig
 from rosecd_jax.models.score_model import ScoreModel
+from tests.conversion.test_lightning import HYPER, STATE, TINY, TINY_CONFIG, contents, equal
 
 BARE = {name.removeprefix("dnn."): array for name, array in contents()[STATE].items()}
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.conversion.test_checkpoint import equal
 
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
@@ -13,6 +12,7 @@ from rosecd_jax.conversion.torch_file import read_torch_file
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.models import ModelConfig, ScoreModel
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
+from tests.conversion.test_lightning import equal
 from tests.helpers import quick_jit, random_params, random_spectrogram, relative_error
 
 

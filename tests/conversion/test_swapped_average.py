@@ -1,10 +1,10 @@
 """Checkpoints that Lightning wrote while the averaged weights stood in the place of the raw ones."""
 
 import pytest
-from tests.conversion.test_checkpoint import STATE, TINY, TINY_CONFIG, contents, equal
 
 from rosecd_jax.conversion import load_any_checkpoint, load_torch_checkpoint, parameter_names
 from rosecd_jax.conversion.torch_file import write_torch_file
+from tests.conversion.test_lightning import STATE, TINY, TINY_CONFIG, contents, equal
 
 
 @pytest.mark.parametrize("frequencies", [True, False])
