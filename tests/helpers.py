@@ -2,7 +2,11 @@
 
 import contextlib
 import functools
+import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import SBVE
@@ -107,3 +112,13 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
+
+
+def run_without_privilege(code: str, path: Path) -> str:
+    """What code prints that runs without root's right to read everything; `path` is its sys.argv[1]."""
+    command = [sys.executable, "-c", f"import sys; from rosecd_jax.audio import io; {code}", str(path)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may read everything")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

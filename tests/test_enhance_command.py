@@ -14,42 +14,23 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from rosecd_jax import save_checkpoint
 from rosecd_jax.audio import io
 from rosecd_jax.cli import app
-from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from tests.helpers import random_params
+from tests.commands import kept_programs, run, save_student, tone
 
-ROOT = Path(__file__).parents[1]
 GOOD = ("enhanced", "")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def programs(tmp_path_factory):
     """The commands of this file share a cache of compiled programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("programs")))
-        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    with kept_programs(tmp_path_factory.mktemp("programs")):
         yield
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    network = NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=())
-    model = ScoreModel(ModelConfig(role="student", network=network))
-    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", model, random_params(model))
-
-
-def tone(samples: int = 8000, amplitude: float = 0.3) -> np.ndarray:
-    return (amplitude * np.sin(np.arange(samples) / 9)).astype(np.float32)
-
-
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "rosecd_jax.cli", "enhance", *map(str, words)]
-
-
-def run(*words: object, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), capture_output=True, text=True, cwd=ROOT, timeout=600, **options)
+    return save_student(tmp_path_factory.mktemp("model"))
 
 
 # Bad files ----------------------------------------

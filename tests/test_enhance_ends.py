@@ -13,10 +13,19 @@ import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from tests import test_enhance_command
-from tests.test_enhance_command import ROOT, command, run, tone
+from tests.commands import ROOT, command, kept_programs, run, save_student, tone
 
-checkpoint, programs = test_enhance_command.checkpoint, test_enhance_command.programs  # fixtures
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory):
+    """The commands of this file share a cache of compiled programs."""
+    with kept_programs(tmp_path_factory.mktemp("programs")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_student(tmp_path_factory.mktemp("model"))
 
 
 def make_folder(path: Path, count: int, samples: int = 4000) -> Path:

@@ -14,7 +14,11 @@ import pytest
 
 import rosecd_jax
 
-PACKAGE = Path(__file__).parents[1] / "rosecd_jax"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "rosecd_jax"
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+SETUP = configparser.RawConfigParser()
+SETUP.read(ROOT / "setup.cfg")
 FLOORS = {
     "atomic": -1,
     "compilation": -1,
@@ -53,6 +57,12 @@ every_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.re
 
 def imports(file: Path) -> set[str]:
     """Full names of the modules that a file imports, anywhere in it; of a package's own, the modules."""
+    names = imported_names(file)
+    return {module_of(name) if name.startswith("rosecd_jax") else name for name in names}
+
+
+def imported_names(file: Path) -> set[str]:
+    """Full names of all that a file imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -60,7 +70,7 @@ def imports(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {module_of(name) if name.startswith("rosecd_jax") else name for name in names}
+    return names
 
 
 def module_of(name: str) -> str:
@@ -99,10 +109,19 @@ def test_only_the_right_files_open_audio_checkpoints_pickles_and_flags(file):
         assert name in ONLY_IN.get(library, {name}), f"imports {library}"
 
 
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_test_files_share_lies_in_files_of_its_own(file):
+    names = {name for name in imported_names(file) if name.startswith("tests.")}
+    assert not [name for name in names if any(part.startswith("test_") for part in name.split("."))]
+
+
+def test_every_folder_of_code_is_installed():
+    folders = {file.parent.relative_to(ROOT) for file in FILES} | {Path("rosecd_jax/configs")}
+    assert set(SETUP["options"]["packages"].split()) == {".".join(folder.parts) for folder in folders}
+
+
 def test_every_package_that_is_imported_is_declared():
-    settings = configparser.RawConfigParser()
-    settings.read(PACKAGE.parent / "setup.cfg")
-    needed = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
+    needed = [SETUP["options"]["install_requires"], *SETUP["options.extras_require"].values()]
     declared = {name.lower().replace("_", "-") for name in re.findall(r"^[\w-]+", "\n".join(needed), re.M)}
     distributions = importlib.metadata.packages_distributions()
     imported = {module.partition(".")[0] for file in FILES for module in imports(file)}

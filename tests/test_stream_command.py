@@ -5,82 +5,56 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import soundfile
-from jax.experimental.compilation_cache import compilation_cache
 from typer.testing import CliRunner
 
-from rosecd_jax import load_checkpoint, save_checkpoint
+from rosecd_jax import load_checkpoint
 from rosecd_jax.audio.pcm import ENCODINGS
 from rosecd_jax.cli import app
 from rosecd_jax.cli.pipes import refuse_terminals
-from rosecd_jax.diffusion import Preconditioning
-from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer
-from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-
-ROOT = Path(__file__).parents[1]
-SMALL = ("--window-ms", "128", "--hop-ms", "32", "--look-ahead-ms", "16")
-CONFIG = StreamConfig(window=16, hop=4, look_ahead=2)
-LATENCY = (4 + 2 + 1 + 1) * 128 - 1
-S16 = ENCODINGS["s16le"]
+from tests.commands import (
+    CONFIG,
+    ROOT,
+    S16,
+    SMALL,
+    kept_programs,
+    save_stream_student,
+    stream_input,
+    stream_output,
+    wav,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs(tmp_path_factory) -> Iterator[None]:
-    """Programs compiled once are kept for all the commands of this file, here and in other processes."""
-    folder = str(tmp_path_factory.mktemp("programs"))
-    cache = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.0}
-    before = {name: getattr(jax.config, name) for name in cache}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in cache.items():
-            patch.setenv(name.upper(), str(value))
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
+def programs(tmp_path_factory):
+    """The commands of this file share a cache of compiled programs."""
+    with kept_programs(tmp_path_factory.mktemp("programs")):
         yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    model = ScoreModel(
-        ModelConfig(
-            role="student",
-            preconditioning=Preconditioning(c_in="1"),
-            network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
-        )
-    )
-    return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", model, model.init(jax.random.key(0)))
+    return save_stream_student(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def wave() -> np.ndarray:
-    return S16.decode(S16.encode(np.random.default_rng(0).uniform(-0.3, 0.3, (1, 10_000))), 1)
+    return stream_input()
 
 
 @pytest.fixture(scope="module")
 def expected(checkpoint, wave) -> np.ndarray:
-    """What the library gives, in line with the input."""
-    stream = StreamingEnhancer(*load_checkpoint(checkpoint), config=CONFIG)
-    return np.concatenate([stream.push(wave)[0], stream.flush()])[stream.latency :]
+    return stream_output(checkpoint, wave)
 
 
 def in_this_process(checkpoint: Path, data: bytes, *arguments: object):
     """The command's result, with bytes as its input."""
     return CliRunner().invoke(app, ["stream", "-c", str(checkpoint), *map(str, arguments)], input=data)
-
-
-def wav(wave: np.ndarray, rate: int = 16_000, subtype: str = "PCM_16", format: str = "WAV") -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, wave.T, rate, subtype, format=format)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("bad", [0, 4_000, 9_999])

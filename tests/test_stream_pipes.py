@@ -11,6 +11,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -18,11 +19,18 @@ import pytest
 
 from rosecd_jax import load_checkpoint
 from rosecd_jax.inference.streaming import StreamingEnhancer
-from tests import test_stream_command as command
-from tests.test_stream_command import CONFIG, LATENCY, ROOT, S16, SMALL, wav
-
-programs, checkpoint = command.programs, command.checkpoint  # fixtures
-wave, expected = command.wave, command.expected
+from tests.commands import (
+    CONFIG,
+    LATENCY,
+    ROOT,
+    S16,
+    SMALL,
+    kept_programs,
+    save_stream_student,
+    stream_input,
+    stream_output,
+    wav,
+)
 
 # With the handler that Python has in a terminal, though whatever started the tests may ignore interrupts.
 PROGRAM = """
@@ -32,6 +40,28 @@ from rosecd_jax.cli import app
 app(prog_name="rosecd")
 """
 unbuffered_or_not = pytest.mark.parametrize("unbuffered", ["", "1"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs(tmp_path_factory):
+    """The commands of this file share a cache of compiled programs."""
+    with kept_programs(tmp_path_factory.mktemp("programs")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_stream_student(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def wave() -> np.ndarray:
+    return stream_input()
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint, wave) -> np.ndarray:
+    return stream_output(checkpoint, wave)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,12 @@
 """rosecd_jax.audio.folders: what is found in a folder, and what is said of the rest."""
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rosecd_jax.audio import io
+from tests.helpers import run_without_privilege
 
 
 def test_find(tmp_path):
@@ -44,16 +42,6 @@ def test_other_kinds_of_sound_are_told(tmp_path):
         io.look(tmp_path)
     (tmp_path / "a.wav").touch()
     assert io.look(tmp_path) == ([tmp_path / "a.wav"], [tmp_path / "a.MP4", tmp_path / "b.m4a"], [])
-
-
-def run_without_privilege(code: str, path: Path) -> str:
-    """What code prints that runs without root's right to read everything; `path` is its sys.argv[1]."""
-    command = [sys.executable, "-c", f"import sys; from rosecd_jax.audio import io; {code}", str(path)]
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may read everything")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")

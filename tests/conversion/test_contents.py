@@ -16,7 +16,7 @@ from rosecd_jax.models import ModelConfig
 from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
 from rosecd_jax.models.enhancement import SamplerConfig
 from rosecd_jax.models.score_model import ScoreModel
-from tests.conversion.test_lightning import HYPER, STATE, TINY, TINY_CONFIG, contents, equal
+from tests.conversion.checkpoints import HYPER, STATE, TINY, TINY_CONFIG, contents, equal
 
 BARE = {name.removeprefix("dnn."): array for name, array in contents()[STATE].items()}
 

@@ -34,11 +34,11 @@ from rosecd_jax.models.checkpoint import load_checkpoint, save_checkpoint
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
 from tests import fidelity
 from tests.conversion import hostile
+from tests.conversion.checkpoints import HYPER, STATE, TINY, TINY_CONFIG, contents, equal
 from tests.goldens import packing
 from tests.goldens.packing import golden
 from tests.helpers import (
     BRIDGE,
-    FIXTURES,
     NETWORK,
     STUDENT,
     TEACHER,
@@ -47,21 +47,6 @@ from tests.helpers import (
     quick_jit,
     relative_error,
 )
-
-TINY = FIXTURES / "tiny_student.ckpt"
-"""Written by Lightning out of the authors' class; see fixtures/make_torch_fixture.py."""
-TINY_CONFIG = ModelConfig(
-    role="student",
-    preconditioning=Preconditioning(c_in="1"),
-    network=NCSNppConfig(channels=4, multipliers=(1,), blocks=1, attention_heights=()),
-)
-
-
-def equal(left, right):
-    left, right = flat(left), flat(right)
-    return left.keys() == right.keys() and all(
-        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name]) for name in left
-    )
 
 
 def test_a_checkpoint_of_theirs_becomes_a_model():
@@ -189,15 +174,6 @@ def test_an_existing_file_is_only_replaced_when_told(tmp_path):
     assert equal(load_torch_checkpoint(tmp_path / "x.ckpt")[1]["ema"], params["raw"])
 
 
-def contents():
-    """The tiny checkpoint with its numbers read, to be changed and written again."""
-    tree = read_torch_file(TINY)
-    del tree["hyper_parameters"]["data_module_cls"]
-    tree["state_dict"] = {name: tensor.read() for name, tensor in tree["state_dict"].items()}
-    tree["ema"]["shadow_params"] = [tensor.read() for tensor in tree["ema"]["shadow_params"]]
-    return tree
-
-
 def change(tree, path, value):
     *parts, last = path
     for part in parts:
@@ -206,9 +182,6 @@ def change(tree, path, value):
         del tree[last]
     else:
         tree[last] = value
-
-
-STATE, HYPER = "state_dict", "hyper_parameters"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from rosecd_jax.conversion.torch_file import read_torch_file
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.models import ModelConfig, ScoreModel
 from rosecd_jax.models.ncsnpp import NCSNPP, NCSNPP_48K
-from tests.conversion.test_lightning import equal
+from tests.conversion.checkpoints import equal
 from tests.helpers import quick_jit, random_params, random_spectrogram, relative_error
 
 

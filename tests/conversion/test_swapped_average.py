@@ -4,7 +4,7 @@ import pytest
 
 from rosecd_jax.conversion import load_any_checkpoint, load_torch_checkpoint, parameter_names
 from rosecd_jax.conversion.torch_file import write_torch_file
-from tests.conversion.test_lightning import STATE, TINY, TINY_CONFIG, contents, equal
+from tests.conversion.checkpoints import STATE, TINY, TINY_CONFIG, contents, equal
 
 
 @pytest.mark.parametrize("frequencies", [True, False])

@@ -14,15 +14,10 @@ from rosecd_jax.diffusion import SBVE, Preconditioning, samplers
 from rosecd_jax.diffusion.noise import noise_source
 from rosecd_jax.diffusion.solvers import langevin_per_item
 from rosecd_jax.inference import Enhancer, SamplerConfig
-from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import enhance_spectrogram, reflect_tail
 from tests.helpers import quick_jit
-
-STUDENT = ModelConfig(
-    role="student",
-    preconditioning=Preconditioning(c_in="1"),
-    network=NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=()),
-)
+from tests.inference.small import STUDENT, speech_like
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +29,6 @@ def student() -> Enhancer:
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [p + 0.2 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
     return Enhancer(model, jax.tree.unflatten(tree, noisy))
-
-
-def speech_like(samples: int, seed: int = 0) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    envelope = np.abs(np.sin(np.arange(samples) / 2000)) + 0.05
-    return (0.1 * envelope * generator.standard_normal(samples)).astype(np.float32)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 96_000])

@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.files import fitting_subtype
 from rosecd_jax.inference.report import Summary
-from rosecd_jax.models import ScoreModel
-from tests.helpers import random_params
-from tests.inference.test_enhancer import STUDENT, speech_like
-
-MODEL = ScoreModel(STUDENT)
-
-
-@pytest.fixture(scope="module")
-def student() -> Enhancer:
-    return Enhancer(MODEL, random_params(MODEL))
+from tests.inference.small import speech_like
 
 
 @pytest.mark.parametrize("limit", [30.0, 1.0], ids=["whole", "windows"])

@@ -15,32 +15,15 @@ from hypothesis import strategies as st
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.report import Report, Summary
-from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import BUCKETS, padded_frames
 from tests.helpers import random_params
-from tests.inference.test_enhancer import STUDENT, speech_like
-
-MODEL = ScoreModel(STUDENT)
-
-
-@pytest.fixture(scope="module")
-def student() -> Enhancer:
-    return Enhancer(MODEL, random_params(MODEL))
+from tests.inference.small import MODEL, outcomes, speech_like, write
 
 
 @pytest.fixture(scope="module")
 def batched() -> Enhancer:
     """Three at a time of the shortest, as an accelerator would."""
     return Enhancer(MODEL, random_params(MODEL), batch_frames=800)
-
-
-def write(path: Path, samples: int = 8000, seed: int = 0, **options) -> Path:
-    io.write(path, speech_like(samples, seed), 16_000, **options)
-    return path
-
-
-def outcomes(reports) -> dict[str, str]:
-    return {report.source.name: report.status for report in reports}
 
 
 def test_batches_change_nothing(batched, tmp_path):

@@ -6,10 +6,7 @@ import pytest
 from rosecd_jax.audio import io
 from rosecd_jax.inference.done import is_done
 from rosecd_jax.inference.plan import plan_folder
-from tests.inference import test_folder
-from tests.inference.test_folder import outcomes, write
-
-student = test_folder.student  # a fixture
+from tests.inference.small import outcomes, write
 
 PADDED = [("wav", "IMA_ADPCM"), ("wav", "MS_ADPCM"), ("wav", "GSM610"), ("wav", "NMS_ADPCM_32")]
 PADDED += [("wav", "G721_32"), ("w64", "IMA_ADPCM"), ("w64", "GSM610"), ("au", "G723_40"), ("aiff", "PCM_U8")]

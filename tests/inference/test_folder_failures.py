@@ -14,12 +14,8 @@ from rosecd_jax.inference.pipeline import enhance_folder
 from rosecd_jax.inference.plan import plan_folder
 from rosecd_jax.inference.report import Summary
 from rosecd_jax.models import ScoreModel
-from tests.audio.test_folders import run_without_privilege
-from tests.inference import test_folder
-from tests.inference.test_enhancer import STUDENT, speech_like
-from tests.inference.test_folder import outcomes, write
-
-student = test_folder.student  # a fixture
+from tests.helpers import run_without_privilege
+from tests.inference.small import STUDENT, outcomes, speech_like, write
 
 
 def test_progress_comes_to_the_sum_of_all_files_even_of_those_that_fail(student, tmp_path):

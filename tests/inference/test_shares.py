@@ -10,10 +10,8 @@ import pytest
 from rosecd_jax import save_checkpoint
 from rosecd_jax.audio import io
 from tests.helpers import free_port, random_params
-from tests.inference import test_folder
-from tests.inference.test_folder import MODEL, outcomes, write
+from tests.inference.small import MODEL, outcomes, write
 
-student = test_folder.student  # a fixture
 ROOT = Path(__file__).parents[2]
 JOINED = """
 import sys

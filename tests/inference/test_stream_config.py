@@ -8,7 +8,7 @@ import pytest
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.models import NCSNppConfig, ScoreModel
-from tests.inference.test_streaming import STUDENT
+from tests.inference.streams import STUDENT
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig
 from tests.helpers import random_params
-from tests.inference.test_streaming import ONE_STEP, SMALL, STUDENT, Mixing, sound
+from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Mixing, sound
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax.audio.resampling import StreamResampler
-from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import (
@@ -25,17 +24,10 @@ from rosecd_jax.inference.stream_step import (
     stream_step,
 )
 from rosecd_jax.inference.streaming import StreamingEnhancer
-from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded
 from tests.helpers import random_params
-
-STUDENT = ModelConfig(
-    role="student",
-    preconditioning=Preconditioning(c_in="1"),
-    network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=()),
-)
-SMALL = StreamConfig(window=16, hop=4, look_ahead=2, fade=1)
-ONE_STEP = SamplerConfig().resolve(ScoreModel(STUDENT))
+from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Mixing, sound
 
 
 class Identity(ScoreModel):
@@ -52,13 +44,6 @@ class Noisy(ScoreModel):
         return x_t
 
 
-class Mixing(ScoreModel):
-    """Each frame depends on its neighbours, on its place in the window and on the noise."""
-
-    def denoise(self, params, x_t, y, t):
-        return 0.5 * y + 0.2 * jnp.roll(x_t, 1, axis=-1) + 0.2 * jnp.roll(y, -3, axis=-1)
-
-
 @pytest.fixture(scope="module")
 def network() -> StreamingEnhancer:
     model = ScoreModel(STUDENT)
@@ -73,12 +58,6 @@ def mixing() -> StreamingEnhancer:
 @pytest.fixture(scope="module")
 def identity() -> StreamingEnhancer:
     return StreamingEnhancer(Identity(STUDENT), None, config=SMALL)
-
-
-def sound(*shape: int, seed: int = 0) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    envelope = np.abs(np.sin(np.arange(shape[-1]) / 2000)) + 0.05
-    return (0.1 * envelope * generator.standard_normal(shape)).astype(np.float32)
 
 
 def run(stream: StreamingEnhancer, wave: np.ndarray, sizes: list[int]) -> np.ndarray:

@@ -9,11 +9,8 @@ import pytest
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.strength import blend, wet_share
-from rosecd_jax.models import ScoreModel
 from tests.helpers import random_params
-from tests.inference.test_enhancer import STUDENT, speech_like
-
-MODEL = ScoreModel(STUDENT)
+from tests.inference.small import MODEL, speech_like
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.windows import plan_windows
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from tests.inference.test_enhancer import STUDENT, speech_like
+from tests.inference.small import STUDENT, speech_like
 
 
 class FrameByFrame(ScoreModel):
