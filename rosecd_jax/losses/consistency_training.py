@@ -2,7 +2,7 @@
 
 In place of the teacher's step x_{t_n} → x̂_{t_{n+1}} the forward process is drawn afresh at t_{n+1}, with
 noise of its own: nothing ties the two states but the recording. On a grid of one point nothing is left of the
-trajectory: a regression of the clean speech on x_1 and y, as a one-step student is used.
+trajectory: a regression of the clean speech on the prior's x_T and y, as a one-step student is used.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ class ConsistencyTrainingDraws(NamedTuple):
 
     Attributes:
       n: where on the time grid each item is, int32 [B] in 0 … max(steps − 2, 0).
-      z, z_next: the noise of x_{t_n} and of x_{t_{n+1}}, complex64 [B, F, T].
+      z, z_next: the noise of x_{t_n} (or of x_T) and of x_{t_{n+1}}, complex64 [B, F, T].
     """
 
     n: jax.Array
@@ -79,8 +79,11 @@ def consistency_training_loss(
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
     Consistency training of Song et al. 2023 (arXiv 2303.01469), except that x_{t_{n+1}} has noise of its own
-    where theirs shares z, with the time-domain terms of arXiv 2507.05688. With `config.steps` of 1, t_n is 1
-    and the target is x_0.
+    where theirs shares z, with the time-domain terms of arXiv 2507.05688.
+
+    With `config.steps` of 1, t_n is 1, the target is x_0 and the input x_T = y + σ_1 z, the sampler's. The
+    forward process' x_1 = μ_1 + σ_1 z would not do: μ_1 holds e^{−γ} x_0 (22 %), a network learns to read the
+    noise from x_1 − y, and finds none there when it enhances.
 
     Args:
       params: θ.
@@ -93,11 +96,13 @@ def consistency_training_loss(
     """
     times = model.sde.timesteps(config.steps)
     t = times[draws.n]
-    denoised = model.denoise(params, perturb(model, batch, t, draws.z).x_t, batch.y, t)
+    one_point = config.steps == 1
+    x_t = model.sde.prior(batch.y, draws.z) if one_point else perturb(model, batch, t, draws.z).x_t
+    denoised = model.denoise(params, x_t, batch.y, t)
     terms: Terms = {}
     if config.consistency_weight:
         target = batch.x0
-        if config.steps > 1:
+        if not one_point:
             t_next = times[draws.n + 1]
             x_next = perturb(model, batch, t_next, draws.z_next).x_t
             target = model.denoise(target_params, x_next, batch.y, t_next)

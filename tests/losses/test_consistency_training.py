@@ -66,12 +66,12 @@ def test_the_term_compares_two_times_of_the_process_with_noises_of_their_own():
     assert relative_error(loss(jnp.float32(0.7), 0.4), expected) < 1e-5
 
 
-def test_on_a_grid_of_one_point_the_target_is_the_clean_speech():
+def test_on_a_grid_of_one_point_the_clean_speech_is_the_target_and_not_in_the_input():
     config = ConsistencyTrainingConfig(steps=1, pesq_weight=0.0, si_sdr_weight=0.0)
     draws = draw_consistency_training(jax.random.key(0), BATCH.x0.shape, config)
     assert not np.any(draws.n)
     t = np.ones(2, np.float32)
-    x = MODEL.sde.mean(*BATCH, t) + MODEL.sde.std(t)[:, None, None] * draws.z
+    x = BATCH.y + MODEL.sde.std(t)[:, None, None] * draws.z
     expected = np.mean(np.abs(MODEL.denoise(0.7, x, BATCH.y, t) - BATCH.x0) ** 2)
     assert relative_error(loss(jnp.float32(0.7), 0.4, config, draws), expected) < 1e-5
 
