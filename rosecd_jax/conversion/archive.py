@@ -61,16 +61,9 @@ def read_directory(file: BinaryIO) -> dict[str, Member]:
             for member in members:
                 _check_member(member)
             found = {member.filename: _member(archive, member) for member in members}
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        EOFError,
-        struct.error,
-        ValueError,
-        OverflowError,
-    ) as error:
-        if isinstance(error, ZipError):
-            raise
+    except ZipError:
+        raise
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, struct.error, ValueError) as error:
         raise ZipError(f"it is truncated, or its directory is broken ({str(error)[:200]!a})") from error
     if len(found) != len(members):
         names = [member.filename for member in members]
