@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 NOTHING: Mapping[str, float] = types.MappingProxyType({})
 
@@ -23,6 +25,8 @@ def to_dict(config: Any) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, np.generic):
+            return value.item()
         return tuple(plain(v) for v in value) if isinstance(value, (tuple, list)) else value
 
     return plain(config)
@@ -39,6 +43,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
     Raises:
       ValueError: naming the field that is unknown or of a wrong type.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is {repr(values)[:200]}, expected the fields of {cls.__name__}")
     hints = typing.get_type_hints(cls)
     new_names = getattr(cls, "new_names", {})
     values = {new_names.get(name, name): value for name, value in values.items()}
@@ -115,30 +121,73 @@ def check_fields(
     """Check what a config's fields are, and the lowest that its numbers may be.
 
     Args:
-      config: a dataclass whose fields are set; Literals, ints and floats are held against their annotations.
+      config: a dataclass whose fields are set; each is held against its annotation. A list or a range where a
+        tuple is wanted becomes one.
       where: comes before a field's name in errors, for example "data.".
-      least: lowest value of fields, by name.
+      least: lowest value of fields, or of each number in them, by name.
       above: what fields have to be above, by name.
 
     Raises:
-      ValueError: naming the field. Those of `least` and `above` can't be infinite, or NaN, either.
+      ValueError: naming the field. No number is NaN; those of `least` and `above` are not infinite either.
     """
-    for name, hint in typing.get_type_hints(type(config)).items():
-        value = getattr(config, name)
+    hints = typing.get_type_hints(type(config))
+    names = [field.name for field in dataclasses.fields(config) if field.init]
+    for name in names:
+        hint, value = hints[name], getattr(config, name)
+        if typing.get_origin(hint) is tuple and isinstance(value, (list, range)):
+            value = tuple(value)
+            object.__setattr__(config, name, value)  # configs are frozen
         if typing.get_origin(hint) is typing.Literal:
             _convert(hint, value, f"{where}{name}")
-        kind = {int: numbers.Integral, float: numbers.Real}.get(hint)
-        if kind and (not isinstance(value, kind) or isinstance(value, bool)):
-            words = "a whole number" if hint is int else "a number"
-            raise ValueError(f"{where}{name} is {value!r}, it has to be {words}")
+        elif wanted := _wanted(hint, value):
+            advice = " (config.from_dict makes one of a dict)" if isinstance(value, Mapping) else ""
+            raise ValueError(f"{where}{name} is {repr(value)[:200]}, it has to be {wanted}{advice}")
+
+    def check(name: str, fits: Callable[[Any], bool], words: str) -> None:
+        value = getattr(config, name)
+        several = isinstance(value, tuple)
+        found = [each for each in (value if several else (value,)) if isinstance(each, numbers.Real)]
+        if not all(map(fits, found)):
+            number = "a tuple of numbers" if several else "a number"
+            raise ValueError(f"{where}{name} is {value}, it has to be {number} {words}")
+
     for name, bound in least.items():
-        value = getattr(config, name)
-        if not bound <= value < math.inf:  # nan neither
-            raise ValueError(f"{where}{name} is {value}, it has to be a number from {bound:g} on")
+        check(name, lambda number, bound=bound: bound <= number < math.inf, f"from {bound:g} on")
     for name, bound in above.items():
-        value = getattr(config, name)
-        if not bound < value < math.inf:
-            raise ValueError(f"{where}{name} is {value}, it has to be a number above {bound:g}")
+        check(name, lambda number, bound=bound: bound < number < math.inf, f"above {bound:g}")
+    for name in names:
+        check(name, lambda number: number == number, "other than NaN")
+
+
+_KINDS = {
+    bool: (bool, "True or False", "True or False"),
+    float: (numbers.Real, "a number", "numbers"),
+    int: (numbers.Integral, "a whole number", "whole numbers"),
+    str: (str, "a string", "strings"),
+    type(None): (type(None), "None", "None"),
+}
+"""Annotation -> what its values are, and that in words, of one and of several."""
+
+
+def _wanted(hint: Any, value: Any) -> str:
+    """What a value has to be by its annotation, in words; empty if it is that."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        wanted = [_wanted(choice, value) for choice in inner]
+        return " or ".join(wanted) if all(wanted) else ""
+    if origin is tuple:
+        fits = isinstance(value, tuple) and not any(_wanted(inner[0], each) for each in value)
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        if fits and (not count or len(value) == len(inner)):
+            return ""
+        return f"a tuple of {count}{_KINDS[inner[0]][2]}"
+    if hint in _KINDS:
+        kind, words, _ = _KINDS[hint]
+        misfit = not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool)
+        return words if misfit else ""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and not isinstance(value, hint):
+        return f"of class {hint.__name__}"
+    return ""
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:

@@ -28,6 +28,7 @@ MOST_PIECES = 8  # utterances in one example
 PAUSE = (0.1, 0.6)  # seconds between two utterances
 LONGEST = 10.0  # seconds: how often a recording of speech is drawn grows with its length up to this
 ATTEMPTS = 50  # draws for one example, of which the first is used that is neither silent nor unreadable
+MOST_DB = 100  # of SNRs and levels: beyond it, one of two sounds is lost to float32
 LEAST_RESPONSE = 0.005  # seconds of a room's impulse response
 
 
@@ -64,14 +65,16 @@ class MixConfig:
     held_back: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("snr", "level", "noise_levels"):
-            ends = getattr(self, name)
-            if not (len(ends) == 2 and -math.inf < ends[0] <= ends[1] < math.inf):
-                raise ValueError(f"mix.{name} is {ends}, it has to be (lowest, highest)")
-        if self.level[1] > 0:
-            raise ValueError(f"mix.level is {self.level}, it cannot be above 0 dB, full scale")
         shares = ("without_noise", "babble", "synthetic", "band", "reverb", "held_back")
         check_fields(self, "mix.", least={"noises": 1, "tilt": 0} | dict.fromkeys(shares, 0))
+        for name in ("snr", "level", "noise_levels"):
+            lowest, highest = getattr(self, name)
+            if not -MOST_DB <= lowest <= highest <= MOST_DB:
+                raise ValueError(
+                    f"mix.{name} is {lowest, highest}, it has to be (lowest, highest), within ±{MOST_DB} dB"
+                )
+        if self.level[1] > 0:
+            raise ValueError(f"mix.level is {self.level}, it cannot be above 0 dB, full scale")
         for name in shares:
             if getattr(self, name) > 1:
                 raise ValueError(f"mix.{name} is {getattr(self, name)}, it has to be a share, from 0 to 1")

@@ -22,8 +22,8 @@ def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
 
 def _check(sde: "SDE", **above: float) -> None:
     """Raise ValueError if a field is not above its bound, or times and steps make no trajectory."""
-    check_fields(sde, "sde.", least={"steps": 1}, above=above)
-    if not 0 < sde.t_eps < sde.end_time:
+    check_fields(sde, "sde.", least={"steps": 1}, above=above | {"t_eps": 0})
+    if sde.t_eps >= sde.end_time:
         raise ValueError(f"sde.t_eps is {sde.t_eps}, it has to be above 0 and below {sde.end_time:g}")
 
 

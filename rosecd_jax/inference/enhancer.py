@@ -4,7 +4,7 @@ import dataclasses
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.compilation import keep_compiled_programs
+from rosecd_jax.config import check_fields
 from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.pipeline import enhance_folder
 from rosecd_jax.inference.plan import Existing, plan_folder
@@ -42,21 +43,25 @@ class Enhancer:
     Attributes:
       model, params: what is run.
       sampler: how; resolved for the model.
-      buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`.
-        Empty: a program for every multiple of 64 frames, as the papers pad.
-      limit: seconds; longer signals go in overlapping windows, of 20 s at the most.
+      buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`. In
+        any order; empty: a program for every multiple of 64 frames, as the papers pad.
+      limit: seconds; longer signals go in overlapping windows, of 20 s at the most. At least one window of
+        the model's STFT.
       strength: how much of the model's output is given, 0 (the input as it was) to 1 (the output alone); the
         input, aligned to the sample, makes up the rest.
       attenuation_limit: dB by which noise is lowered at most, by leaving so much of the input.
       batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
         wave that is passed to a call goes alone, which may round differently from a file's batch.
       programs, waves, stream_programs: made of the others.
+
+    Raises:
+      ValueError: naming the attribute that makes no sense.
     """
 
     model: ScoreModel
     params: Params = dataclasses.field(repr=False)
     sampler: SamplerConfig = SamplerConfig()
-    buckets: Sequence[int] = BUCKETS
+    buckets: tuple[int, ...] = BUCKETS
     limit: float = 30.0
     batch_frames: int | None = None
     strength: float = 1.0
@@ -66,20 +71,22 @@ class Enhancer:
     stream_programs: StreamPrograms = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.limit < float("inf"):
-            raise ValueError(f"limit is {self.limit} s; windows need some length, such as 30")
-        if self.batch_frames is not None and self.batch_frames < 0:
+        check_fields(self, least={"buckets": 1, "batch_frames": 0}, above={"limit": 0})
+        shortest = self.model.front_end.n_fft / self.model.front_end.sample_rate
+        if self.limit < shortest:
             raise ValueError(
-                f"batch_frames is {self.batch_frames}; expected 0 for one signal at a time, or more"
+                f"limit is {self.limit} s, shorter than one window of the model's STFT, {shortest:g} s; set "
+                "some seconds, such as 30"
             )
         sampler = self.sampler.resolve(self.model)
         programs = Programs(self.model, sampler, self.params, self.batch_frames)
-        wet = wet_share(self.strength, self.attenuation_limit)
+        wet, buckets = wet_share(self.strength, self.attenuation_limit), tuple(sorted(set(self.buckets)))
         made = {
             "sampler": sampler,
+            "buckets": buckets,
             "params": programs.params,
             "programs": programs,
-            "waves": WaveEnhancer(programs, self.buckets, self.limit, wet),
+            "waves": WaveEnhancer(programs, buckets, self.limit, wet),
             "stream_programs": StreamPrograms(self.model, programs.params, sampler),
         }
         for name, value in made.items():

@@ -72,9 +72,9 @@ class StreamConfig:
             raise ValueError(
                 f"hop, fade and look-ahead are {used} frames, the window only {self.window}: widen it"
             )
-        if not 0 <= self.level_decay < np.inf:
+        if not (isinstance(self.level_decay, numbers.Real) and 0 <= self.level_decay < np.inf):
             raise ValueError(
-                f"level_decay is {self.level_decay} dB per second, it can't be negative or infinite"
+                f"level_decay is {self.level_decay!r} dB per second: expected a finite number from 0 on"
             )
 
     @classmethod

@@ -186,7 +186,7 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
         try:
             stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))
             config = from_dict(ModelConfig, stored["config"]["model"], "model")
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise CheckpointError(f"{path}: its config can't be read ({error})") from error
     available = tuple(name for name in WEIGHTS if (path / name).is_dir())
     step = int(path.name) if path.parent.name == STEPS_FOLDER and path.name.isdigit() else None

@@ -56,9 +56,8 @@ class NCSNppConfig:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(
-            self, "network.", least={"blocks": 1, "channels": 1, "bins": 1}, above={"fourier_scale": 0}
-        )
+        least = {"blocks": 1, "channels": 1, "bins": 1, "attention_heights": 1}
+        check_fields(self, "network.", least=least, above={"fourier_scale": 0})
         if min(self.multipliers, default=0) < 1:
             raise ValueError(
                 f"network.multipliers is {self.multipliers}, it has to be one number from 1 on for each level"

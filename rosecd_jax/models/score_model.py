@@ -56,6 +56,9 @@ class ScoreModel:
 
     config: ModelConfig = ModelConfig()
 
+    def __post_init__(self) -> None:
+        check_fields(self, "ScoreModel.")
+
     @property
     def sde(self) -> SDE:
         return self.config.sde

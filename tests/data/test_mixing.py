@@ -110,6 +110,8 @@ def test_any_config_makes_finite_mixes_that_replay(mixer, snr, noises, babble, s
     [
         {"snr": (5.0, -5.0)},
         {"snr": (0.0, math.inf)},
+        {"snr": (1e9, 1e9)},
+        {"noise_levels": 3.0},
         {"level": (-3.0, 1.0)},
         {"babble": 0.6, "synthetic": 0.6},
         {"band": -0.1},

@@ -345,6 +345,37 @@ def test_options_that_make_no_sense_are_refused(student, tmp_path):
         student.enhance_folder(tmp_path, tmp_path / "out", existing="ask")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batch_frames": 2.5}, "batch_frames is 2.5, it has to be a whole number or None"),
+        ({"batch_frames": -1}, "batch_frames is -1, it has to be a number from 0 on"),
+        ({"buckets": (-5, 0)}, r"buckets is \(-5, 0\), it has to be a tuple of numbers from 1 on"),
+        ({"buckets": (256.5,)}, r"buckets is \(256.5,\), it has to be a tuple of whole numbers"),
+        ({"buckets": "256"}, "buckets is '256', it has to be a tuple of whole numbers"),
+        ({"buckets": None}, "buckets is None, it has to be a tuple of whole numbers"),
+        (
+            {"limit": 1e-9},
+            "limit is 1e-09 s, shorter than one window of the model's STFT, 0.031875 s; set some",
+        ),
+        ({"limit": "30"}, "limit is '30', it has to be a number"),
+        ({"sampler": "pc"}, "sampler is 'pc', it has to be of class SamplerConfig"),
+        ({"model": STUDENT}, "model is .*, it has to be of class ScoreModel"),
+        ({"strength": "all"}, "strength is 'all', it has to be a number"),
+        ({"attenuation_limit": "12"}, "attenuation_limit is '12', it has to be a number or None"),
+    ],
+    ids=str,
+)
+def test_attributes_that_make_no_sense_are_refused_where_an_enhancer_is_made(student, options, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        dataclasses.replace(student, **options)
+
+
+def test_buckets_may_stand_in_any_order(student):
+    assert dataclasses.replace(student, buckets=[512, 256, 512]).buckets == (256, 512)
+    assert dataclasses.replace(student, buckets=()).waves.frames(16_000) == 128
+
+
 def test_64_bits_elsewhere_in_a_program_change_nothing(student):
     wave = speech_like(5000)
     expected = student(wave, 16_000)

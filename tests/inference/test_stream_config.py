@@ -26,6 +26,7 @@ from tests.inference.streams import STUDENT
         ({"look_ahead": 60}, "are 69 frames, the window only 64: widen it"),
         ({"level_decay": -1.0}, "level_decay"),
         ({"level_decay": float("nan")}, "level_decay"),
+        ({"level_decay": "slow"}, "level_decay is 'slow' dB per second: expected a finite number"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(options, words):

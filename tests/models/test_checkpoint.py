@@ -192,6 +192,14 @@ def another_size(path):
     edit_config(path, '"channels":4', '"channels":8')
 
 
+def another_kind(path):
+    next((path / "config").glob("*")).write_text('{"model": [1]}')
+
+
+def nested_deeply(path):
+    next((path / "config").glob("*")).write_text("[" * 100_000)
+
+
 def edit_config(path, old, new):
     files = [
         f for f in (path / "config").rglob("*") if f.is_file() and old in f.read_text().replace(": ", ":")
@@ -202,7 +210,17 @@ def edit_config(path, old, new):
 
 
 @pytest.mark.parametrize(
-    "damage", [empty_weights, cut_weights, empty_config, cut_config, unknown_field, another_size]
+    "damage",
+    [
+        empty_weights,
+        cut_weights,
+        empty_config,
+        cut_config,
+        unknown_field,
+        another_size,
+        another_kind,
+        nested_deeply,
+    ],
 )
 def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, damage):
     damage(copy)

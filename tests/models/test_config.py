@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from rosecd_jax.audio import FrontEnd
-from rosecd_jax.config import difference, from_dict, to_dict
+from rosecd_jax.config import check_fields, difference, from_dict, to_dict
+from rosecd_jax.data.loader import LoaderConfig
+from rosecd_jax.data.mixing import MixConfig
 from rosecd_jax.diffusion import OUVE, SBVE, Preconditioning
 from rosecd_jax.losses import (
     ConsistencyTrainingConfig,
@@ -15,7 +19,7 @@ from rosecd_jax.losses import (
     DenoiserConfig,
     DistillationConfig,
 )
-from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.training import TrainConfig
 
 
@@ -34,6 +38,17 @@ class Outer:
     inner: Inner = Inner()
 
 
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    any: float = 0.0
+    pair: tuple[float, float] = (0.0, 1.0)
+    limit: int | None = None
+
+    def __post_init__(self):
+        check_fields(self, "numbers.")
+
+
+NAN, INFINITY = float("nan"), float("inf")
 CONFIGS = [
     Outer(),
     Outer("b", True, "y", 3, Inner((), 2.0)),
@@ -73,9 +88,6 @@ def test_a_misspelt_choice_is_refused_where_a_config_is_made(make, field, value)
         make(**{field.rpartition(".")[2]: value})
 
 
-NAN, INFINITY = float("nan"), float("inf")
-
-
 @pytest.mark.parametrize(
     ("make", "field", "values"),
     [
@@ -110,6 +122,58 @@ def test_a_number_that_makes_no_sense_is_refused_where_a_config_is_made(make, fi
         words = rf"^{field} is {value}, it has to be (a number from|a number above|above) (\d|sde\.sigma_min)"
         with pytest.raises(ValueError, match=words):
             make(**{field.rpartition(".")[2]: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "value", "wanted"),
+    [
+        (TrainConfig, "data", None, "of class LoaderConfig"),
+        (TrainConfig, "model", 3, "of class ModelConfig"),
+        (TrainConfig, "model", ModelConfig, "of class ModelConfig"),
+        (TrainConfig, "distillation", ConsistencyTrainingConfig(), "of class DistillationConfig"),
+        (
+            TrainConfig,
+            "data",
+            {"frames": 64},
+            r"of class LoaderConfig \(config\.from_dict makes one of a dict\)",
+        ),
+        (TrainConfig, "teacher", Path("runs/teacher"), "a string"),
+        (TrainConfig, "resume_override", 1, "True or False"),
+        (TrainConfig, "steps", 2.5, "a whole number"),
+        (ModelConfig, "model.network", "ncsnpp", "of class NCSNppConfig"),
+        (ModelConfig, "model.sde", "ouve", "of class OUVE or of class SBVE"),
+        (ScoreModel, "ScoreModel.config", TrainConfig(), "of class ModelConfig"),
+        (LoaderConfig, "data.mix", None, "of class MixConfig"),
+        (LoaderConfig, "data.path", None, "a string"),
+        (MixConfig, "mix.snr", None, "a tuple of 2 numbers"),
+        (MixConfig, "mix.snr", (0.0,), "a tuple of 2 numbers"),
+        (MixConfig, "mix.snr", "ab", "a tuple of 2 numbers"),
+        (NCSNppConfig, "network.multipliers", 3, "a tuple of whole numbers"),
+        (NCSNppConfig, "network.multipliers", (1, 1.5), "a tuple of whole numbers"),
+        (NCSNppConfig, "network.remat", "no", "True or False"),
+        (NCSNppConfig, "network.attention_heights", (16.0,), "a tuple of whole numbers"),
+        (NCSNppConfig, "network.attention_heights", (16, 0), "a tuple of numbers from 1 on"),
+        (NCSNppConfig, "network.attention_heights", (-16,), "a tuple of numbers from 1 on"),
+        (Numbers, "numbers.any", NAN, "a number other than NaN"),
+        (Numbers, "numbers.any", np.float32(NAN), "a number other than NaN"),
+        (Numbers, "numbers.pair", (0.0, NAN), "a tuple of numbers other than NaN"),
+        (Numbers, "numbers.limit", 0.5, "a whole number or None"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_where_a_config_is_made(make, field, value, wanted):
+    with pytest.raises(ValueError, match=rf"^{field} is .*, it has to be {wanted}$"):
+        make(**{field.rpartition(".")[2]: value})
+
+
+def test_a_list_becomes_the_tuple_that_a_config_wants():
+    network = NCSNppConfig(multipliers=[1, 1], attention_heights=range(64, 65))
+    assert network == NCSNppConfig(multipliers=(1, 1), attention_heights=(64,))
+    assert hash(network)
+
+
+def test_a_number_of_numpys_survives_json():
+    config = NCSNppConfig(channels=np.int64(64), fourier_scale=np.float32(2.0))
+    assert from_dict(NCSNppConfig, json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_a_process_is_told_by_its_kind():
@@ -157,6 +221,7 @@ def test_a_whole_number_will_do_for_a_float():
         ({"on": 1}, r"config\.on is 1, expected bool"),
         ({"kind": "z"}, r"config\.kind is 'z', expected one of \('x', 'y'\)"),
         ({"limit": "many"}, r"config\.limit is 'many', expected int"),
+        ([1], r"config is \[1\], expected the fields of Outer"),
         ({"inner": 5}, r"config\.inner is 5, expected the fields of Inner"),
         ({"inner": {"sizes": 5}}, r"config\.inner\.sizes is 5, expected a sequence"),
         ({"inner": {"sizes": [1, "two"]}}, r"config\.inner\.sizes is 'two', expected int"),

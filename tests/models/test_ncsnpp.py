@@ -87,6 +87,11 @@ def test_spectrograms_that_do_not_fit_are_refused(bins, frames):
         ({"bins": 200}, r"network\.bins is 200: 7 levels"),
         ({"multipliers": ()}, r"network\.multipliers is \(\)"),
         ({"multipliers": (1, 0)}, r"network\.multipliers is \(1, 0\)"),
+        (
+            {"attention_heights": (0,)},
+            r"network\.attention_heights is \(0,\), it has to be a tuple of numbers from 1 on",
+        ),
+        ({"attention_heights": ("16",)}, r"network\.attention_heights .* a tuple of whole numbers"),
         ({"channels": 2}, r"network\.channels is 2: a GroupNorm can't divide 2 channels into 0 groups"),
         ({"channels": 10}, r"network\.channels is 10: .* 30 channels into 7 groups; a multiple of 32 always"),
         ({"channels": 132}, r"network\.channels is 132: .* 132 channels into 32 groups"),

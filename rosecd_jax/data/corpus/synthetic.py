@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.audio.mixing import mix_at_snr
+from rosecd_jax.config import check_fields
 from rosecd_jax.data.corpus import espeak, noises
 from rosecd_jax.data.corpus.words import sentence
 from rosecd_jax.data.pairs import SplitSummary
@@ -25,6 +27,7 @@ from rosecd_jax.data.pairs import SplitSummary
 __all__ = ["SPLITS", "Example", "SplitSummary", "SyntheticCorpus", "make_example", "voices", "write_corpus"]
 
 SPLITS = ("train", "valid", "test")
+MOST_SNR = 100  # dB, and its negative the least: beyond it one of the two is lost to float32
 
 ACCENTS = ("en", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us")
 
@@ -53,17 +56,17 @@ class SyntheticCorpus:
     test_files: int = 0  # as valid_files
 
     def __post_init__(self) -> None:
+        least = {"seed": 0, "valid_files": 0, "test_files": 0, "sample_rate": 8000, "utterance_seconds": 0.5}
+        check_fields(self, least=least, above={"hours": 0})
         shortest, longest = self.utterance_seconds
-        if not 0 < self.hours < float("inf"):
-            raise ValueError(f"hours has to be positive, got {self.hours}")
-        if min(self.seed, self.valid_files, self.test_files) < 0:
-            raise ValueError(f"seed, valid_files and test_files cannot be negative: {self}")
-        if self.sample_rate < 8000:
-            raise ValueError(f"sample_rate has to be at least 8000 Hz, got {self.sample_rate}")
-        if not 0.5 <= shortest <= longest < float("inf"):
-            raise ValueError(f"utterance_seconds has to be (at least 0.5, longest), got {shortest, longest}")
-        if not (self.train_snrs and self.test_snrs):
-            raise ValueError("train_snrs and test_snrs need at least one value each")
+        if shortest > longest:
+            raise ValueError(f"utterance_seconds has to be (shortest, longest), got {shortest, longest}")
+        for name in ("train_snrs", "test_snrs"):
+            snrs = getattr(self, name)
+            if not snrs or max(map(abs, snrs)) > MOST_SNR:
+                raise ValueError(
+                    f"{name} is {snrs}, it has to be one or more numbers from -{MOST_SNR} to {MOST_SNR} dB"
+                )
         for field in ("valid_files", "test_files"):
             object.__setattr__(self, field, getattr(self, field) or max(8, round(60 * self.hours)))
 
@@ -134,12 +137,12 @@ def write_corpus(
     described = json.loads(json.dumps(dataclasses.asdict(config)))  # as it reads back: lists for tuples
     marker = directory / "corpus.json"
     if marker.exists():
-        found = json.loads(marker.read_text())
-        if found.get("config") == described:
-            return {split: SplitSummary(**summary) for split, summary in found["splits"].items()}
+        found, summaries = _read_marker(marker)
+        if found == described:
+            return summaries
         raise FileExistsError(
-            f"{directory} already holds a corpus of another config, {found.get('config')}; choose another "
-            "directory, or remove that one"
+            f"{directory} already holds a corpus of another config, {found}; choose another directory, or "
+            "remove that one"
         )
     _clear(directory)
 
@@ -165,6 +168,18 @@ def write_corpus(
     splits = {split: dataclasses.asdict(summary) for split, summary in summaries.items()}
     write_text(marker, json.dumps({"config": described, "splits": splits}, indent=2) + "\n")
     return summaries
+
+
+def _read_marker(marker: Path) -> tuple[Any, dict[str, SplitSummary]]:
+    """The config of a complete corpus, as JSON has it, and what its splits hold."""
+    try:
+        found = json.loads(marker.read_text())
+        splits = {split: SplitSummary(**summary) for split, summary in found["splits"].items()}
+        return found["config"], splits
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileExistsError(
+            f"{marker}: describes no corpus ({error}); choose another directory, or remove that one"
+        ) from error
 
 
 def _clear(directory: Path) -> None:

@@ -12,6 +12,7 @@ from rosecd_jax.data.corpus import espeak, noises
 from rosecd_jax.data.corpus.synthetic import SPLITS, SyntheticCorpus, make_example, voices, write_corpus
 from rosecd_jax.data.corpus.words import sentence
 
+NAN = float("nan")
 SMALL = SyntheticCorpus(hours=0.01, seed=3, valid_files=2, test_files=6)
 SPEAKERS = [np.sin(np.arange(5000) * step) * np.hanning(5000) for step in (0.05, 0.11, 0.4)]
 
@@ -131,15 +132,28 @@ def test_a_missing_espeak_names_the_extra(monkeypatch):
     "change",
     [
         {"hours": 0},
+        {"hours": NAN},
         {"seed": -1},
+        {"seed": 0.5},
         {"utterance_seconds": (4, 2)},
+        {"utterance_seconds": (0, 2)},
+        {"utterance_seconds": (1, NAN)},
+        {"utterance_seconds": (1, 2, 3)},
+        {"utterance_seconds": 2.0},
         {"test_snrs": ()},
+        {"test_snrs": (5.0, NAN)},
+        {"train_snrs": (float("inf"),)},
+        {"train_snrs": (1e9,)},
+        {"train_snrs": 5},
         {"sample_rate": 100},
+        {"sample_rate": NAN},
+        {"sample_rate": 16000.5},
         {"test_files": -1},
+        {"valid_files": 2.5},
     ],
 )
 def test_a_senseless_config_is_refused(change):
-    with pytest.raises(ValueError, match=next(iter(change)).split("_", maxsplit=1)[0]):
+    with pytest.raises(ValueError, match=rf"^{next(iter(change))} .*has to be"):
         SyntheticCorpus(**change)
 
 
@@ -224,6 +238,13 @@ def test_an_equal_corpus_is_kept_and_another_refused(corpus, tmp_path):
     with pytest.raises(FileExistsError, match=str(tmp_path)):
         write_corpus(tmp_path, SMALL)
     assert foreign.exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "{}", '{"config": {}, "splits": {"train": 3}}', "[" * 100_000])
+def test_a_broken_description_of_a_corpus_is_named(tmp_path, text):
+    (tmp_path / "corpus.json").write_text(text)
+    with pytest.raises(FileExistsError, match=r"corpus\.json: describes no corpus .*; choose another"):
+        write_corpus(tmp_path, SMALL)
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
