@@ -87,6 +87,26 @@ def test_an_unknown_name_is_refused_with_those_there_are():
     assert all(file.stem in str(error.value) for file in FOLDER.glob("*.py"))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nowhere_at_all", "line 1: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def get_config():\n    return undefined", "line 2: NameError: name 'undefined' is not defined"),
+        ("def get_config():\n    raise KeyError('abc')", "line 2: KeyError: 'abc'"),
+        ("def get_config():\n    raise ValueError('too few')", "line 2: ValueError: too few"),
+        ("open('/nowhere/words.txt')", "FileNotFoundError|No such file or directory: '/nowhere/words.txt'"),
+        ("def get_config():\n    raise SystemExit(3)", "line 2: SystemExit: 3"),
+        ("def get_config():\n    return get_config()", "line 2: RecursionError"),
+        ("def get_config(:", "SyntaxError: invalid syntax"),
+        ("def get_config():\n    pass", "get_config\\(\\) gives a NoneType, expected the ConfigDict"),
+    ],
+)
+def test_what_a_config_file_raises_is_told_with_its_name(text, words, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ValueError, match=rf"mine\.py: .*({words})"):
+        read_config(str(tmp_path / "mine.py"), [])
+
+
 def test_a_misspelt_value_is_refused_in_plain_words():
     words = r"demo\.py: the config has no value 'batchsize'\nDid you mean \"batch_size\""
     with pytest.raises(ValueError, match=words):

@@ -119,11 +119,14 @@ def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
         values = json.loads(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); check the spelling") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no JSON ({error}); it holds what --hyper-parameters takes") from error
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds a {type(values).__name__}, expected an object: name -> value")
-    refuse_misspelled(values)
+    try:
+        refuse_misspelled(values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     return values
 
 

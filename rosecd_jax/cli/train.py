@@ -1,9 +1,10 @@
 """rosecd train, and train.py."""
 
 import re
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,23 +54,41 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
         from absl import flags
         from ml_collections import config_flags
 
-    file, _ = find_config(file)
+    file, path = find_config(file)
     overrides = [re.sub(r"^--config\.optimiser\.", "--config.optimizer.", word) for word in overrides]
     words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
         rest = values(words)
-        if rest[1:]:
-            raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
-        settings = values["config"].value.to_dict()  # pyright: ignore[reportOptionalMemberAccess]
-    except (flags.Error, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: {_cause(error)}") from error
+        made = values["config"].value
+        settings: Any = made.to_dict() if made is not None and hasattr(made, "to_dict") else None
+    except (Exception, SystemExit) as error:  # the file is a program: it may raise whatever there is
+        raise ValueError(f"{file}: {_raised_by(path, error) or _cause(error)}") from error
+    if rest[1:]:
+        raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
+    if settings is None:
+        raise ValueError(
+            f"{file}: get_config() gives a {type(made).__name__}, expected the ConfigDict of a TrainConfig: "
+            "return ConfigDict(rosecd_jax.config.to_dict(TrainConfig(...)))"
+        )
     return from_dict(TrainConfig, settings)
 
 
-def _cause(error: Exception) -> str:
+def _raised_by(path: Path, error: BaseException | None) -> str:
+    """In which line a config file raised what, if an error began there; else nothing."""
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        if lines := [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]:
+            return f"line {lines[-1]}: {type(error).__name__}: {error}"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _cause(error: BaseException) -> str:
     """What is wrong; where a config file failed, and ml_collections gives its traceback, the last line."""
+    if isinstance(error, (SyntaxError, OSError)):  # Python's of the file, ml_collections' of several lines
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
     innermost: object = error
     while isinstance(innermost, (AttributeError, KeyError)) and innermost.args:
         innermost, unknown = innermost.args[0], isinstance(innermost, KeyError)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.conversion.relatives import SUPPORTED, relative
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import OUVE, SBVE, SDE
 from rosecd_jax.models.ncsnpp import NCSNppConfig
@@ -149,12 +150,15 @@ def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = N
       role: "teacher" or "student"; None: a student has a c_in of 1 where c_out and c_skip are "edm".
 
     Raises:
-      ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported.
+      ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported, or the known
+        relative whose these are.
     """
     return _read_config(HyperParameters(values), role)
 
 
 def _read_config(hyper: HyperParameters, role: str | None) -> ModelConfig:
+    if project := relative(hyper.values, ()):
+        raise ValueError(f"these are hyper-parameters of {project}, which is not supported; {SUPPORTED}")
     name = hyper.choice("backbone", tuple(BACKBONES))
     backbone = BACKBONES[name]
     for field, value in (_FIXED | dict(backbone.fixed)).items():

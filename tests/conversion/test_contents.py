@@ -119,8 +119,16 @@ def test_convert_takes_hyper_parameters_from_a_file(tmp_path):
         ("x.json", "[1]", "holds a list"),
         ("x.json", '{"backbone": "ncsnpp_v2", "sde": "ouve", "nf": 8}', "raw parameters missing"),
         ("x.json", "{}", "'backbone' is missing"),
+        ("x.json", "[" * 100_000, "no JSON"),
         ("nowhere.json", None, "nowhere.json"),
         ("nowhere.py", None, "no config file"),
+        (
+            "x.py",
+            "def get_config():\n    return 1 / 0\n",
+            "x.py: line 2: ZeroDivisionError: division by zero",
+        ),
+        ("x.py", "def get_config(:", "x.py: SyntaxError: invalid syntax"),
+        ("x.py", "def get_config():\n    return {}\n", "x.py: get_config() gives a dict"),
     ],
 )
 def test_hyper_parameters_that_do_not_fit_are_an_error_in_one_line(tmp_path, file, text, words):
@@ -130,6 +138,7 @@ def test_hyper_parameters_that_do_not_fit_are_an_error_in_one_line(tmp_path, fil
     done = rosecd("convert", bare, tmp_path / "out", "--hyper-parameters", tmp_path / file)
     assert done.exit_code == 1
     assert words in done.output
+    assert "Traceback" not in done.output
     assert not (tmp_path / "out").exists()
 
 
@@ -199,6 +208,19 @@ def test_relatives_are_refused_by_what_they_are(tmp_path, part, value, project):
     with pytest.raises(TorchFileError, match=f"is a checkpoint of .*{project}.*; supported are") as error:
         open_torch_checkpoint(file)
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(("value", "project"), [entry[1:] for entry in RELATIVES if entry[0] == HYPER])
+def test_relatives_are_refused_alike_by_hyper_parameters_from_a_file(tmp_path, value, project):
+    bare, file = write_torch_file(tmp_path / "bare.pt", BARE), tmp_path / "x.json"
+    file.write_text(json.dumps(value))
+    done = rosecd("convert", bare, tmp_path / "out", "--hyper-parameters", file)
+    assert done.exit_code == 1
+    assert f"{file}: these are hyper-parameters of" in done.output
+    assert project in done.output
+    assert "; supported are" in done.output
+    with pytest.raises(TorchFileError, match=f"{project}.*; supported are"):
+        open_torch_checkpoint(bare, value)
 
 
 @pytest.mark.parametrize(
