@@ -25,9 +25,6 @@ from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.metrics import Scores
 from rosecd_jax.processes import Job, Workers
 
-MOST = 0.8
-"""Share of the files from which on a delay counts as common to all."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -45,11 +42,12 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What a reader of the scores has to know: of single files, then of all."""
         notes = [f"{result.file}: {result.note}" for result in self.files if result.note]
-        found = [result.delay for result in self.files if result.delay is not None]
-        common = max(set(found), key=found.count, default=0)
-        if common and found.count(common) >= MOST * len(self.files):
-            how = f"{abs(common)} samples {'late' if common > 0 else 'early'}"
-            notes.append(f"the files are {how} against the clean ones, which costs scores: shift them")
+        shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
+        if how := " and ".join(filter(None, shifted)):
+            notes.append(
+                f"against the clean ones, {how}, which costs scores: shift each back by its delay, which the "
+                "table of --output has"
+            )
         return notes
 
     def values(self, name: str) -> np.ndarray:
@@ -71,6 +69,19 @@ class Evaluation:
         timed = [result for result in self.files if not (result.error or math.isnan(result.computing))]
         audio = sum(result.seconds for result in timed)
         return sum(result.computing for result in timed) / audio if audio else float("nan")
+
+
+def _shifted(files: Sequence[FileResult], sign: int, word: str) -> str:
+    """How many files are late (sign 1) or early (-1), and by how much; empty if none is."""
+    found = [result for result in files if (result.delay or 0) * sign > 0]
+    samples = [abs(result.delay or 0) for result in found]
+    times = [1000 * delay / result.sample_rate for delay, result in zip(samples, found, strict=True)]
+    if not found:
+        return ""
+    more = max(samples) > min(samples)
+    span = f"{min(samples)} to {max(samples)} samples" if more else f"{samples[0]} samples"
+    time = f"{min(times):.2f} to {max(times):.2f} ms" if max(times) > min(times) else f"{times[0]:.2f} ms"
+    return f"{len(found)} of {len(files)} files are {span} ({time}) {word}"
 
 
 def evaluate(
@@ -187,8 +198,8 @@ def write_table(path: Path, evaluation: Evaluation) -> None:
     """The per-file results as CSV, complete or not at all."""
     table = text_io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error", "note"])
+    rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error", "note", "delay"])
     for result in evaluation.files:
-        words = result.error, result.note
+        words = result.error, result.note, result.delay
         rows.writerow([result.file, result.seconds, result.computing, *result.scores, *words])
     write_text(path, table.getvalue())

@@ -25,6 +25,7 @@ class FileResult:
       error: why there are no scores.
       note: what a reader of the scores has to know, such as that they are the worst there are.
       delay: samples by which the estimate is late against the clean file; None if it could not be found.
+      sample_rate: Hz; 0 if `error` is set.
     """
 
     file: str
@@ -34,6 +35,7 @@ class FileResult:
     error: str = ""
     note: str = ""
     delay: int | None = None
+    sample_rate: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +76,8 @@ def score(clean: Path, noisy: Path, estimate: Estimate) -> FileResult:
             why = ": it holds NaN or infinite samples"
         notes.append(f"the estimate has the worst {', '.join(worst)} there is{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
-    return FileResult(
-        name, enhanced.shape[-1] / rate, estimate.computing, scores, note="; ".join(notes), delay=late
-    )
+    seconds, note = enhanced.shape[-1] / rate, "; ".join(notes)
+    return FileResult(name, seconds, estimate.computing, scores, note=note, delay=late, sample_rate=rate)
 
 
 def failed(estimate: Estimate, error: str) -> FileResult:

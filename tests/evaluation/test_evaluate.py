@@ -218,15 +218,33 @@ def test_lengths_that_differ_by_a_few_hops_are_cut_and_told(data, tmp_path, samp
 @pytest.mark.parametrize("samples", [-100, -1, 1, 100, 1999])
 def test_a_delay_that_all_files_have_is_told(data, tmp_path, samples):
     changed = shifted(data, tmp_path, lambda wave: np.roll(wave, samples, axis=1))[1]
-    words = f"the files are {abs(samples)} samples {'late' if samples > 0 else 'early'}"
+    count = f"{abs(samples)} samples ({abs(samples) / 16:.2f} ms)"
+    words = f"3 of 3 files are {count} {'late' if samples > 0 else 'early'}, which costs scores: shift"
     assert words in changed.notes[-1]
 
 
-def test_a_delay_of_one_file_is_not_called_that_of_all(data, tmp_path):
-    shifts = iter((100, 0, 0))
-    noisy, changed = shifted(data, tmp_path, lambda wave: np.roll(wave, next(shifts), axis=1))
+@pytest.mark.parametrize(
+    ("shifts", "words"),
+    [
+        ((100, 0, 0), "1 of 3 files are 100 samples (6.25 ms) late, which"),
+        ((100, 0, 1600), "2 of 3 files are 100 to 1600 samples (6.25 to 100.00 ms) late, which"),
+        (
+            (3, -8, 40),
+            "2 of 3 files are 3 to 40 samples (0.19 to 2.50 ms) late and 1 of 3 files are 8 samples ",
+        ),
+    ],
+)
+def test_delays_that_differ_are_told_and_are_in_the_table(data, tmp_path, shifts, words):
+    left = iter(shifts)
+    for name in NAMES:
+        wave = np.roll(io.read(data / "noisy" / name).wave, next(left), axis=1)
+        io.write(tmp_path / "made" / name, wave, RATE, subtype="FLOAT")
+    noisy, made = evaluate(data, [("noisy", None), ("made", tmp_path / "made")], output=tmp_path / "tables")
     assert not noisy.notes
-    assert not changed.notes
+    assert len(made.notes) == 1
+    assert words in made.notes[0]
+    with open(tmp_path / "tables" / "made.csv", newline="") as table:
+        assert [int(row["delay"]) for row in csv.DictReader(table)] == list(shifts)
 
 
 def test_channels_and_rates_that_differ_have_words_and_a_remedy(data, tmp_path):
@@ -328,7 +346,9 @@ def test_without_the_package_pesq_there_are_the_other_scores(data, tmp_path, mon
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     command = [sys.executable, "-m", "rosecd_jax.cli", "evaluate", data, "--enhanced", data / "worse"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "no PESQ: it needs the package pesq (pip install 'rosecd-jax[eval]'" in done.stderr.replace("\n", " ")
+    assert "no PESQ: it needs the package pesq (pip install 'rosecd-jax[eval]'" in done.stderr.replace(
+        "\n", " "
+    )
     assert "nan ± nan (0)" in done.stdout
     assert "(3)" in done.stdout
 
