@@ -7,7 +7,7 @@ import numpy as np
 
 from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference.programs import Programs, Stretch
-from rosecd_jax.inference.windows import enhance_windows, plan_windows
+from rosecd_jax.inference.windows import WindowPlan, enhance_windows, plan_windows, prepare
 from rosecd_jax.models.enhancement import FRAMES, padded_frames
 
 WINDOW = 2560
@@ -30,7 +30,7 @@ class WaveEnhancer:
     @property
     def unit(self) -> int:
         """Frame counts and the windows' beginnings are multiples of this."""
-        return max(FRAMES, self.programs.model.config.network.stride)
+        return max(FRAMES, self.programs.model.config.stride)
 
     @property
     def window(self) -> int:
@@ -41,7 +41,7 @@ class WaveEnhancer:
     def frames(self, samples: int) -> int:
         """Frames that a signal of `samples` samples is padded to."""
         frames = self.programs.model.front_end.frames(samples)
-        return padded_frames(frames, self.programs.model.config.network.stride, self.buckets)
+        return padded_frames(frames, self.programs.model.config.stride, self.buckets)
 
     def is_long(self, samples: int) -> bool:
         """Whether a signal of `samples` samples goes in windows."""
@@ -83,15 +83,9 @@ class WaveEnhancer:
     def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:
         """The program's frames and one stretch a channel, for a signal that is not long."""
         front, samples = self.programs.model.front_end, wave.shape[1]
-        frames, before = self.frames(samples), front.reach * front.hop
-        buffer = np.zeros((len(wave), front.stretch(frames) - before), np.float32)
-        buffer[:, :samples] = self.level(wave).scaled(wave)
-        mirrored = buffer[:, max(0, samples - front.n_fft // 2 - 1) : samples - 1][:, ::-1]
-        behind = buffer[:, samples : samples + mirrored.shape[1]]
-        behind[:] = mirrored[:, : behind.shape[1]]
-        whole = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
-        valid = front.frames(samples)
-        return frames, [Stretch(row, valid, 0, seed) for row in whole]
+        plan = WindowPlan(self.frames(samples), (0,), 0)
+        [(rows, valid, first)] = prepare([wave], samples, self.level(wave), front, plan)
+        return plan.window, [Stretch(row, valid, first, seed) for row in rows]
 
     def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
         """The programs' results [channels, frames · hop], at the length and loudness of the signal."""

@@ -76,7 +76,7 @@ def enhance_windows(
     starts = [first * hop for first in plan.firsts]
     ends = [join * hop - fade // 2 for join in plan.joins]
     ramp = (np.arange(fade, dtype=np.float32) + 0.5) / fade
-    windows = _cut(blocks, samples, front, plan, level)
+    windows = prepare(blocks, samples, level, front, plan)
     stretches = (Stretch(row, valid, first, seed) for wave, valid, first in windows for row in wave)
     rows = programs.rows(plan.window)
     results = ahead(lambda batch: programs.submit(plan.window, rows, batch), groups(stretches, rows), DEPTH)
@@ -93,26 +93,43 @@ def enhance_windows(
         held, position = enhanced[:, end - start :][:, :fade], end
 
 
-def _cut(
-    blocks: Iterable[np.ndarray], samples: int, front: FrontEnd, plan: WindowPlan, level: Level
+def prepare(
+    blocks: Iterable[np.ndarray], samples: int, level: Level, front: FrontEnd, plan: WindowPlan
 ) -> Iterator[tuple[np.ndarray, int, int]]:
-    """(scaled wave of a window [channels, stretch], its frames that are the signal's, its first frame)."""
-    before, half, frames = front.reach * front.hop, front.n_fft // 2, front.frames(samples)
-    length, blocks = front.stretch(plan.window), iter(blocks)
-    buffer = next(blocks)
-    while buffer.shape[1] <= before:
-        buffer = np.concatenate([buffer, next(blocks)], axis=1)
-    buffer, begin = np.concatenate([buffer[:, before:0:-1], buffer], axis=1), -before
+    """Scale a signal, reflect its ends, and cut the windows of a plan, as `enhance_frames` takes them.
+
+    A short signal is one window; see `enhance_windows` for the arguments.
+
+    Yields:
+      (wave float32 [channels, stretch], how many of its frames are the signal's, its first frame)
+    """
+    before, length = front.reach * front.hop, front.stretch(plan.window)
+    blocks = _reflect_end((level.scaled(block) for block in blocks), front.n_fft // 2, length)
+    buffer, begin = _at_least(before + 1, next(blocks), blocks), -before
+    buffer = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
     for first in plan.firsts:
         start = first * front.hop - before
-        buffer, begin = buffer[:, start - begin :], start
-        pieces, held = [buffer], buffer.shape[1]
-        while held < length and (block := next(blocks, None)) is not None:
-            pieces.append(block)
-            held += block.shape[1]
-        buffer = np.concatenate(pieces, axis=1)
-        wave = buffer[:, :length]
-        if held < length:  # the signal's end: its reflection, and then nothing that is looked at
-            wave = np.concatenate([wave, wave[:, -2 : -half - 2 : -1]], axis=1)[:, :length]
-            wave = np.pad(wave, ((0, 0), (0, length - wave.shape[1])))
-        yield level.scaled(wave), min(plan.window, frames - first), first
+        buffer, begin = _at_least(length, buffer[:, start - begin :], blocks), start
+        yield buffer[:, :length], min(plan.window, front.frames(samples) - first), first
+
+
+def _reflect_end(blocks: Iterable[np.ndarray], most: int, length: int) -> Iterator[np.ndarray]:
+    """The blocks, the reflection of their last `most` samples, and then zeros, `length` at a time."""
+    recent = None
+    for block in blocks:
+        recent = block if recent is None else np.concatenate([recent, block], axis=1)
+        recent = recent[:, -most - 1 :]
+        yield block
+    if recent is not None:
+        yield recent[:, -2::-1]
+        while True:
+            yield np.zeros((len(recent), length), np.float32)
+
+
+def _at_least(samples: int, buffer: np.ndarray, blocks: Iterator[np.ndarray]) -> np.ndarray:
+    """The buffer with as many blocks after it as make `samples` samples."""
+    pieces, held = [buffer], buffer.shape[1]
+    while held < samples:
+        pieces.append(next(blocks))
+        held += pieces[-1].shape[1]
+    return np.concatenate(pieces, axis=1)
