@@ -1,8 +1,10 @@
 """Files and folders that are either complete or as they were, and where they can be made."""
 
+import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,14 +16,37 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     Raises:
       OSError: if it can't be written; a file already there is as it was, and nothing else is left.
     """
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8", errors="surrogateescape", newline="")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, which is made; the file written there replaces `path`.
+
+    If the block raises, `path` is as it was. The temporary name is `temporary_start(path)`, 16 hexadecimal
+    digits and "part", joined by dots.
+
+    Raises:
+      OSError: if the folder can't be made, or the file not be replaced; nothing else is left.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:16]}.part")
+    temporary = path.with_name(f"{temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
     try:
-        temporary.write_text(text, "utf-8", errors="surrogateescape", newline="")
+        yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first error is the one to know of
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_start(path: Path) -> str:
+    """How the temporary name of a file begins; names have at most 255 bytes, not all of them UTF-8."""
+    name = path.name
+    while len(os.fsencode(name)) > 200:
+        name = name[:-1]
+    return f".{name}"
 
 
 def replace_folder(folder: Path, new: Path) -> None:

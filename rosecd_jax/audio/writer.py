@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rosecd_jax.atomic import replacing, temporary_start
 from rosecd_jax.audio.checked_file import CheckedFile
 from rosecd_jax.audio.formats import FORMATS, NO_TAGS, UNWRITABLE, AudioError, AudioInfo, lossy_settings
 
@@ -84,24 +84,23 @@ def writing(
         raise AudioError(f"{path}: {complaint}")
     settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
     settings |= {"samplerate": sample_rate, "channels": channels, "subtype": subtype, "format": format}
-    # In the same folder, where os.replace is atomic.
-    temporary = path.with_name(f"{_temporary_start(path)}.{uuid.uuid4().hex[:16]}.part")
-    file = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = CheckedFile(temporary)
-        with _encoder(path, file, settings, tags) as put:
-            yield put
-        file.close()
-        os.replace(temporary, path)
+        with replacing(path) as temporary, _closed(CheckedFile(temporary)) as file:
+            with _encoder(path, file, settings, tags) as put:
+                yield put
+            file.close()
     except OSError as error:
         raise AudioError(f"{path}: cannot be written ({error}); choose another folder") from error
+
+
+@contextlib.contextmanager
+def _closed(file: CheckedFile) -> Iterator[CheckedFile]:
+    """The file, closed at the end, whatever comes; errors of `file.close()` are for who calls it."""
+    try:
+        yield file
     finally:
         with contextlib.suppress(OSError):
-            if file is not None:
-                file.file.close()
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+            file.file.close()
 
 
 @contextlib.contextmanager
@@ -220,19 +219,11 @@ def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
     return block
 
 
-def _temporary_start(path: Path) -> str:
-    """How the temporary name of a file begins; names have at most 255 bytes, not all of them UTF-8."""
-    name = path.name
-    while len(os.fsencode(name)) > 200:
-        name = name[:-1]
-    return f".{name}"
-
-
 def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Remove what killed writers of these files left behind, if it can be; only while nobody writes them."""
     starts: dict[Path, set[str]] = {}
     for path in map(Path, paths):
-        starts.setdefault(path.parent, set()).add(_temporary_start(path))
+        starts.setdefault(path.parent, set()).add(temporary_start(path))
     for folder, known in starts.items():
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):

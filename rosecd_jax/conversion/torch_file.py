@@ -4,7 +4,6 @@ import functools
 import os
 import struct
 import sys
-import uuid
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rosecd_jax.atomic import replacing
 from rosecd_jax.conversion import archive
 from rosecd_jax.conversion.tensors import (
     CONSTANTS,
@@ -117,20 +117,15 @@ def write_torch_file(path: str | os.PathLike, tree: Any) -> Path:
         pickle = b"\x80\x02" + _pickled(tree, arrays, "") + b"."
     except (RecursionError, TypeError) as error:
         raise TorchFileError(f"{path} can't be written: {error}") from error
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "x", allowZip64=True) as archive:
-            _add(archive, "data.pkl", pickle)
-            _add(archive, "byteorder", sys.byteorder.encode())
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "x", allowZip64=True) as file:
+            _add(file, "data.pkl", pickle)
+            _add(file, "byteorder", sys.byteorder.encode())
             for index, array in enumerate(arrays):
-                _add(archive, f"data/{index}", array.reshape(-1).view(np.uint8).data)
-            _add(archive, "version", b"3\n")
-        os.replace(temporary, path)
+                _add(file, f"data/{index}", array.reshape(-1).view(np.uint8).data)
+            _add(file, "version", b"3\n")
     except OSError as error:
         raise TorchFileError(f"{path} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
