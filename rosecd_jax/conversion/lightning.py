@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -157,9 +158,11 @@ def open_any_checkpoint(path: str | os.PathLike) -> TorchCheckpoint | StoredMode
 
 
 def load_any_checkpoint(
-    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema"
+    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema", network: nn.Module | None = None
 ) -> tuple[ScoreModel, Params]:
     """One of the authors' checkpoints where `path` is a file, else one of ours (see `load_checkpoint`).
+
+    `network` is for one of ours.
 
     Returns:
       The model and its parameters, float32 arrays on the default device.
@@ -169,7 +172,9 @@ def load_any_checkpoint(
       CheckpointError: for anything else, as `load_checkpoint`.
     """
     if not Path(path).is_file():
-        return load_checkpoint(path, weights)
+        return load_checkpoint(path, weights, network)
+    if network is not None:
+        raise TorchFileError(f"{path} holds one of the authors' networks: leave `network` out")
     checkpoint = open_torch_checkpoint(path)
     params = jax.tree.map(jnp.asarray, torch_params(checkpoint, weights))
     return ScoreModel(checkpoint.config), params
@@ -214,6 +219,8 @@ def save_torch_checkpoint(
         raise TorchFileError(f"{path} exists; choose another path or pass overwrite=True")
     named = dict(params) if params and set(params) <= set(WEIGHTS) else {"raw": params}
     one = next(iter(named.values()))
+    if model.config.own_network:
+        raise TorchFileError(f"{path} can't be written: the authors' code lacks {model.config.own_network}")
     try:
         hyper_parameters = hyper_parameters_from_config(model.config)
         raw = params_to_torch(named.get("raw", one), model.config.network)

@@ -202,12 +202,12 @@ def _no_source_locations() -> Iterator[None]:
 
 def block_samples(model: ScoreModel) -> int:
     """A buffer's length is a multiple of this: 64 frames, or the network's stride if that is larger."""
-    return max(FRAMES, model.config.network.stride) * model.front_end.hop
+    return max(FRAMES, model.config.stride) * model.front_end.hop
 
 
 def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exported) -> dict[str, Any]:
     """What `meta.json` tells; JSON values."""
-    stride = model.config.network.stride
+    stride = model.config.stride
     return {
         "format": FORMAT,
         "sample_rate": model.front_end.sample_rate,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -103,6 +104,7 @@ class Enhancer:
         snr: float = 0.0,
         corrector: Literal["annealed-langevin", "langevin"] = "annealed-langevin",
         dtype: Literal["float32", "bfloat16"] | None = None,
+        network: nn.Module | None = None,
         **options: Any,
     ) -> "Enhancer":
         """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
@@ -113,6 +115,8 @@ class Enhancer:
           path: one of our checkpoints (a directory), one of the authors' (a `.ckpt` file), or the name of a
             model that comes with the package.
           dtype: of the network's computation; None: as it was trained.
+          network: the Flax module of a model that has one of its own, see `load_checkpoint`; `dtype` is not
+            for these.
           options: further attributes of `Enhancer`.
 
         Raises:
@@ -124,10 +128,12 @@ class Enhancer:
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
-        model, params = load_any_checkpoint(path, weights)
+        if network is not None and dtype is not None:
+            raise ValueError(f"dtype {dtype!r}: set that of a network of your own in its module")
+        model, params = load_any_checkpoint(path, weights, network)
         if dtype is not None:
-            network = dataclasses.replace(model.config.network, dtype=dtype)
-            model = ScoreModel(dataclasses.replace(model.config, network=network))
+            size = dataclasses.replace(model.config.network, dtype=dtype)
+            model = ScoreModel(dataclasses.replace(model.config, network=size))
         return cls(model, params, SamplerConfig(sampler, steps, snr, corrector), **options)
 
     def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:

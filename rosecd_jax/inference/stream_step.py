@@ -94,7 +94,7 @@ class StreamConfig:
         Raises:
           ValueError: as for lengths in frames.
         """
-        stride = model.config.network.stride
+        stride = model.config.stride
         frame = 1000 * model.front_end.hop / model.front_end.sample_rate
         lengths = {
             "window": 512.0 if window is None else window,
@@ -120,7 +120,7 @@ class StreamConfig:
 
     def check(self, model: ScoreModel) -> None:
         """Raise ValueError if the model's network can't take such a window."""
-        stride = model.config.network.stride
+        stride = model.config.stride
         if self.window % stride:
             raise ValueError(
                 f"stream window is {self.window} frames: this network needs a multiple of {stride}"

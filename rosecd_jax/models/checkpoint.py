@@ -14,8 +14,10 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,7 +121,7 @@ def model_item(config: ModelConfig) -> dict[str, Any]:
 
 
 def load_checkpoint(
-    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema"
+    path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema", network: nn.Module | None = None
 ) -> tuple[ScoreModel, Params]:
     """Read a model.
 
@@ -127,21 +129,24 @@ def load_checkpoint(
       path: a model directory, one step of a training run, or a run's directory (its last step is taken); or
         the name of a model that comes with the package.
       weights: "ema" (what one enhances with) or "raw".
+      network: the Flax module of a model whose network is not this package's; what it is called and how it is
+        set was stored, and is compared.
 
     Returns:
       The model and its parameters: float32 arrays on the default device, in whatever precision they are kept.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, it lacks these weights, or they don't fit its config.
+      CheckpointError: if there is no such checkpoint, it lacks these weights, they don't fit its config, or
+        it needs another `network`.
     """
     import orbax.checkpoint as ocp
 
     if weights not in WEIGHTS:
         raise CheckpointError(f"weights={weights!r}: expected one of {WEIGHTS}")
-    path, config, available, _ = open_checkpoint(path)
+    path, config, available, *_ = open_checkpoint(path)
     if weights not in available:
         raise CheckpointError(f"{path} holds no {weights!r} weights; it has {list(available)}")
-    model = ScoreModel(config)
+    model = model_of(path, config, network)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         expected = jax.eval_shape(model.init, jax.random.key(0))
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), expected)
@@ -157,6 +162,18 @@ def load_checkpoint(
     return model, jax.tree.map(lambda wanted, found: jnp.asarray(found, wanted.dtype), expected, params)
 
 
+def model_of(path: Path, config: ModelConfig, network: nn.Module | None) -> ScoreModel:
+    """The model of a checkpoint at `path`; CheckpointError if `network` isn't the one that it needs."""
+    if network is not None and config.own_network is None:
+        raise CheckpointError(f"{path} holds a model whose network is the package's own: leave `network` out")
+    try:
+        model = ScoreModel(config, network)
+        _ = model.network
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return model
+
+
 class StoredModel(NamedTuple):
     """What a checkpoint holds, its weights not yet read.
 
@@ -165,12 +182,22 @@ class StoredModel(NamedTuple):
       config: of the model.
       weights: which of `WEIGHTS` it has.
       step: of the training run that it belongs to, or None.
+      functions: what of one's own the run was made with, by role: each {"name": "module:qualname",
+        "settings": ...}.
     """
 
     path: Path
     config: ModelConfig
     weights: tuple[str, ...]
     step: int | None
+    functions: Mapping[str, Any] = MappingProxyType({})
+
+    def shapes(self) -> Params:
+        """The tree of the parameters' shapes, read from the checkpoint; the model's network is not needed."""
+        import orbax.checkpoint as ocp
+
+        stored: Any = ocp.PyTreeCheckpointer().metadata(self.path / self.weights[0])
+        return stored.item_metadata.tree
 
 
 def open_checkpoint(path: str | os.PathLike) -> StoredModel:
@@ -190,7 +217,7 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
             raise CheckpointError(f"{path}: its config can't be read ({error})") from error
     available = tuple(name for name in WEIGHTS if (path / name).is_dir())
     step = int(path.name) if path.parent.name == STEPS_FOLDER and path.name.isdigit() else None
-    return StoredModel(path, config, available, step)
+    return StoredModel(path, config, available, step, stored["config"].get("functions", {}))
 
 
 def find_model(path: str | os.PathLike) -> Path:

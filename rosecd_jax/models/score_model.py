@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import OUVE, SDE, per_item
 from rosecd_jax.models.initial import initial_params
 from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
+from rosecd_jax.models.own_network import OwnNetwork, init_own
 
 Params = Any
 """The network's parameters: a nested dict of arrays, as Flax makes it."""
@@ -32,6 +34,8 @@ class ModelConfig:
       network: its size.
       corrector_snr: of the Langevin corrector and of the noise between consistency steps, unless a sampler is
         given another.
+      own_network: `OwnNetwork.of(module)` of a model whose network is another Flax module; `network` then
+        says nothing.
     """
 
     role: Literal["teacher", "student"] = "teacher"
@@ -40,24 +44,46 @@ class ModelConfig:
     preconditioning: Preconditioning = Preconditioning()
     network: NCSNppConfig = NCSNppConfig()
     corrector_snr: float = 0.5
+    own_network: OwnNetwork | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "model.", above={"corrector_snr": 0})
-        if self.network.bins != self.front_end.bins:
+        if self.own_network is None and self.network.bins != self.front_end.bins:
             raise ValueError(
                 f"the network takes {self.network.bins} bins, the front end makes {self.front_end.bins}: "
                 "set model.network.bins and model.front_end.n_fft to agree"
             )
 
+    @property
+    def stride(self) -> int:
+        """What the number of frames has to be a multiple of."""
+        return self.own_network.stride if self.own_network else self.network.stride
+
 
 @dataclasses.dataclass(frozen=True)
 class ScoreModel:
-    """Pure functions of (params, x_t, y, t). Hashable, so it can be a static argument of jit."""
+    """Pure functions of (params, x_t, y, t). Hashable, so it can be a static argument of jit.
+
+    Attributes:
+      config: the model's; with `module`, its `own_network` is filled in.
+      module: a Flax module that takes NCSN++'s place, see `OwnNetwork`; None: NCSN++.
+
+    Raises:
+      ValueError: if the module is not the one that the config describes, or none that a model can have.
+    """
 
     config: ModelConfig = ModelConfig()
+    module: nn.Module | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "ScoreModel.")
+        if self.module is None:
+            return
+        given, noted = OwnNetwork.of(self.module), self.config.own_network
+        if noted and not noted.same(given):
+            raise ValueError(f"the model's network is {noted}, but {given} was given")
+        config = dataclasses.replace(self.config, own_network=noted or given)
+        object.__setattr__(self, "config", config)  # frozen
 
     @property
     def sde(self) -> SDE:
@@ -68,11 +94,27 @@ class ScoreModel:
         return self.config.front_end
 
     @functools.cached_property
-    def network(self) -> NCSNpp:
-        return NCSNpp(self.config.network)
+    def network(self) -> nn.Module:
+        """The Flax module.
+
+        Raises:
+          ValueError: if it is not this package's and was not given.
+        """
+        if self.module is None and self.config.own_network:
+            raise ValueError(
+                f"this model's network is {self.config.own_network}, which is not part of the package: give "
+                "that module, as in load_checkpoint(path, network=...) or Enhancer.from_checkpoint(path, "
+                "network=...)"
+            )
+        return self.module or NCSNpp(self.config.network)
 
     def init(self, key: jax.Array) -> Params:
-        """Initial parameters, float32; the same key gives the same parameters on every backend."""
+        """Initial parameters, float32; the same key gives the same parameters on every backend.
+
+        Those of a module of one's own are drawn by its initializers.
+        """
+        if self.config.own_network:
+            return init_own(self.network, key, self.front_end.bins, self.config.stride)
         size = self.config.network
         x = jax.ShapeDtypeStruct((1, size.bins, size.stride, 4), jnp.float32)
         return initial_params(self.network, key, x, jax.ShapeDtypeStruct((1,), jnp.float32))
@@ -83,15 +125,15 @@ class ScoreModel:
         Raises:
           ValueError: if the bins are not the network's, or the frames no multiple of its stride.
         """
-        size = self.config.network
+        wanted, stride = self.front_end.bins, self.config.stride
         bins, frames = x_t.shape[-2:]
-        if bins != size.bins or frames % size.stride:
+        if bins != wanted or frames % stride:
             raise ValueError(
-                f"spectrogram of {bins} bins and {frames} frames: the network needs {size.bins} bins and "
-                f"frames in multiples of {size.stride}; pad on the right"
+                f"spectrogram of {bins} bins and {frames} frames: the network needs {wanted} bins and "
+                f"frames in multiples of {stride}; pad on the right"
             )
         channels = jnp.stack([x_t.real, x_t.imag, y.real, y.imag], axis=-1)
-        out = jnp.asarray(self.network.apply({"params": params}, channels, t))
+        out = jnp.asarray(self.network.apply({"params": params}, channels, t), jnp.float32)
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:

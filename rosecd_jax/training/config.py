@@ -188,6 +188,6 @@ class TrainConfig:
                     f"data.frames is {self.data.frames}, the PESQ loss needs at least "
                     f"{1 - (-LEAST_SAMPLES // front.hop)}: set more, or {name}.pesq_weight=0"
                 )
-        stride = self.model.network.stride
+        stride = self.model.stride
         if self.data.frames % stride:
             raise ValueError(f"data.frames is {self.data.frames}, the network needs a multiple of {stride}")

@@ -56,7 +56,7 @@ def finetune_config(
     Raises:
       ValueError: if a number makes no sense.
     """
-    front, stride = model.front_end, model.network.stride
+    front, stride = model.front_end, model.stride
     frames = max(1, round(SECONDS * front.sample_rate / front.hop / stride)) * stride
     pesq_weight = PESQ_WEIGHT if front.sample_rate == SAMPLE_RATE else 0.0
     return TrainConfig(

@@ -178,7 +178,7 @@ class Validation:
             group = order[start : start + devices]
             filled = group + group[-1:] * (devices - len(group))
             longest = self.pairs[group[-1]]["noisy"].size
-            buffer = front.hop * padded_frames(front.frames(longest), self.model.config.network.stride)
+            buffer = front.hop * padded_frames(front.frames(longest), self.model.config.stride)
             waves = np.zeros((devices, buffer), np.float32)
             for row, index in zip(waves, filled, strict=True):
                 row[: self.pairs[index]["noisy"].size] = self.pairs[index]["noisy"]

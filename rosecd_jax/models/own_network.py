@@ -1,0 +1,119 @@
+"""Networks that are not this package's: what a model asks of them, and what a checkpoint notes of them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["OwnNetwork", "describe", "init_own", "name_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnNetwork:
+    """What is stored of a Flax module that takes NCSN++'s place; made by `OwnNetwork.of`.
+
+    The module is called as NCSN++ is: x float32 [B, F, T, 4] (real and imaginary parts of x_t and y), t
+    float32 [B] -> float32 [B, F, T, 2]. It has parameters and no other variables, and draws nothing.
+
+    Attributes:
+      name: of its class, as "module:qualname".
+      settings: its fields, as JSON.
+      stride: what the number of frames has to be a multiple of: the module's attribute `stride`, or 1.
+    """
+
+    name: str
+    settings: str = "{}"
+    stride: int = 1
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "OwnNetwork":
+        """Describe a module.
+
+        Raises:
+          ValueError: if it is no module, can't be hashed (does a field hold an array?), or has no valid
+            stride.
+        """
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network is {network!r}, it has to be an instance of a flax.linen.Module")
+        try:
+            hash(network)
+        except TypeError as error:
+            raise ValueError(f"the network {name_of(type(network))} can't be hashed: {error}") from error
+        fields = [field.name for field in dataclasses.fields(network) if field.name not in ("parent", "name")]
+        settings = {name: describe(getattr(network, name)) for name in fields}
+        stride = getattr(network, "stride", 1)
+        if not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"the network's stride is {stride!r}, it has to be a whole number from 1 on")
+        return cls(name_of(type(network)), json.dumps(settings, sort_keys=True), stride)
+
+    def same(self, other: "OwnNetwork") -> bool:
+        """Whether two descriptions are of one network, wherever its class is defined."""
+        return _without_module(self) == _without_module(other)
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in json.loads(self.settings).items())
+        return f"{self.name}({settings})"
+
+
+def _without_module(network: OwnNetwork) -> tuple[str, str, int]:
+    return network.name.rpartition(":")[2], network.settings, network.stride
+
+
+def name_of(thing: Any) -> str:
+    """ "module:qualname" of a function or class, else of its class."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def describe(value: Any) -> Any:
+    """A setting as a value that JSON knows: numbers and strings as they are, the rest by name or in words."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [describe(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(name): describe(each) for name, each in value.items()}
+    if isinstance(value, nn.Module):
+        return str(OwnNetwork.of(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: describe(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if callable(value):
+        return name_of(value)
+    words = repr(value)
+    return name_of(value) if " at 0x" in words else words
+
+
+def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
+    """The module's parameters, drawn by its own initializers; pure.
+
+    Raises:
+      ValueError: if it has other variables than parameters of floats, or its output is not [B, F, T, 2].
+    """
+    name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.zeros(1)
+    out, variables = network.init_with_output(key, x, t)
+    if others := sorted(set(variables) - {"params"}):
+        raise ValueError(
+            f"the network {name} has variables {others[0]!r}; only parameters are trained and stored: use "
+            "GroupNorm or LayerNorm instead of BatchNorm"
+        )
+    if not jax.tree.leaves(variables):
+        raise ValueError(f"the network {name} has no parameters")
+    shape, wanted = getattr(out, "shape", None), (1, bins, frames, 2)
+    if shape != wanted or not jnp.issubdtype(out.dtype, jnp.floating):
+        kind = "" if shape is None else f" {out.dtype}"
+        raise ValueError(
+            f"the network {name} makes{kind} {shape} of an input {x.shape}, it has to make floats {wanted}"
+        )
+    params = nn.meta.unbox(variables["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = jax.tree_util.keystr(path)
+            raise ValueError(f"the network {name} has a parameter {where} of {leaf.dtype}, expected floats")
+    return params
