@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,7 +147,7 @@ def info(
     from rich.tree import Tree
 
     from rosecd_jax.conversion import open_torch_checkpoint
-    from rosecd_jax.models.checkpoint import open_checkpoint
+    from rosecd_jax.models.checkpoint import StoredModel, open_checkpoint
     from rosecd_jax.models.enhancement import SamplerConfig
     from rosecd_jax.models.score_model import ScoreModel
 
@@ -156,14 +157,17 @@ def info(
         else:
             stored, kind = open_checkpoint(path), "rosecd_jax checkpoint"
     config = stored.config
-    shapes = jax.eval_shape(ScoreModel(config).init, jax.random.key(0))
-    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    if config.own_network and isinstance(stored, StoredModel):
+        shapes = stored.shapes()
+    else:
+        shapes = jax.eval_shape(ScoreModel(config).init, jax.random.key(0))
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
     step = "unknown" if stored.step is None else str(stored.step)
     lines = {
         "path": stored.path,
         "kind": kind,
         "role": config.role,
-        "network": config.network,
+        "network": config.own_network or config.network,
         "parameters": f"{count:,}",
         "SDE": config.sde,
         "preconditioning": config.preconditioning,
@@ -173,6 +177,8 @@ def info(
         "sampler": describe_sampler(SamplerConfig().resolve(ScoreModel(config))),
         "training step": step,
     }
+    for role, note in getattr(stored, "functions", {}).items():
+        lines |= {role: f"{note['name']} {note['settings']}"} if role != "network" else {}
     for name, value in lines.items():
         typer.echo(f"{name + ':':<17}{value}")
     if parameters:

@@ -1,6 +1,8 @@
 """rosecd train, and train.py."""
 
+import importlib.util
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from rosecd_jax.cli.configs import find_config
 
 if TYPE_CHECKING:
     from rosecd_jax.training.config import TrainConfig
+    from rosecd_jax.training.functions import Functions
 
 
 def train(
@@ -28,7 +31,8 @@ def train(
     """Train a model. Any value of the config can be set: --config.data.batch_size=8
 
     The same command resumes a run that was stopped or killed. One process a host, started with
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together. A config file may
+    define get_functions(config), for a loss, optimizer, network or solver of its own: docs/research.md.
     """
     typer.echo(f"{config} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.devices import join_processes
@@ -36,8 +40,9 @@ def train(
 
     with plain_errors(TrainingStopped):
         settings = read_config(config, context.args)
+        functions = read_functions(config, settings)
         join_processes()
-        train(settings, workdir, typer.echo)
+        train(settings, workdir, typer.echo, functions)
 
 
 def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
@@ -55,6 +60,8 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
         from ml_collections import config_flags
 
     file, path = find_config(file)
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # for modules of its own
     overrides = [re.sub(r"^--config\.optimiser\.", "--config.optimizer.", word) for word in overrides]
     words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
@@ -73,6 +80,46 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
             "return ConfigDict(rosecd_jax.config.to_dict(TrainConfig(...)))"
         )
     return from_dict(TrainConfig, settings)
+
+
+def read_functions(file: str, config: "TrainConfig") -> "Functions":
+    """What a config file's `get_functions(config)` gives, if it defines that.
+
+    The file is run as a module of its own name, and finds modules in its folder.
+
+    Raises:
+      ValueError: if it gives anything else.
+    """
+    from rosecd_jax.training.functions import AS_CONFIGURED, Functions
+
+    _, path = find_config(file)
+    if "get_functions" not in path.read_text(encoding="utf-8"):
+        return AS_CONFIGURED
+    module = load_module(path)
+    try:
+        functions = getattr(module, "get_functions", lambda _: AS_CONFIGURED)(config)
+    except Exception as error:  # the file is a program
+        raise ValueError(f"{path}: {_raised_by(path, error) or error}") from error
+    if not isinstance(functions, Functions):
+        found = type(functions).__name__
+        raise ValueError(f"{path}: get_functions() gives a {found}, expected a rosecd_jax.training.Functions")
+    return functions
+
+
+def load_module(path: Path) -> Any:
+    """Run a Python file as the module of its name; ValueError says in which line it fails."""
+    path = path.resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if path.stem not in sys.modules:  # a dataclass looks for its module there
+        sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path}: {_raised_by(path, error) or error}") from error
+    return module
 
 
 def _raised_by(path: Path, error: BaseException | None) -> str:

@@ -164,6 +164,22 @@ def teacher_step(
     return noisy if config.trajectory == "noise" else mean
 
 
+TeacherStep = Callable[
+    [
+        ScoreModel,
+        Params,
+        jax.Array,
+        jax.Array,
+        jax.Array,
+        jax.Array,
+        DistillationDraws,
+        DistillationConfig,
+    ],
+    jax.Array,
+]
+"""Of functions that are called as `teacher_step`."""
+
+
 class Network(NamedTuple):
     """A model and its parameters."""
 
@@ -180,9 +196,10 @@ def target_in_sequence(
     t_next: jax.Array,
     draws: DistillationDraws,
     config: DistillationConfig,
+    step: TeacherStep = teacher_step,
 ) -> jax.Array:
-    """D_{θ⁻}(x̂_{t_next}, y, t_next), complex64 [B, F, T]; x̂ by `teacher_step` from x at t."""
-    x_next = teacher_step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
+    """D_{θ⁻}(x̂_{t_next}, y, t_next), complex64 [B, F, T]; x̂ by `step` from x at t."""
+    x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
     return student.model.denoise(student.params, x_next, y, t_next)
 
 

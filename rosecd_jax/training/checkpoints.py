@@ -95,6 +95,7 @@ class RunCheckpoints:
       config: stored in every step.
       scores: of the validations so far, asked when a step is saved; they decide which ones stay.
       origins: what the run learns from, as digests by name; stored in every step.
+      functions: what of one's own it is made with, see `functions.described`; stored in every step.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class RunCheckpoints:
         config: TrainConfig,
         scores: Callable[[], Mapping[int, Mapping[str, float]]] = dict,
         origins: Mapping[str, str] | None = None,
+        functions: Mapping[str, Any] | None = None,
     ) -> None:
         manager = ocp.checkpoint_managers
         keep = config.checkpoints
@@ -111,7 +113,7 @@ class RunCheckpoints:
             KeepBest(scores, ("pesq", "si_sdr"), keep.keep_best),
         ]
         policies += [manager.EveryNSteps(keep.keep_every)] if keep.keep_every else []
-        self.config, self.origins = config, dict(origins or {})
+        self.config, self.origins, self.functions = config, dict(origins or {}), dict(functions or {})
         self.folder = (workdir / STEPS_FOLDER).absolute()
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"{self.folder} is no folder; move it away, or choose another --workdir")
@@ -160,9 +162,14 @@ class RunCheckpoints:
                 ema=ocp.args.PyTreeSave(state.ema),
                 optimiser=ocp.args.PyTreeSave(state.opt_state),
                 progress=ocp.args.JsonSave(progress),
-                config=ocp.args.JsonSave(model_item(self.config.model) | {"train": to_dict(self.config)}),
+                config=ocp.args.JsonSave(self._stored()),
             ),
         )
+
+    def _stored(self) -> dict[str, Any]:
+        """The item `config`."""
+        item = model_item(self.config.model) | {"train": to_dict(self.config)}
+        return item | ({"functions": self.functions} if self.functions else {})
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any]:
         """The last step, with the shapes and shardings of `like`, and the position of the data iterator.
@@ -208,7 +215,9 @@ class RunCheckpoints:
                 )
         with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
             stored = to_dict(from_dict(TrainConfig, stored))
-        old, new = _learnt(stored), _learnt(to_dict(self.config))
+        before = items["config"].get("functions", {})
+        old = _learnt(stored) | {"functions": before}
+        new = _learnt(to_dict(self.config)) | {"functions": self.functions}
         if old != new and not self.config.resume_override:
             lines = "\n  ".join(difference(old, new))
             raise ValueError(

@@ -95,7 +95,7 @@ class Progress:
         fetched = jax.device_get(self.waiting)
         self.seconds += time.perf_counter() - self.since
         means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
-        means |= {name: float(fetched[-1][name]) for name in ("learning_rate", "skipped")}
+        means |= {name: float(fetched[-1][name]) for name in ("learning_rate", "skipped") if name in means}
         means["skipped_in_a_row"] = float(max(metrics["skipped_in_a_row"] for metrics in fetched))
         data, optimizer = self.config.data, self.config.optimizer
         examples = self.counted * data.batch_size * optimizer.accumulate
@@ -115,11 +115,12 @@ class Progress:
 
     def _line(self, step: int, means: dict[str, float], rate: float) -> str:
         terms = {name: value for name, value in means.items() if not name.startswith("skipped")}
-        norm, learning_rate = terms.pop("gradient_norm"), terms.pop("learning_rate")
+        norm, learning_rate = terms.pop("gradient_norm"), terms.pop("learning_rate", None)
         loss = terms.pop("loss")
         words = [f"step {step}/{self.config.steps}", f"loss {loss:.4g}"]
         words += [f"{name} {value:.4g}" for name, value in terms.items()]
-        words += [f"learning rate {learning_rate:.3g}", f"gradient norm {norm:.4g}"]
+        words += [f"learning rate {learning_rate:.3g}"] if learning_rate is not None else []
+        words += [f"gradient norm {norm:.4g}"]
         if rate == rate:
             words += [f"{rate:.1f} examples/s", f"{rate * self.audio_seconds:.1f} s of audio/s"]
         if means["skipped"]:

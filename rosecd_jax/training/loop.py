@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.config import difference, to_dict
-from rosecd_jax.conversion.lightning import load_any_checkpoint
+from rosecd_jax.conversion.lightning import load_any_checkpoint, open_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
@@ -26,6 +27,7 @@ from rosecd_jax.training.checkpoints import (
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
+from rosecd_jax.training.functions import AS_CONFIGURED, Functions, described
 from rosecd_jax.training.interruption import StopRequest, WorkdirLock
 from rosecd_jax.training.logging import Progress
 from rosecd_jax.training.state import TrainState
@@ -41,7 +43,12 @@ class TrainingStopped(RuntimeError):
     """A run that cannot continue; its last checkpoint is sound. The message says why, and the remedy."""
 
 
-def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] = print) -> TrainState:
+def train(
+    config: TrainConfig,
+    workdir: str | Path,
+    echo: Callable[[str], None] = print,
+    functions: Functions = AS_CONFIGURED,
+) -> TrainState:
     """Train, or resume training, in `workdir`; checkpoints, curves and validation.json are written there.
 
     A run that is killed and started again ends with the very weights of one that was not. SIGTERM and Ctrl-C
@@ -51,6 +58,8 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
       config: what to train.
       workdir: one directory a run. If it holds checkpoints, the run resumes at the last one.
       echo: takes the log lines.
+      functions: in place of what the config names: loss, optimizer, network, or solver. What they are called
+        is stored; a run is resumed with the same ones.
 
     Returns:
       The last state.
@@ -63,7 +72,7 @@ def train(config: TrainConfig, workdir: str | Path, echo: Callable[[str], None] 
     keep_compiled_programs()
     with ExitStack() as stack:
         status = stack.enter_context(Status(echo if jax.process_index() == 0 else lambda line: None))
-        run = open_run(config, Path(workdir), status, stack)
+        run = open_run(config, Path(workdir), status, stack, functions)
         run.train()
     return run.step.layout.to_trees(run.state)
 
@@ -170,26 +179,37 @@ class Run:
             self.echo(self.validation.line(done))
 
 
-def open_run(config: TrainConfig, workdir: Path, echo: Status, stack: ExitStack) -> Run:
+def open_run(
+    config: TrainConfig,
+    workdir: Path,
+    echo: Status,
+    stack: ExitStack,
+    functions: Functions = AS_CONFIGURED,
+) -> Run:
     """Everything that a run needs, closed by `stack`; arguments and errors as for `train`."""
     mesh, first_process = make_mesh(), jax.process_index() == 0
     echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
     check_batch(config.data.batch_size, mesh)
-    model = ScoreModel(config.model)
+    model = ScoreModel(config.model, functions.network)
+    config = dataclasses.replace(config, model=model.config)  # which notes a network of one's own
     source, pairs = open_data(config, model, echo)
     with echo.doing("loading weights", announce=bool(config.teacher or config.init_from)):
-        teacher, frozen, params = load_teacher(config)
+        teacher, frozen, params = load_teacher(config, functions.network)
         origins = {"recordings": digest_of_names(source.names)}
         origins |= {"teacher": digest_of_weights(frozen)} if frozen else {}
-        given = load_initial_weights(config)
+        given = load_initial_weights(config, functions.network)
         frozen = place(frozen, state_shardings(mesh, frozen, config.sharding))
-    step = announced(make_step(config, model, teacher, mesh), echo)
+    step = announced(make_step(config, model, teacher, mesh, functions), echo)
     if first_process:
         stack.enter_context(WorkdirLock(workdir))
     curves = open_curves(config, workdir) if first_process else ManyCurves()
     stack.callback(curves.close)
     validation = stack.enter_context(Validation(config, model, pairs, step, mesh, workdir, curves, echo))
-    checkpoints = stack.enter_context(RunCheckpoints(workdir, config, lambda: validation.scores, origins))
+    notes = described(functions)
+    for role, note in notes.items():
+        echo(f"{role}: {note['name']}")
+    saved = RunCheckpoints(workdir, config, lambda: validation.scores, origins, notes)
+    checkpoints = stack.enter_context(saved)
     stop = stack.enter_context(StopRequest())
     state, taken = first_state(config, model, step, params if given is None else given, checkpoints, echo)
     number = int(state.step)
@@ -249,8 +269,12 @@ def announced(step: Step, status: Status) -> Step:
     return step._replace(**programs)
 
 
-def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params | None]:
+def load_teacher(
+    config: TrainConfig, network: nn.Module | None = None
+) -> tuple[ScoreModel | None, Params, Params | None]:
     """(teacher, its averaged weights, raw weights to start from); None or {} where the objective has no use.
+
+    A student whose `network` is one's own starts from its teacher's weights if that is the teacher's, too.
 
     Raises:
       ValueError: if the teacher's checkpoint can't be read, or the student's front end, process or network
@@ -258,15 +282,20 @@ def load_teacher(config: TrainConfig) -> tuple[ScoreModel | None, Params, Params
     """
     if not config.teacher or config.objective not in ("distillation", "consistency-training"):
         return None, {}, None
-    teacher, raw = load_any_checkpoint(config.teacher, "raw")
+    if open_any_checkpoint(config.teacher).config.own_network is None:
+        theirs, parts = None, ("front_end", "sde") if network is not None else ("front_end", "sde", "network")
+    else:
+        theirs, parts = network, ("front_end", "sde")
+    teacher, raw = load_any_checkpoint(config.teacher, "raw", theirs)
     what = f"the student must be built as its teacher {config.teacher} is"
-    check_alike(config.model, teacher.config, ("front_end", "sde", "network"), what)
+    check_alike(config.model, teacher.config, parts, what)
+    raw = raw if theirs is network else None
     if config.objective == "consistency-training":
         return None, {}, raw
-    return teacher, load_any_checkpoint(config.teacher, "ema")[1], raw
+    return teacher, load_any_checkpoint(config.teacher, "ema", theirs)[1], raw
 
 
-def load_initial_weights(config: TrainConfig) -> Params | None:
+def load_initial_weights(config: TrainConfig, network: nn.Module | None = None) -> Params | None:
     """The weights that `config.init_from` names, or None where it names none.
 
     Raises:
@@ -274,9 +303,10 @@ def load_initial_weights(config: TrainConfig) -> Params | None:
     """
     if not config.init_from:
         return None
-    model, params = load_any_checkpoint(config.init_from, config.init_weights)
+    model, params = load_any_checkpoint(config.init_from, config.init_weights, network)
     what = f"the model must be built as {config.init_from} is, whose weights it starts from"
-    check_alike(config.model, model.config, ("front_end", "network"), what)
+    parts = ("front_end", "network") if network is None else ("front_end",)
+    check_alike(config.model, model.config, parts, what)
     return params
 
 

@@ -1,5 +1,7 @@
 """One step of training: an objective's gradient, and the update that it makes."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,17 +11,22 @@ import numpy as np
 import optax
 
 from rosecd_jax import losses
+from rosecd_jax.conversion.lightning import open_any_checkpoint
 from rosecd_jax.losses.batch import Batch
-from rosecd_jax.losses.distillation import target_in_one_loop, target_in_sequence
+from rosecd_jax.losses.distillation import TeacherStep, target_in_one_loop, target_in_sequence
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import replicated, state_shardings
 from rosecd_jax.training.flat import TREES, Layout, one_vector
+from rosecd_jax.training.functions import (
+    AS_CONFIGURED,
+    Functions,
+    Loss,
+    Metrics,
+    built_optimizer,
+    check_storable,
+)
 from rosecd_jax.training.state import TrainState, init_state, learning_rate, make_optimizer, update
-
-Metrics = dict[str, jax.Array]
-Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Metrics]]
-"""(params, moving average, teacher's params, batch, key) -> (loss, its terms)."""
 
 COMPILER_OPTIONS = {"cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
 """XLA's CPU backend drops optimization barriers before it fuses; `layers.computed_once` needs them."""
@@ -32,15 +39,33 @@ class Waves(NamedTuple):
     noisy: jax.Array | np.ndarray
 
 
-def make_loss(config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None, platform: str) -> Loss:
+def make_loss(
+    config: TrainConfig,
+    model: ScoreModel,
+    teacher: ScoreModel | None = None,
+    platform: str | None = None,
+    step: TeacherStep | None = None,
+) -> Loss:
     """The objective that a config names, as one function; it draws and then calls the pure loss.
 
     On accelerators distillation loops over the calls of frozen networks where it can: it compiles in less
     time. On a CPU it would gain less, and steps would take longer.
+
+    Args:
+      teacher: of distillation; None: built as the checkpoint `config.teacher` says, with the module of
+        `model` if it needs one.
+      platform: of the devices; None: JAX' default.
+      step: the teacher's, in place of the one that `config.distillation` names.
     """
-    equal = teacher is not None and teacher.config.network == model.config.network
-    loop = platform != "cpu" and equal and config.distillation.solver == "pc"
+    if config.objective == "distillation" and teacher is None:
+        stored = open_any_checkpoint(config.teacher).config
+        teacher = ScoreModel(stored, model.module if stored.own_network else None)
+    equal = teacher is not None and teacher.network == model.network
+    accelerated = (platform or jax.default_backend()) != "cpu"
+    loop = accelerated and equal and config.distillation.solver == "pc" and step is None
     make_target = target_in_one_loop if loop else target_in_sequence
+    if step is not None:
+        make_target = functools.partial(target_in_sequence, step=step)
 
     def distillation(params, ema, frozen, batch, key):
         constants = config.distillation
@@ -118,22 +143,105 @@ class Step(NamedTuple):
         return self.apply(state, total, terms)
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """A step as a pure function, for loops of one's own: under jit, vmap, pmap and shard_map.
+
+    Call: (state, teacher's params, waves, key) -> (new state, metrics), the metrics a dict of scalars. The
+    state is a `TrainState` whose weights are trees; its own key is left alone. Use a new key for each step.
+
+    Attributes:
+      init: (params, key) -> the state at the beginning.
+      loss: (params, ema, teacher's params, batch, key) -> (loss, terms).
+      apply: (state, gradient, terms) -> (new state, metrics).
+      analyze: wave float32 [B, samples] -> spectrogram complex64 [B, F, T].
+      axis: name of the axis of pmap or shard_map over which gradients and terms are averaged; "" for none.
+    """
+
+    init: Callable[[Params, jax.Array], TrainState]
+    loss: Loss
+    apply: Callable[[TrainState, Any, Metrics], tuple[TrainState, Metrics]]
+    analyze: Callable[[jax.Array], jax.Array]
+    axis: str = ""
+
+    def __call__(
+        self, state: TrainState, frozen: Params, waves: Waves, key: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        batch = Batch(*(self.analyze(jnp.asarray(wave)) for wave in waves))
+        gradient_of = jax.grad(self.loss, has_aux=True)
+        gradient, terms = gradient_of(state.params, state.ema, frozen, batch, key)
+        if self.axis:
+            gradient, terms = jax.lax.pmean((gradient, terms), self.axis)
+        return self.apply(state, gradient, terms)
+
+
+def make_train_step(
+    config: TrainConfig,
+    model: ScoreModel | None = None,
+    teacher: ScoreModel | None = None,
+    functions: Functions = AS_CONFIGURED,
+    *,
+    axis: str = "",
+    platform: str | None = None,
+) -> TrainStep:
+    """Bind a config, or functions in place of what it names, to a pure step.
+
+    Args:
+      config: objective, its constants and the optimizer; nothing else of it counts here.
+      model: what is trained; None: the config's, with the network of `functions`.
+      teacher: as for `make_loss`; its weights are an argument of the step.
+      axis: see `TrainStep`.
+      platform: see `make_loss`.
+
+    Raises:
+      ValueError: if a function is none.
+    """
+    model = model or ScoreModel(config.model, functions.network)
+    own = built_optimizer(functions)
+    optimizer = own or make_optimizer(config.optimizer)
+    objective = functions.loss or make_loss(config, model, teacher, platform, functions.teacher_step)
+
+    def loss(params: Params, ema: Params, frozen: Params, batch: Batch, key: jax.Array):
+        value, terms = objective(params, ema, frozen, batch, key)
+        return value, {"loss": value, **terms}
+
+    def init(params: Params, key: jax.Array) -> TrainState:
+        return init_state(params, optimizer, key)
+
+    def apply(state: TrainState, gradient: Any, terms: Metrics) -> tuple[TrainState, Metrics]:
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(terms["loss"]) & jnp.isfinite(norm)
+        new = update(state, gradient, optimizer, config.optimizer.ema_decay, finite)
+        metrics = {**terms, "gradient_norm": norm}
+        if own is None:
+            rate = learning_rate(config.optimizer)(state.step - state.skipped)
+            metrics["learning_rate"] = jnp.float32(rate)
+        return new, metrics | {"skipped": new.skipped, "skipped_in_a_row": new.skipped_in_a_row}
+
+    return TrainStep(init, loss, apply, model.front_end.analyze, axis)
+
+
 def make_step(
-    config: TrainConfig, model: ScoreModel, teacher: ScoreModel | None, mesh: jax.sharding.Mesh
+    config: TrainConfig,
+    model: ScoreModel,
+    teacher: ScoreModel | None,
+    mesh: jax.sharding.Mesh,
+    functions: Functions = AS_CONFIGURED,
 ) -> Step:
     """Bind a config to a mesh. Nothing is compiled before a program's first call."""
-    optimizer = make_optimizer(config.optimizer)
     platform = mesh.devices.flat[0].platform
-    loss = make_loss(config, model, teacher, platform)
-    gradient_of = jax.value_and_grad(loss, has_aux=True)
+    pure = make_train_step(config, model, teacher, functions, platform=platform)
+    gradient_of = jax.value_and_grad(pure.loss, has_aux=True)
     everywhere = replicated(mesh)
     weights = jax.eval_shape(model.init, jax.random.key(0))
-    layout = TREES if config.sharding == "fsdp" else one_vector(weights)
+    trees = config.sharding == "fsdp" or functions.optimizer or functions.network
+    layout = TREES if trees else one_vector(weights)
 
     def init(params: Params, key_data: jax.Array) -> TrainState:
-        return init_state(layout.pack(params), optimizer, jax.random.wrap_key_data(key_data))
+        return pure.init(layout.pack(params), jax.random.wrap_key_data(key_data))
 
     state = jax.eval_shape(init, weights, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    check_storable(state.opt_state)
     shardings = state_shardings(mesh, state, config.sharding)
 
     def gather(params: Params) -> Params:
@@ -141,7 +249,7 @@ def make_step(
         return jax.lax.with_sharding_constraint(params, everywhere)
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):
-        batch = Batch(*(model.front_end.analyze(jnp.asarray(wave)) for wave in waves))
+        batch = Batch(*(pure.analyze(jnp.asarray(wave)) for wave in waves))
         weights = (layout.unpack(gather(packed)) for packed in (params, state.ema))
         return function(*weights, gather(frozen), batch, key)
 
@@ -153,16 +261,11 @@ def make_step(
     def apply(state: TrainState, total: Any, terms: list[Metrics]) -> tuple[TrainState, Metrics]:
         gradient = jax.tree.map(lambda g: g / len(terms), total)
         means = jax.tree.map(lambda *values: sum(values) / len(values), *terms)
-        norm = optax.tree.norm(gradient)
-        finite = jnp.isfinite(means["loss"]) & jnp.isfinite(norm)
-        rate = learning_rate(config.optimizer)(state.step - state.skipped)
-        new = update(state, gradient, optimizer, config.optimizer.ema_decay, finite)
-        counts = {"skipped": new.skipped, "skipped_in_a_row": new.skipped_in_a_row}
-        return new, {**means, "learning_rate": jnp.float32(rate), "gradient_norm": norm, **counts}
+        return pure.apply(state, gradient, means)
 
     def validation_loss(state: TrainState, frozen: Params, waves: Waves, key_data: jax.Array) -> Metrics:
         key = jax.random.wrap_key_data(key_data)
-        return terms_of(loss, state.ema, state, frozen, waves, key)[1]
+        return terms_of(pure.loss, state.ema, state, frozen, waves, key)[1]
 
     return Step(
         init=jax.jit(init, out_shardings=shardings),

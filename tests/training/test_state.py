@@ -69,7 +69,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
     learnt = step(init_state(jnp.ones(3), optimizer, KEY), jnp.ones(3), True)
     skipped = step(step(learnt, jnp.full(3, jnp.nan), False), jnp.full(3, jnp.inf), False)
     assert (skipped.step, skipped.skipped, skipped.skipped_in_a_row) == (3, 2, 2)
-    for name in ("params", "ema", "optimiser"):
+    for name in ("params", "ema", "opt_state"):
         same = zip(*(jax.tree.leaves(getattr(s, name)) for s in (learnt, skipped)), strict=True)
         assert all(np.array_equal(a, b) for a, b in same)
     resumed = step(skipped, jnp.ones(3), True)
