@@ -17,6 +17,12 @@ from tests.goldens import packing
 from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 def pytest_terminal_summary(terminalreporter, config):
     if config.option.markexpr != "fidelity":
         return

@@ -64,6 +64,7 @@ def test_enhance_a_file(checkpoint, data, tmp_path):
     assert io.read(tmp_path / "out.wav").wave.shape == (1, 16_000)
 
 
+@pytest.mark.slow
 def test_enhance_a_folder_survives_a_broken_file_and_exits_with_1(checkpoint, data, tmp_path):
     for name in ("a.wav", "b.wav"):
         io.write(tmp_path / "in" / name, io.read(data / "noisy" / name).wave, 16_000)
@@ -75,6 +76,7 @@ def test_enhance_a_folder_survives_a_broken_file_and_exits_with_1(checkpoint, da
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.wav", "b.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "words"),
     [
@@ -97,6 +99,7 @@ def test_enhance_without_a_checkpoint_there(data, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_evaluate_prints_a_table_and_writes_one_per_file(checkpoint, data, tmp_path):
     done = rosecd("evaluate", data, "-c", checkpoint, "--enhanced", data / "clean", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -108,6 +111,7 @@ def test_evaluate_prints_a_table_and_writes_one_per_file(checkpoint, data, tmp_p
     assert io.read(tmp_path / "tiny" / "a.wav").subtype == "FLOAT"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separate", [False, True])
 def test_evaluate_script_takes_the_data_as_an_option(data, tmp_path, separate):
     words = ["--data", data] if separate else [f"--data={data}"]
@@ -132,6 +136,7 @@ def test_evaluate_measures_the_weights_in_the_dtype_and_windows_that_are_asked_f
     jax.tree.map(np.testing.assert_array_equal, enhancer.params, both["raw"])
 
 
+@pytest.mark.slow
 def test_evaluate_reports_a_missing_partner_and_scores_the_rest(data, tmp_path):
     for side in ("clean", "noisy"):
         for name in ("a.wav", "b.wav"):
@@ -143,6 +148,7 @@ def test_evaluate_reports_a_missing_partner_and_scores_the_rest(data, tmp_path):
     assert "noisy" in done.stdout
 
 
+@pytest.mark.slow
 def test_train_script_trains_resumes_and_can_be_enhanced_with(data, tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "train").symlink_to(data)
@@ -203,6 +209,7 @@ def test_the_demonstrations_commands_make_what_make_demo_makes(tmp_path, monkeyp
     assert asked == [CORPUS]
 
 
+@pytest.mark.slow
 def test_the_demonstration_says_in_a_line_that_another_corpus_is_in_its_way(tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "corpus.json").write_text('{"config": {"hours": 0.1}, "splits": {}}')

@@ -132,6 +132,7 @@ FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
 }
 
 
+@pytest.mark.slow
 def test_one_folder_of_every_kind_of_bad_file(checkpoint, tmp_path):
     source, target = tmp_path / "in", tmp_path / "out"
     for name, (make, _) in FILES.items():
@@ -260,6 +261,7 @@ print(jax.config.jax_compilation_cache_dir, events.count("/jax/compilation_cache
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_starts_from_the_cache(checkpoint, tmp_path):
     unset = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
     environment = {name: value for name, value in os.environ.items() if name not in unset}

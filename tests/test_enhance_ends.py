@@ -15,6 +15,8 @@ import pytest
 from rosecd_jax.audio import io
 from tests.commands import ROOT, command, kept_programs, run, save_student, tone
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def programs(tmp_path_factory):

@@ -27,6 +27,7 @@ def test_there_is_one():
     assert NOTEBOOKS
 
 
+@pytest.mark.slow
 @every_notebook
 def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "ROSECD_CHECKPOINT"}

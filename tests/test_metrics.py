@@ -159,6 +159,7 @@ def test_estoi_is_the_same_at_every_call_and_leaves_numpys_generator_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.21, 0.22, 0.25, 0.3, 0.4, 0.5])
 def test_pesq_of_many_short_bursts(seconds):
     # More than 50 utterances crash the interpreter of the package pesq, hence the child process.
@@ -175,6 +176,7 @@ def test_pesq_of_many_short_bursts(seconds):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.slow
 def test_pesq_of_long_recordings():
     # 70 utterances at once crash the interpreter of the package pesq, hence the child process.
     script = (

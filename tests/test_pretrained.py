@@ -59,6 +59,7 @@ def test_a_directory_goes_before_a_name(tmp_path, monkeypatch):
     assert resolve("elsewhere") == Path("elsewhere")
 
 
+@pytest.mark.slow
 def test_the_command_lists_them():
     words = [sys.executable, "-m", "rosecd_jax.cli", "models"]
     listed = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
@@ -67,10 +68,11 @@ def test_the_command_lists_them():
     assert "16000 Hz" in listed.stdout
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_them_and_is_small(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("rosecd_jax", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("rosecd_jax", "configs", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         (source / name).symlink_to(ROOT / name)
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
     built = subprocess.run([*words, "-w", tmp_path, source], capture_output=True, text=True)

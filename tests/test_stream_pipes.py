@@ -32,6 +32,8 @@ from tests.commands import (
     wav,
 )
 
+pytestmark = pytest.mark.slow
+
 # With the handler that Python has in a terminal, though whatever started the tests may ignore interrupts.
 PROGRAM = """
 import signal

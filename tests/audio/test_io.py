@@ -267,6 +267,7 @@ def test_a_write_that_fails_at_the_last_moment_leaves_no_temporary_file(tmp_path
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
 def test_a_full_disk_keeps_the_old_file(tmp_path, suffix):
     pytest.importorskip("resource", reason="needs a POSIX system")

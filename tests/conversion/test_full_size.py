@@ -21,6 +21,8 @@ from tests.goldens import packing
 from tests.goldens.packing import golden
 from tests.helpers import FIXTURES, NETWORK, fixture, random_spectrogram, relative_error
 
+pytestmark = pytest.mark.slow
+
 STUDENT = ModelConfig(role="student", preconditioning=Preconditioning(c_in="1"))
 COUNT = 65_590_822
 

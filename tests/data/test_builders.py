@@ -188,6 +188,7 @@ prepare_folder(sys.argv[1], sys.argv[2], progress=progress)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["checking 1.0", "my-test_2 1.0", "train 0.8"])
 def test_a_killed_preparation_leaves_no_data_set_and_can_be_started_again(tree, tmp_path, moment):
     out = tmp_path / "out"
@@ -250,6 +251,7 @@ def test_another_data_set_in_the_same_place_is_refused_by_name(tree, voicebank, 
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_prepare_in_one_place(tree, tmp_path):
     home = Path(PairedFolder(data_dir=tmp_path / "out").data_dir).parent
     home.mkdir(parents=True)
@@ -275,6 +277,7 @@ except DataError as error: print(error)
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_data_set(tree, tmp_path):
     command = [sys.executable, "-c", FULL_DISK, tree, tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -144,6 +144,7 @@ def group(number):
     return {int(pid) for pid, pgid, state in rows if int(pgid) == number and not state.startswith("Z")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ps") is None, reason="lists processes by ps")
 def test_workers_end_with_a_process_that_is_killed(loader):
     assert len(group(loader.pid)) >= 3
@@ -155,6 +156,7 @@ def test_workers_end_with_a_process_that_is_killed(loader):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ps") is None, reason="lists processes by ps")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_a_signal_to_the_whole_group_is_left_to_the_training_process(loader, number):

@@ -166,6 +166,7 @@ with open(file, "a") as lines:
 """
 
 
+@pytest.mark.slow
 def test_batches_continue_bit_for_bit_after_ten_kills(folders, tmp_path):
     file, chance = tmp_path / "digests", random.Random(0)
     file.touch()

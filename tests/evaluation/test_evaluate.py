@@ -325,6 +325,7 @@ metrics.evaluate_pair = deadly
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_the_scores_of_its_file_alone(data, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(DEADLY)  # read by the worker processes, not by this one
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -341,6 +342,7 @@ PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == "pes
 """
 
 
+@pytest.mark.slow
 def test_without_the_package_pesq_there_are_the_other_scores(data, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(HIDE_PESQ)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -77,6 +77,7 @@ def checkpoint(tmp_path_factory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("model") / "tiny", STUDENT, PARAMS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "sampler"),
     [
@@ -149,6 +150,7 @@ np.save("enhanced.npy", enhance(wave, seed=5))
 """
 
 
+@pytest.mark.slow
 def test_runs_in_a_fresh_process_with_jax_alone(exported, tmp_path):
     wave = noisy(6000)
     np.save(tmp_path / "noisy.npy", wave)
@@ -172,6 +174,7 @@ def test_runs_in_a_fresh_process_with_jax_alone(exported, tmp_path):
     assert np.abs(np.load(tmp_path / "enhanced.npy") - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_the_published_network_of_any_length_and_batch_for_platforms_that_are_not_here():
     model = ScoreModel(ModelConfig(role="student", preconditioning=Preconditioning(c_in="1")))
     shapes = flatten_dict(jax.eval_shape(model.init, jax.random.key(0)), sep="/")
@@ -184,11 +187,13 @@ def test_the_published_network_of_any_length_and_batch_for_platforms_that_are_no
     assert targets <= {"shape_assertion"}, "calls that XLA does not promise to keep"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_one_platform_alone(platform):
     assert lower(STUDENT, SamplerConfig().resolve(STUDENT), PARAMS_FLAT, [platform]).platforms == (platform,)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again_and_no_path_of_this_machine(exported, tmp_path):
     again = export_model(tmp_path / "again", STUDENT, PARAMS)
     files = {file.name: file.read_bytes() for file in exported.iterdir()}
@@ -217,6 +222,7 @@ def test_meta_tells_what_it_is_and_how_it_is_called(exported):
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.slow
 def test_a_batch_of_signals_of_several_lengths(exported):
     wave, lengths = noisy(3, BLOCK), np.array([8000, 300, 5000], np.int32)
     program = lower(STUDENT, SamplerConfig().resolve(STUDENT), PARAMS_FLAT, ["cpu"])
@@ -234,6 +240,7 @@ def rosecd_export(*arguments: object):
     return CliRunner().invoke(app, ["export", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 def test_the_authors_checkpoints_by_the_command(tmp_path, weights):
     source = FIXTURES / "tiny_student.ckpt"
@@ -268,6 +275,7 @@ def test_the_loader_refuses_what_it_would_spoil(loaded, wave):
         loaded(wave)
 
 
+@pytest.mark.slow
 def test_the_networks_type_can_be_chosen(checkpoint, tmp_path, monkeypatch):
     done = rosecd_export(checkpoint, tmp_path / "out", "--platforms", "cpu", "--dtype", "bfloat16")
     assert done.exit_code == 0, done.output
@@ -290,6 +298,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_read(t
     assert f"{tmp_path} can't be written to; choose another path" in done.output
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_an_exported_model_and_nothing_else(checkpoint, tmp_path):
     assert rosecd_export(checkpoint, tmp_path / "out", "--platforms", "cpu").exit_code == 0
     done = rosecd_export(checkpoint, tmp_path / "out", "--platforms", "tpu", "--overwrite")
@@ -307,6 +316,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_what_a_link_leads_to(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "real" / "out")
     (tmp_path / "link").symlink_to(tmp_path / "real" / "out")
@@ -317,6 +327,7 @@ def test_overwrite_replaces_what_a_link_leads_to(exported, tmp_path):
     assert [path.name for path in (tmp_path / "real").iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [1, 2], ids=["putting the old one aside", "putting the new one there"])
 def test_an_overwrite_that_fails_leaves_the_old_one(exported, tmp_path, monkeypatch, failing):
     old, calls, replace = shutil.copytree(exported, tmp_path / "out"), [], os.replace
@@ -387,6 +398,7 @@ def test_the_documentation_shows_the_loader():
     assert code in (Path(__file__).parents[2] / "docs" / "export.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise OSError("no space left")

@@ -41,6 +41,7 @@ def test_any_rate_keeps_length_and_type(student, rate):
     assert np.abs(enhanced).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_frames", [0, 2048])
 @pytest.mark.parametrize("sampler", [SamplerConfig(), SamplerConfig("pc", 2, corrector="langevin")], ids=str)
 def test_channels_are_enhanced_each_by_itself(student, batch_frames, sampler):
@@ -268,6 +269,7 @@ def test_a_folder_is_enhanced_but_for_the_files_that_cannot_be_read(student, tmp
     assert written == ["a.wav", "deep/b.flac"]
 
 
+@pytest.mark.slow
 def test_an_enhancer_streams(student):
     wave = speech_like(20_000)
     stream = student.stream(seed=5)
@@ -285,6 +287,7 @@ def test_a_rate_in_place_of_a_streams_config_is_refused(student):
         student.stream(16_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [2, 3, 6])
 @pytest.mark.parametrize("seconds", [0.5, 40])
 def test_equal_channels_stay_equal_and_equal_to_a_mono_signal(student, seconds, channels, tmp_path):

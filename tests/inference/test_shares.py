@@ -38,6 +38,7 @@ def test_shares_are_disjoint_and_complete(student, tmp_path):
         student.enhance_folder(tmp_path / "in", tmp_path / "other", share=(3, 3))
 
 
+@pytest.mark.slow
 def test_processes_joined_by_jax_divide_a_folder_unasked(tmp_path):
     save_checkpoint(tmp_path / "model", MODEL, random_params(MODEL))
     for number in range(5):

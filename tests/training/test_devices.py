@@ -19,6 +19,8 @@ from rosecd_jax.training.devices import (
 from tests.helpers import free_port
 from tests.training.runs import ROOT, assert_equal, finish, last_step, start
 
+pytestmark = pytest.mark.slow
+
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 
 

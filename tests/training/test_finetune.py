@@ -56,6 +56,7 @@ def assert_same(left, right):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ema", "raw"])
 def test_a_run_starts_from_the_weights_it_is_given(kind, weights, checkpoint, folders, tmp_path):
     config = TrainConfig(
@@ -73,6 +74,7 @@ def test_a_run_starts_from_the_weights_it_is_given(kind, weights, checkpoint, fo
     assert_same(train(config, tmp_path, lambda line: None).params, weights[kind])
 
 
+@pytest.mark.slow
 def test_the_authors_files_are_started_from(checkpoint, tmp_path):
     model = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1)))
     params = random_params(model)
@@ -102,6 +104,7 @@ def test_every_model_has_an_objective_to_go_further_with(changes, objective):
     assert seconds == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_was_gained_and_leaves_a_model(checkpoint, folders, tmp_path):
     words = ["finetune", checkpoint, tmp_path / "mine", "--steps", 2, "--batch-size", 2, "--files", 2]
     words += ["--speech", folders / "speech", "--noise", folders / "noise"]

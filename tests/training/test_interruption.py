@@ -10,6 +10,8 @@ import pytest
 
 from tests.training.runs import assert_equal, finish, last_step, start
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 
 

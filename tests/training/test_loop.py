@@ -153,6 +153,7 @@ def test_a_resumed_run_of_another_config_goes_on_where_that_is_asked_for(finishe
     assert state.step == 7
 
 
+@pytest.mark.slow
 def test_a_run_that_lacks_memory_goes_on_with_less(finished, config, tmp_path):
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
     model = dataclasses.replace(config.model, network=dataclasses.replace(NETWORK, remat=True))
@@ -191,6 +192,7 @@ def test_a_student_starts_from_its_teachers_raw_weights(student_config, finished
     assert_same(state.params, finished[0].params)
 
 
+@pytest.mark.slow
 def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
     lines = []
     state = train(student_config, tmp_path, lines.append)
@@ -210,6 +212,7 @@ def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
         train(other, tmp_path, quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["distillation", "consistency-training"])
 def test_a_teacher_may_be_one_of_the_authors_files(objective, student_config, finished, tmp_path):
     model, raw = load_checkpoint(finished[1], "raw")
@@ -272,6 +275,7 @@ def test_a_run_that_is_not_finite_stops_with_its_last_checkpoint_intact(config, 
     assert_same(params, finished[0].params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [7, 8])
 def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, config, finished, tmp_path):
     """The run ends before it has to stop: on the step that overflows, and one later."""
@@ -294,6 +298,7 @@ def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, conf
         assert_same(load_checkpoint(tmp_path, weights)[1], expected)
 
 
+@pytest.mark.slow
 def test_a_run_that_overflows_at_once_says_so_and_leaves_no_checkpoint(config, tmp_path):
     optimizer = OptimizerConfig(learning_rate=1e38, skips_in_a_row=2)
     broken = dataclasses.replace(config, optimizer=optimizer, checkpoints=CheckpointConfig(every=1))
@@ -302,6 +307,7 @@ def test_a_run_that_overflows_at_once_says_so_and_leaves_no_checkpoint(config, t
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_can_go_on_with_clipped_gradients(finished, config, tmp_path):
     """What the message of a run that was not finite advises."""
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
@@ -310,6 +316,7 @@ def test_a_run_can_go_on_with_clipped_gradients(finished, config, tmp_path):
     assert train(clipped, tmp_path, quiet).step == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", ["optimiser", "config/metadata"])
 def test_a_damaged_last_checkpoint_is_refused_with_the_way_out(item, finished, config, tmp_path):
     shutil.copytree(finished[1] / "checkpoints", tmp_path / "checkpoints")
@@ -358,6 +365,7 @@ def test_a_directory_that_cannot_be_written_is_refused(config, tmp_path):
         train(config, tmp_path / "file", quiet)
 
 
+@pytest.mark.slow
 def test_a_damaged_recording_ends_the_run_with_what_was_learnt_saved(config, corpus, tmp_path):
     folder = tmp_path / "corpus"
     shutil.copytree(corpus, folder)

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from rosecd_jax.training import status as module
 from rosecd_jax.training.status import Announced, Status
 from tests.training.runs import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_from_its_start_to_its_tenth_step_a_run_is_never_silent_for_ten_seconds(tmp_path):

@@ -128,6 +128,7 @@ def test_files_are_spread_over_the_split(config):
     assert [pair["clean"].size for pair in pairs] == [8_000, 8_100]  # the first and the last of three
 
 
+@pytest.mark.slow
 def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path):
     """A file is asked for twice; its score is nan only if that is in vain."""
     model, mesh = ScoreModel(config.model), make_mesh()
@@ -181,6 +182,7 @@ def test_a_picture_has_low_frequencies_below_and_loud_is_bright():
     assert not picture[0].any()
 
 
+@pytest.mark.slow
 def test_interrupts_are_left_to_the_process_that_trains(config, tmp_path):
     """A Ctrl-C reaches every process of a terminal; the workers have to outlive it to finish the scores."""
     model = ScoreModel(config.model)
