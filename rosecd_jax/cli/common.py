@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rosecd_jax.cli.modules import make_network
+
 if TYPE_CHECKING:
     from rosecd_jax.inference.enhancer import Enhancer
 
@@ -35,6 +37,14 @@ SnrOption = Annotated[
 StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
 WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]
 DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")]
+NetworkOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE.py:NAME",
+        help="The Flax module of a checkpoint that needs one of your own: a class, or function, without "
+        "arguments.",
+    ),
+]
 StrengthOption = Annotated[
     float,
     typer.Option(help="0 leaves the input as it is, 1 gives the model's output.", min=0.0, max=1.0),
@@ -94,8 +104,9 @@ def progress_bar(total: int | None, what: str) -> Iterator[Any]:
         yield advance
 
 
-def load_enhancer(checkpoint: Path, **sampling: Any) -> "Enhancer":
-    """A checkpoint, ready to enhance as the fields of SamplerConfig say."""
+def load_enhancer(checkpoint: Path, network: str = "", **sampling: Any) -> "Enhancer":
+    """A checkpoint, ready to enhance as the fields of SamplerConfig say; `network` is a `NetworkOption`."""
     from rosecd_jax.inference.enhancer import Enhancer
 
-    return Enhancer.from_checkpoint(checkpoint, **sampling)
+    module = make_network(network) if network else None
+    return Enhancer.from_checkpoint(checkpoint, network=module, **sampling)

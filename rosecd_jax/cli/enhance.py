@@ -17,6 +17,7 @@ from rosecd_jax.cli.common import (
     CorrectorOption,
     DtypeOption,
     LimitOption,
+    NetworkOption,
     SamplerOption,
     SeedOption,
     SnrOption,
@@ -75,6 +76,7 @@ def enhance(
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
     dtype: DtypeOption = "",
+    network: NetworkOption = "",
     limit: LimitOption = 30.0,
     batch_frames: BatchFramesOption = None,
 ) -> None:
@@ -98,7 +100,7 @@ def enhance(
         plan = make_plan(source, target, existing, encoding, share)
         options: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "batch_frames": batch_frames}
-        options |= {"strength": strength, "attenuation_limit": attenuation_limit}
+        options |= {"strength": strength, "attenuation_limit": attenuation_limit, "network": network}
         summary = Summary({"checkpoint": str(checkpoint), "seed": seed, "share": share, **options})
         summary.settings |= {"format": encoding[0], "subtype": encoding[1]}
         if report and share[1] > 1:

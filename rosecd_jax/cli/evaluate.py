@@ -10,6 +10,7 @@ from rosecd_jax.cli.common import (
     CorrectorOption,
     DtypeOption,
     LimitOption,
+    NetworkOption,
     SamplerOption,
     SeedOption,
     SnrOption,
@@ -48,12 +49,13 @@ def evaluate(
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
     dtype: DtypeOption = "",
+    network: NetworkOption = "",
     limit: LimitOption = 30.0,
 ) -> None:
     """Measure models, or folders of enhanced files, on paired recordings."""
     with plain_errors():
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        options |= {"weights": weights, "dtype": dtype or None, "limit": limit}
+        options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "network": network}
         checkpoints = checkpoint or ([] if enhanced else [Path(DEFAULT)])
         run_evaluation(data, checkpoints, enhanced or [], output, seed, **options)
 

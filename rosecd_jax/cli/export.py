@@ -8,6 +8,7 @@ import typer
 from rosecd_jax.cli.common import (
     CorrectorOption,
     DtypeOption,
+    NetworkOption,
     SamplerOption,
     SnrOption,
     StepsOption,
@@ -32,6 +33,7 @@ def export(
         "cpu,cuda,tpu"
     ),
     dtype: DtypeOption = "",
+    network: NetworkOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported model.")] = False,
 ) -> None:
     """A model as a folder that enhances with JAX alone: StableHLO from wave to wave, of any length.
@@ -47,7 +49,7 @@ def export(
         check_target(target, overwrite)
         sampling: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         SamplerConfig(**sampling)
-        loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
+        loaded = load_enhancer(checkpoint, network, weights=weights, dtype=dtype or None, **sampling)
         resolved = loaded.sampler
         export_model(target, loaded.model, loaded.params, resolved, platforms=names, overwrite=overwrite)
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e6

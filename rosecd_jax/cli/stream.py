@@ -12,6 +12,7 @@ from rosecd_jax.cli.common import (
     CheckpointOption,
     CorrectorOption,
     DtypeOption,
+    NetworkOption,
     SamplerOption,
     SeedOption,
     SnrOption,
@@ -83,6 +84,7 @@ def stream(
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
     dtype: DtypeOption = "",
+    network: NetworkOption = "",
 ) -> None:
     """Remove noise from what comes on standard input, and write it to standard output as it is ready.
 
@@ -98,7 +100,7 @@ def stream(
     with plain_errors(), quiet_ends():
         source, sink = open_pipes()
         sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        sampling |= {"strength": strength, "attenuation_limit": attenuation_limit}
+        sampling |= {"strength": strength, "attenuation_limit": attenuation_limit, "network": network}
         loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(loaded.model, **lengths)

@@ -1,9 +1,6 @@
 """rosecd train, and train.py."""
 
-import importlib.util
 import re
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +9,7 @@ import typer
 
 from rosecd_jax.cli.common import plain_errors
 from rosecd_jax.cli.configs import find_config
+from rosecd_jax.cli.modules import find_beside, load_module, raised_by
 
 if TYPE_CHECKING:
     from rosecd_jax.training.config import TrainConfig
@@ -60,8 +58,7 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
         from ml_collections import config_flags
 
     file, path = find_config(file)
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)  # for modules of its own
+    find_beside(path)
     overrides = [re.sub(r"^--config\.optimiser\.", "--config.optimizer.", word) for word in overrides]
     words = ["rosecd", f"--config={file}", *overrides]
     values = flags.FlagValues()
@@ -71,7 +68,7 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
         made = values["config"].value
         settings: Any = made.to_dict() if made is not None and hasattr(made, "to_dict") else None
     except (Exception, SystemExit) as error:  # the file is a program: it may raise whatever there is
-        raise ValueError(f"{file}: {_raised_by(path, error) or _cause(error)}") from error
+        raise ValueError(f"{file}: {raised_by(path, error) or _cause(error)}") from error
     if rest[1:]:
         raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
     if settings is None:
@@ -99,37 +96,11 @@ def read_functions(file: str, config: "TrainConfig") -> "Functions":
     try:
         functions = getattr(module, "get_functions", lambda _: AS_CONFIGURED)(config)
     except Exception as error:  # the file is a program
-        raise ValueError(f"{path}: {_raised_by(path, error) or error}") from error
+        raise ValueError(f"{path}: {raised_by(path, error) or error}") from error
     if not isinstance(functions, Functions):
         found = type(functions).__name__
         raise ValueError(f"{path}: get_functions() gives a {found}, expected a rosecd_jax.training.Functions")
     return functions
-
-
-def load_module(path: Path) -> Any:
-    """Run a Python file as the module of its name; ValueError says in which line it fails."""
-    path = path.resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if path.stem not in sys.modules:  # a dataclass looks for its module there
-        sys.modules[path.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{path}: {_raised_by(path, error) or error}") from error
-    return module
-
-
-def _raised_by(path: Path, error: BaseException | None) -> str:
-    """In which line a config file raised what, if an error began there; else nothing."""
-    while error is not None:
-        frames = traceback.extract_tb(error.__traceback__)
-        if lines := [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]:
-            return f"line {lines[-1]}: {type(error).__name__}: {error}"
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def _cause(error: BaseException) -> str:

@@ -96,8 +96,8 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
     Raises:
       ValueError: if it has other variables than parameters of floats, or its output is not [B, F, T, 2].
     """
-    name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.zeros(1)
-    out, variables = network.init_with_output(key, x, t)
+    name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.ones(1)
+    out, variables = jax.eval_shape(network.init_with_output, key, x, t)
     if others := sorted(set(variables) - {"params"}):
         raise ValueError(
             f"the network {name} has variables {others[0]!r}; only parameters are trained and stored: use "
@@ -111,9 +111,8 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
         raise ValueError(
             f"the network {name} makes{kind} {shape} of an input {x.shape}, it has to make floats {wanted}"
         )
-    params = nn.meta.unbox(variables["params"])
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             where = jax.tree_util.keystr(path)
             raise ValueError(f"the network {name} has a parameter {where} of {leaf.dtype}, expected floats")
-    return params
+    return nn.meta.unbox(jax.jit(network.init)(key, x, t)["params"])

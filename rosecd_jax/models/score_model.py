@@ -82,7 +82,7 @@ class ScoreModel:
         given, noted = OwnNetwork.of(self.module), self.config.own_network
         if noted and not noted.same(given):
             raise ValueError(f"the model's network is {noted}, but {given} was given")
-        config = dataclasses.replace(self.config, own_network=noted or given)
+        config = dataclasses.replace(self.config, own_network=given)
         object.__setattr__(self, "config", config)  # frozen
 
     @property
@@ -103,10 +103,10 @@ class ScoreModel:
         if self.module is None and self.config.own_network:
             raise ValueError(
                 f"this model's network is {self.config.own_network}, which is not part of the package: give "
-                "that module, as in load_checkpoint(path, network=...) or Enhancer.from_checkpoint(path, "
-                "network=...)"
+                "that module, as in load_checkpoint(path, network=...), Enhancer.from_checkpoint(path, "
+                "network=...) or on the command line --network FILE.py:NAME"
             )
-        return self.module or NCSNpp(self.config.network)
+        return NCSNpp(self.config.network) if self.module is None else self.module
 
     def init(self, key: jax.Array) -> Params:
         """Initial parameters, float32; the same key gives the same parameters on every backend.
