@@ -1,10 +1,11 @@
-"""Processes beside this one: workers that leave its signals to it, and how many share its work."""
+"""Worker processes, signals, and how many processes share the work."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -88,6 +89,25 @@ def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)  # what was shared is cleaned up by multiprocessing's tracker, which ends after this
+
+
+@contextlib.contextmanager
+def on_signals(handle: Callable[[signal.Signals], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Call `handle` for these signals within the block; those that are ignored (nohup) stay ignored.
+
+    In other threads than the main one, where Python lets nobody set handlers, it does nothing.
+    """
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in numbers}
+        before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, lambda number, frame: handle(signal.Signals(number)))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def share_of_processes() -> tuple[int, int]:

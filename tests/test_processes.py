@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from rosecd_jax.processes import background_pool, share_of_processes
+from rosecd_jax.processes import background_pool, on_signals, share_of_processes
 
 PROGRAM = """
 import time
-from rosecd_jax.processes import background_pool, share_of_processes
+from rosecd_jax.processes import background_pool, on_signals, share_of_processes
 pool = background_pool(2)
 list(pool.map(time.sleep, [1, 1]))  # both have begun
 print(*pool._processes, flush=True)
@@ -77,3 +77,18 @@ def test_a_process_that_does_not_know_its_number_is_refused(monkeypatch, number)
     monkeypatch.setenv("JAX_PROCESS_ID", number)
     with pytest.raises(ValueError, match=f"JAX_PROCESS_ID='{number}' and JAX_NUM_PROCESSES='2'"):
         share_of_processes()
+
+
+def test_signals_are_handled_within_a_block_unless_they_are_ignored():
+    received, before = [], signal.getsignal(signal.SIGUSR1)
+    with on_signals(received.append, signal.SIGUSR1):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert received == [signal.SIGUSR1]
+    assert signal.getsignal(signal.SIGUSR1) == before
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        with on_signals(received.append, signal.SIGUSR1):
+            os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == [signal.SIGUSR1]

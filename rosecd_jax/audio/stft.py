@@ -19,12 +19,12 @@ def hann_window(length: int) -> np.ndarray:
 
 
 def frame_count(samples: int, hop: int) -> int:
-    """How many centerd frames `stft` makes of `samples` samples."""
+    """How many centered frames `stft` makes of `samples` samples."""
     return 1 + samples // hop
 
 
 def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
-    """Short-time Fourier transform with a periodic Hann window of `n_fft`, centerd, reflect-padded.
+    """Short-time Fourier transform with a periodic Hann window of `n_fft`, centered, reflect-padded.
 
     Args:
       wave: float32 [..., samples], at least one sample.

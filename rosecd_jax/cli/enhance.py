@@ -28,6 +28,7 @@ from rosecd_jax.cli.common import (
     plain_errors,
 )
 from rosecd_jax.pretrained import DEFAULT
+from rosecd_jax.processes import on_signals, share_of_processes
 
 if TYPE_CHECKING:
     from rosecd_jax.inference import Enhancer
@@ -88,7 +89,6 @@ def enhance(
     JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
     """
     from rosecd_jax.inference.report import Summary
-    from rosecd_jax.processes import share_of_processes
 
     with plain_errors():
         if resume and overwrite:
@@ -218,21 +218,15 @@ def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
     """
     received: list[signal.Signals] = []
 
-    def note(number: int, frame: object) -> None:
-        del frame
+    def note(number: signal.Signals) -> None:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        received.append(signal.Signals(number))
+        received.append(number)
         typer.secho("rosecd: ending after the files under way; Ctrl-C again to drop them", err=True)
 
-    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in heard}
-    try:
+    hang_up = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    with on_signals(note, signal.SIGINT, signal.SIGTERM, *hang_up):
         yield lambda: received[0] if received else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

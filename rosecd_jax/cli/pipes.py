@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 import typer
 
+from rosecd_jax.processes import on_signals
+
 INTERRUPTED, BROKEN_PIPE = 130, 141
 """Exit codes: 128 and the number of the signal, as a shell tells them."""
 
@@ -66,23 +68,17 @@ def signals_end_input() -> Iterator[list[int]]:
     """Standard input ends at the first SIGINT or SIGTERM, which is yielded in a list; a second one kills."""
     received: list[int] = []
 
-    def end_input(number: int, frame: object) -> None:
-        del frame
+    def end_input(number: signal.Signals) -> None:
         received.append(number)
-        for caught in before:
-            signal.signal(caught, signal.SIG_DFL)
+        for caught in numbers:
+            if signal.getsignal(caught) != signal.SIG_IGN:
+                signal.signal(caught, signal.SIG_DFL)
         # A read that waits is taken up again after this, and meets the end of a file; one with data keeps it.
         os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, end_input)
-    try:
+    with on_signals(end_input, *numbers):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

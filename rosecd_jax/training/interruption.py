@@ -3,12 +3,11 @@
 import os
 import signal
 import socket
-import threading
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import jax
+
+from rosecd_jax.processes import on_signals
 
 
 class WorkdirLock:
@@ -57,22 +56,19 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.signal: int | None = None
-        self.before: dict[int, Any] = {}
+        self.signal: signal.Signals | None = None
+        # With many processes, JAX's service has its own handler of SIGTERM, in every process.
+        numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
+        self.handling = on_signals(self._note, *numbers)
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
-            # JAX's service has its own handler of SIGTERM, in every process.
-            numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
-            self.before = {number: signal.signal(number, self._note) for number in numbers}
+        self.handling.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        self.handling.__exit__(None, None, None)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def _note(self, number: signal.Signals) -> None:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
@@ -85,4 +81,4 @@ class StopRequest:
             from jax.experimental import multihost_utils
 
             return "SIGTERM" if multihost_utils.reached_preemption_sync_point(step) else ""
-        return "" if self.signal is None else signal.Signals(self.signal).name
+        return "" if self.signal is None else self.signal.name

@@ -156,7 +156,7 @@ class Validation:
         return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
-        """Terms of the objective on centerd crops, with the same noise each time; a file may count twice."""
+        """Terms of the objective on centered crops, with the same noise each time; a file may count twice."""
         size = self.config.data.batch_size
         share, first = size // jax.process_count(), size // jax.process_count() * jax.process_index()
         samples = self.model.front_end.samples(self.config.data.frames)

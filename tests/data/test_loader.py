@@ -196,7 +196,7 @@ def test_both_sides_are_cropped_alike_and_everywhere():
     }  # 10 samples hold three crops of 8
 
 
-def test_a_centerd_crop_is_the_middle():
+def test_a_centered_crop_is_the_middle():
     wave = np.arange(1, 11, dtype=np.float32)
     crop = center_crop({"clean": wave, "noisy": 2 * wave}, 4)
     np.testing.assert_allclose(crop["noisy"], np.array([4, 5, 6, 7]) / 7)

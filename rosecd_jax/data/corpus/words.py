@@ -33,7 +33,7 @@ WORDS = {
     "verb": (
         "bought", "borrowed", "carried", "chose", "cleaned", "described", "examined", "fetched", "found",
         "gathered", "invented", "joined", "lost", "measured", "noticed", "ordered", "painted", "pushed",
-        "recognized", "repaired", "sold", "studied", "threw", "unpacked", "watched", "weighed",
+        "recognised", "repaired", "sold", "studied", "threw", "unpacked", "watched", "weighed",
     ),
     "adjective": (
         "ancient", "blue", "broken", "cheap", "curious", "damp", "enormous", "fragile", "golden", "heavy",
