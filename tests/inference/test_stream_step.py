@@ -1,4 +1,4 @@
-"""The step by itself, as the README shows it; samplers and seeds that it takes."""
+"""The step by itself, as the documentation shows it; samplers and seeds that it takes."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ from rosecd_jax.models.enhancement import SamplerConfig
 from tests.helpers import random_params
 from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Mixing, sound
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "streaming.md"
 
 
 def test_what_the_readme_shows_runs_and_is_what_a_stream_gives():
-    section = README.read_text().partition("## Enhance as it comes\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text()
     model = ScoreModel(STUDENT)
     enhancer, wave = Enhancer(model, random_params(model)), sound(16_384)
     for code in re.findall(r"```python\n(.*?)```", section, re.S):
