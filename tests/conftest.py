@@ -20,7 +20,7 @@ from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 def pytest_terminal_summary(terminalreporter, config):
