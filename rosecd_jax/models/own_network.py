@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["OwnNetwork", "describe", "init_own", "name_of"]
+__all__ = ["OwnNetwork", "describe", "init_own", "name_of", "without_modules"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +50,22 @@ class OwnNetwork:
         stride = getattr(network, "stride", 1)
         if not isinstance(stride, int) or stride < 1:
             raise ValueError(f"the network's stride is {stride!r}, it has to be a whole number from 1 on")
-        return cls(name_of(type(network)), json.dumps(settings, sort_keys=True), stride)
+        return cls(name_of(type(network)), json.dumps(settings), stride)
 
     def same(self, other: "OwnNetwork") -> bool:
         """Whether two descriptions are of one network, wherever its class is defined."""
-        return _without_module(self) == _without_module(other)
+        return without_modules(dataclasses.asdict(self)) == without_modules(dataclasses.asdict(other))
 
     def __str__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in json.loads(self.settings).items())
         return f"{self.name}({settings})"
 
 
-def _without_module(network: OwnNetwork) -> tuple[str, str, int]:
-    return network.name.rpartition(":")[2], network.settings, network.stride
+def without_modules(notes: Any) -> Any:
+    """Notes with names alone for every "module:qualname": files may move, and what libraries define."""
+    if isinstance(notes, Mapping):
+        return {name: without_modules(value) for name, value in notes.items()}
+    return re.sub(r"[\w.]+:(?=\w)", "", notes) if isinstance(notes, str) else notes
 
 
 def name_of(thing: Any) -> str:

@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 
 from rosecd_jax.config import difference, from_dict, to_dict
 from rosecd_jax.models.checkpoint import STEPS_FOLDER, model_item
+from rosecd_jax.models.own_network import without_modules
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.state import TrainState
 
@@ -216,8 +217,8 @@ class RunCheckpoints:
         with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
             stored = to_dict(from_dict(TrainConfig, stored))
         before = items["config"].get("functions", {})
-        old = _learnt(stored) | {"functions": before}
-        new = _learnt(to_dict(self.config)) | {"functions": self.functions}
+        old = without_modules(_learnt(stored) | {"functions": before})
+        new = without_modules(_learnt(to_dict(self.config)) | {"functions": self.functions})
         if old != new and not self.config.resume_override:
             lines = "\n  ".join(difference(old, new))
             raise ValueError(
