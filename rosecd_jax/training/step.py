@@ -57,31 +57,6 @@ def make_loss(
       platform: of the devices; None: JAX' default.
       step: the teacher's, in place of the one that `config.distillation` names.
     """
-    if config.objective == "distillation" and teacher is None:
-        stored = open_any_checkpoint(config.teacher).config
-        teacher = ScoreModel(stored, model.module if stored.own_network else None)
-    equal = teacher is not None and teacher.network == model.network
-    accelerated = (platform or jax.default_backend()) != "cpu"
-    loop = accelerated and equal and config.distillation.solver == "pc" and step is None
-    make_target = target_in_one_loop if loop else target_in_sequence
-    if step is not None:
-        make_target = functools.partial(target_in_sequence, step=step)
-
-    def distillation(params, ema, frozen, batch, key):
-        constants = config.distillation
-        draws = losses.draw_distillation(key, batch.y.shape, constants)
-        assert teacher is not None
-        return losses.distillation_loss(
-            params,
-            batch,
-            draws,
-            model=model,
-            target_params=ema,
-            teacher=teacher,
-            teacher_params=frozen,
-            config=constants,
-            make_target=make_target,
-        )
 
     def training(params, ema, frozen, batch, key):
         del frozen
@@ -102,10 +77,46 @@ def make_loss(
         "score": of_a_teacher(losses.score_loss, config=config.denoiser),
         "score-matching": of_a_teacher(losses.score_matching_loss),
         "data-prediction": of_a_teacher(losses.data_prediction_loss, config=config.data_prediction),
-        "distillation": distillation,
         "consistency-training": training,
     }
+    if config.objective == "distillation":
+        return _distillation(config, model, teacher, platform or jax.default_backend(), step)
     return objectives[config.objective]
+
+
+def _distillation(
+    config: TrainConfig,
+    model: ScoreModel,
+    teacher: ScoreModel | None,
+    platform: str,
+    step: TeacherStep | None,
+) -> Loss:
+    """As `make_loss`, of the objective that has a teacher."""
+    if teacher is None:
+        stored = open_any_checkpoint(config.teacher).config
+        teacher = ScoreModel(stored, model.module if stored.own_network else None)
+    frozen_model, constants = teacher, config.distillation
+    make_target = target_in_sequence
+    if step is not None:
+        make_target = functools.partial(target_in_sequence, step=step)
+    elif platform != "cpu" and teacher.network == model.network and constants.solver == "pc":
+        make_target = target_in_one_loop
+
+    def distillation(params, ema, frozen, batch, key):
+        draws = losses.draw_distillation(key, batch.y.shape, constants)
+        return losses.distillation_loss(
+            params,
+            batch,
+            draws,
+            model=model,
+            target_params=ema,
+            teacher=frozen_model,
+            teacher_params=frozen,
+            config=constants,
+            make_target=make_target,
+        )
+
+    return distillation
 
 
 class Step(NamedTuple):
