@@ -42,12 +42,12 @@ def test_clean_speech_keeps_its_sound_and_its_level(small):
     clean = io.read(CLEAN).wave[0]
     enhanced = small(clean, 16_000)
     assert evaluate_pair(clean, clean, enhanced, 16_000).pesq > 3.8
-    assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 3  # 1.8 dB in the mean, says docs/models.md
+    assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 1.5
 
 
 def test_noise_alone_becomes_quieter_and_silence_stays_silence(small):
     noise = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
-    assert np.std(small(noise, 16_000)) < 0.5 * np.std(noise)
+    assert np.std(small(noise, 16_000)) < 0.2 * np.std(noise)
     assert not small(np.zeros(32_000, np.float32), 16_000).any()
 
 
