@@ -15,7 +15,7 @@ from rosecd_jax.audio import io
 
 RECORDING = Path("examples/recordings/noisy")
 PICTURE = Path("docs/before_after.png")
-RANGE = 60  # dB below the loudest of both
+RANGE = 80  # dB below the loudest of both
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 440, 220, 44, 30, 34, 12
 
 
