@@ -25,7 +25,6 @@ from rosecd_jax.export import load_exported
 from rosecd_jax.export.load_exported import load
 from rosecd_jax.export.program import (
     PLATFORMS,
-    ExportError,
     export_model,
     lower,
 )
@@ -396,16 +395,3 @@ def test_what_is_wrong_is_said_in_one_line(checkpoint, source, target, options, 
 def test_the_documentation_shows_the_loader():
     code = Path(load_exported.__file__).read_text().partition('"""\n\n')[2]
     assert code in (Path(__file__).parents[2] / "docs" / "export.md").read_text()
-
-
-@pytest.mark.slow
-def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
-    def broken(*_, **__):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(np, "savez", broken)
-    with pytest.raises(OSError, match="no space"):
-        export_model(tmp_path / "out", STUDENT, PARAMS, platforms=["cpu"])
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(ExportError, match="no platform"):
-        export_model(tmp_path / "out", STUDENT, PARAMS, platforms=[])
