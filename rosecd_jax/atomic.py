@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,21 +50,42 @@ def temporary_start(path: Path) -> str:
     return f".{name}"
 
 
-def replace_folder(folder: Path, new: Path) -> None:
-    """Give `new`, a folder beside it, the name of `folder`, whose old content, if there is any, is deleted.
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; the folder made there replaces `path` and all that is in it.
+
+    The folders above are made. Where `path` is a link, what it leads to is replaced. If the block raises,
+    `path` is as it was, and all whose names begin with the temporary one are removed. A process that is
+    killed leaves the old folder, the new one or, in the moment between, neither.
 
     Raises:
-      OSError: if it can't be done; then `folder` is as it was.
+      OSError: if it can't be done; then `path` is as it was.
     """
-    aside = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}-replaced")
+    folder = Path(os.path.realpath(path))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f"{temporary_start(folder)}-{uuid.uuid4().hex[:8]}")
+    old = folder.with_name(f"{temporary_start(folder)}-{uuid.uuid4().hex[:8]}-replaced")
     try:
+        yield new
         if folder.exists():
-            os.replace(folder, aside)
+            os.replace(folder, old)
         os.replace(new, folder)
     finally:
-        if aside.exists() and not folder.exists():
-            os.replace(aside, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        _remove(new)
+        _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Delete the folders whose names begin so; threads of a writer that failed may write there still."""
+    for _ in range(100):
+        leftovers = [found for found in folder.parent.iterdir() if found.name.startswith(folder.name)]
+        if not leftovers:
+            return
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def existing_part(path: str | os.PathLike[str]) -> Path:

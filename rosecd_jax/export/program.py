@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from rosecd_jax.atomic import existing_part, replace_folder
+from rosecd_jax.atomic import existing_part, replacing_folder
 from rosecd_jax.config import to_dict
 from rosecd_jax.export import load_exported
 from rosecd_jax.models.enhancement import (
@@ -83,18 +82,13 @@ def export_model(
     platforms = check_platforms(platforms)
     weights = {name: np.asarray(array) for name, array in flatten_dict(params, sep="/").items()}
     exported = lower(model, sampler, weights, platforms)
-    folder = Path(os.path.realpath(path))
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
+    with replacing_folder(path) as temporary:
+        temporary.mkdir()
         (temporary / PROGRAM).write_bytes(exported.mlir_module_serialized)
         np.savez(temporary / WEIGHTS, **weights)  # type: ignore[arg-type]
         shutil.copyfile(load_exported.__file__, temporary / LOADER)
         meta = describe(model, sampler, exported) | {"sha256": hashes(temporary)}
         (temporary / META).write_text(json.dumps(meta, indent=2) + "\n")
-        replace_folder(folder, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return path
 
 

@@ -9,9 +9,6 @@ as it is.
 """
 
 import os
-import shutil
-import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.atomic import replace_folder
+from rosecd_jax.atomic import replacing_folder
 from rosecd_jax.config import from_dict, to_dict
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 from rosecd_jax.pretrained import pretrained_models, resolve
@@ -70,16 +67,12 @@ def save_checkpoint(
         _check_fit(f"{path} can't be written: of its {name!r} weights", expected, tree)
         _check_numbers(f"{path} can't be written: of its {name!r} weights", tree)
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in named.items()}
-    folder = Path(os.path.realpath(path))
-    temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            config = ocp.args.JsonSave(model_item(model.config))
-            checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
-        replace_folder(folder, temporary)
-    finally:
-        _remove(folder.parent, f"{temporary.name}*")  # orbax adds a suffix while it writes
+    with (
+        replacing_folder(path) as temporary,  # orbax adds a suffix while it writes
+        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+    ):
+        config = ocp.args.JsonSave(model_item(model.config))
+        checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
     return path
 
 
@@ -102,17 +95,6 @@ def check_target(path: Path, overwrite: bool) -> None:
             f"{path} is a directory, but no checkpoint of a model alone: it holds {others[0]!r}; choose "
             "another path"
         )
-
-
-def _remove(folder: Path, pattern: str) -> None:
-    """Delete the directories of that name; after a failure, orbax's threads may write there still."""
-    for _ in range(100):
-        leftovers = list(folder.glob(pattern))
-        if not leftovers:
-            return
-        for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)
-        time.sleep(0.05)
 
 
 def model_item(config: ModelConfig) -> dict[str, Any]:
