@@ -2,6 +2,9 @@
 
 from exported.load import load
 clean = load()(wave, seed=0)
+
+`jax.export.deserialize` is not used: it takes flatbuffers, which JAX does not bring, and its format changes
+more often than the module in it. A public field of `Exported` is replaced by the module instead.
 """
 
 import dataclasses
