@@ -1,23 +1,23 @@
-"""Packages that not everybody installs: which extra of `pip install` brings them."""
+"""Optional packages, and the extras of `pip install` that bring them."""
 
 from types import TracebackType
 from typing import Literal
 
 __all__ = ["Extra", "extra", "remedy"]
 
-Extra = Literal["train", "eval", "demo", "wandb"]
+Extra = Literal["train", "eval", "visqol", "mos", "lps", "demo", "wandb"]
 
 
 def remedy(name: Extra) -> str:
-    """The command that installs an extra, `pip install 'rosecd-jax[train]'`."""
+    """Return the command that installs an extra, for example `pip install 'rosecd-jax[train]'`."""
     return f"pip install 'rosecd-jax[{name}]'"
 
 
 class extra:
-    """A context around the imports of packages that an extra brings.
+    """A context for imports of optional packages.
 
     Raises:
-      ImportError: where one of them is not installed; the message names it and the extra, in one line.
+      ImportError: if one is not installed; the message names it and the extra, in one line.
     """
 
     def __init__(self, name: Extra, purpose: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rosecd_jax import metrics
 
 pytestmark = pytest.mark.filterwarnings("error")
-RECORDINGS = Path(__file__).parents[2] / "shared" / "data" / "vbdmd" / "test"
+RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "vbdmd" / "test"
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"needs the recordings in {RECORDINGS}")
 
 

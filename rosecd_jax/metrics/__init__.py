@@ -1,0 +1,54 @@
+"""How good an enhanced wave is, measured against the clean one. Host side, numpy; waves are 1-D [samples].
+
+A measure that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd
+file does not end the evaluation of a folder. `measure` and `evaluate_pair` decide what that means, the same
+for everything that compares systems: nan where the reference is at fault, the worst there is where the
+estimate is. Waves of different lengths, or not 1-D, raise ValueError.
+"""
+
+from rosecd_jax.metrics.measures import BEST_RATIO, FAMILIES, MEASURES, USUAL, Family, Measure, families
+from rosecd_jax.metrics.pair import WORST, Scores, evaluate_pair, measure
+from rosecd_jax.metrics.perceptual import estoi, pesq, pesq_is_installed, pesq_narrow, stoi, visqol
+from rosecd_jax.metrics.phonemes import phoneme_similarity
+from rosecd_jax.metrics.ratios import EnergyRatios, energy_ratios, segmental_snr, si_sdr
+from rosecd_jax.metrics.reference_free import (
+    Opinions,
+    clipped_share,
+    dnsmos,
+    level_change,
+    silenced_share,
+)
+from rosecd_jax.metrics.spectral import Composite, composite, log_spectral_distance
+
+__all__ = [
+    "BEST_RATIO",
+    "FAMILIES",
+    "MEASURES",
+    "USUAL",
+    "WORST",
+    "Composite",
+    "EnergyRatios",
+    "Family",
+    "Measure",
+    "Opinions",
+    "Scores",
+    "clipped_share",
+    "composite",
+    "dnsmos",
+    "energy_ratios",
+    "estoi",
+    "evaluate_pair",
+    "families",
+    "level_change",
+    "log_spectral_distance",
+    "measure",
+    "pesq",
+    "pesq_is_installed",
+    "pesq_narrow",
+    "phoneme_similarity",
+    "segmental_snr",
+    "si_sdr",
+    "silenced_share",
+    "stoi",
+    "visqol",
+]

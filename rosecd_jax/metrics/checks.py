@@ -1,0 +1,34 @@
+"""Checks that all measures share."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Wave = NDArray[np.float64]
+
+
+def checked(*waves: ArrayLike) -> list[Wave]:
+    """The waves as float64.
+
+    Raises:
+      ValueError: if they are not 1-D, or differ in length.
+    """
+    found = [np.asarray(wave, np.float64) for wave in waves]
+    if any(wave.ndim != 1 for wave in found):
+        shapes = ", ".join(str(wave.shape) for wave in found)
+        raise ValueError(f"waves have shapes {shapes}; give one channel at a time, [samples]")
+    if len({len(wave) for wave in found}) > 1:
+        lengths = ", ".join(str(len(wave)) for wave in found)
+        raise ValueError(f"waves have {lengths} samples; cut or align them to one length")
+    return found
+
+
+def audible(*waves: Wave) -> bool:
+    """Whether every wave has sound and only finite samples."""
+    return all(bool(wave.any() and np.isfinite(wave).all()) for wave in waves)
+
+
+def frames(wave: Wave, size: int, hop: int) -> Wave:
+    """Overlapping frames [frames, size] of [samples], as many as fit."""
+    if wave.size < size:
+        return np.zeros((0, size))
+    return np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]
