@@ -2,6 +2,7 @@
 
 import typer
 
+from rosecd_jax.cli.check import check
 from rosecd_jax.cli.checkpoint import convert, info, models
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.enhance import enhance
@@ -16,7 +17,7 @@ app = typer.Typer(no_args_is_help=True)
 prepare_app = typer.Typer(help="Make training data.", no_args_is_help=True)
 app.add_typer(prepare_app, name="prepare")
 
-for command in (enhance, stream, finetune, evaluate, convert, export, info, models):
+for command in (enhance, stream, finetune, evaluate, check, convert, export, info, models):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 for command in (synthetic, voicebank, folder, mix):

@@ -1,0 +1,178 @@
+"""A folder of pairs -> findings: files are measured in other processes, then judged together."""
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from rosecd_jax.atomic import write_text
+from rosecd_jax.evaluation.check import files, names, pairs
+from rosecd_jax.evaluation.check.facts import Facts, Pair, Side, measure
+from rosecd_jax.evaluation.check.finding import SEVERITIES, Finding
+from rosecd_jax.evaluation.check.voicebank import is_test_set, voicebank
+from rosecd_jax.processes import Job, Workers
+
+JUDGES: tuple[Callable[[Sequence[Facts]], Any], ...] = (
+    names.names,
+    files.unreadable,
+    files.silence,
+    pairs.pair_rates,
+    pairs.pair_channels,
+    pairs.lengths,
+    pairs.swapped,
+    pairs.equal,
+    pairs.unlike,
+    pairs.delays,
+    pairs.gains,
+    files.rates,
+    files.channels,
+    files.short,
+    files.level,
+    files.clipping,
+    files.offset,
+    files.bandwidth,
+    files.duplicates,
+    pairs.snrs,
+    voicebank,
+)
+"""Each a pure function of all facts that yields its findings; of one severity, in this order."""
+AHEAD = 8  # jobs in line for each process
+PAIRS_PER_PROCESS = 12  # take about as long as starting one does
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What there is to know about a data set."""
+
+    data: Path
+    facts: tuple[Facts, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def pairs(self) -> int:
+        """The number of clean files that have a noisy one."""
+        return sum(1 for one in self.facts if one.clean and one.noisy)
+
+    @property
+    def seconds(self) -> float:
+        """The length of all clean files."""
+        return sum(one.clean.seconds for one in self.facts if one.clean)
+
+    def number(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write findings, and the facts that they were made of, as JSON; values without a number are null.
+
+        Raises:
+          OSError: if it can't be written.
+        """
+        content = {
+            "format": 1,
+            "data": str(self.data),
+            "pairs": self.pairs,
+            "seconds": self.seconds,
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "facts": [_described(one) for one in self.facts],
+        }
+        write_text(Path(path), json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
+
+
+def check(
+    data: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Finding]:
+    """Look for what makes paired recordings unfit for measuring and training.
+
+    Args:
+      data: holds clean/ and noisy/, or folders (splits) that hold these two.
+      workers: processes that measure; 0: this one, None: by the number of files and of processors.
+      progress: called with (pairs done, pairs in all).
+
+    Returns:
+      Findings, the most serious first.
+
+    Raises:
+      AudioError: if there are no such folders, or no audio files in one of them.
+    """
+    return list(examine(data, workers=workers, progress=progress).findings)
+
+
+def examine(
+    data: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Do the same as `check`, and return the facts about each pair, too."""
+    found, findings = names.find_pairs(Path(data))
+    if workers is None:
+        workers = min(os.cpu_count() or 1, len(found) // PAIRS_PER_PROCESS)
+        workers = workers if workers > 1 else 0
+    scored = {
+        split
+        for split, group in itertools.groupby(found, lambda pair: pair.split)
+        if is_test_set([pair.clean for pair in group if pair.clean])
+    }
+    jobs = [(pair, pair.split in scored) for pair in found]
+    facts = []
+    for done, one in enumerate(_measured(jobs, workers), start=1):
+        facts.append(one)
+        if progress:
+            progress(done, len(found))
+    for judge in JUDGES:
+        findings += judge(facts)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Report(Path(data), tuple(facts), tuple(findings))
+
+
+def _measured(jobs: Sequence[tuple[Pair, bool]], workers: int) -> Any:
+    """The facts of each pair, in order; in memory at a time are the waves of one pair for each process."""
+    if not workers:
+        yield from (measure(*job) for job in jobs)
+        return
+    with Workers(workers) as pool:
+        waiting: deque[Job[Facts]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(measure, *job))
+            if len(waiting) >= AHEAD * workers:
+                yield _facts(pool, waiting.popleft())
+        yield from (_facts(pool, job) for job in waiting)
+
+
+def _facts(pool: Workers, job: Job[Facts]) -> Facts:
+    try:
+        return pool.result(job)
+    except BrokenProcessPool:
+        pair: Pair = job.arguments[0]
+        error = "the process that read it died; leave it out"
+        sides = (Side(file, "unreadable", f"{file}: {error}") if file else None for file in pair[2:])
+        return Facts(pair.split, next(sides), next(sides))
+
+
+def _described(facts: Facts) -> dict[str, Any]:
+    described = dataclasses.asdict(facts)
+    described["scores"] = facts.scores._asdict() if facts.scores else None
+    if facts.relation:
+        described["relation"]["snr_db"] = facts.relation.snr_db
+    return described
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON has them: floats of 6 digits, null for what is not finite."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value

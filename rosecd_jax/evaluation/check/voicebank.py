@@ -1,0 +1,92 @@
+"""Whether VoiceBank-DEMAND's test set is the one that the world measures on."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from rosecd_jax.evaluation.check.facts import Facts
+from rosecd_jax.evaluation.check.finding import Finding
+
+FILES = 824
+NAME = re.compile(r"p(232|257)_\d{3}")
+DRAWS = 2000  # of the bootstrap
+
+
+class Published(NamedTuple):
+    """A mean over the noisy files of the whole test set, as papers print it."""
+
+    title: str
+    mean: float
+    tolerance: float  # rounding, resamplers, versions of packages
+    digits: int
+    unit: str = ""
+
+
+PUBLISHED = {
+    "pesq": Published("PESQ", 1.97, 0.02, 2),
+    "estoi": Published("ESTOI", 0.79, 0.01, 3),
+    "si_sdr": Published("SI-SDR", 8.4, 0.15, 1, "dB"),
+}
+CAUSES = {
+    "pesq": "PESQ is the wide-band one (mode wb) at 16000 Hz; narrow-band scores are about 1 higher",
+    "estoi": "ESTOI is the extended one (pystoi, extended=True); STOI is about 0.13 higher",
+    "si_sdr": "SI-SDR falls if the files are not aligned, and changes with the resampler by 0.1 dB",
+}
+
+
+def is_test_set(files: Sequence[str]) -> bool:
+    """Whether all clean files have the names of the test set's two speakers."""
+    return bool(files) and all(NAME.fullmatch(PurePosixPath(file).stem) for file in files)
+
+
+def voicebank(facts: Sequence[Facts]) -> Iterator[Finding]:
+    """The scores of the noisy files next to the published ones, where they were asked for."""
+    for split in sorted({one.split for one in facts}):
+        of_split = [one for one in facts if one.split == split]
+        if is_test_set([one.clean.file for one in of_split if one.clean]):
+            yield from _compare([one for one in of_split if one.pair])
+
+
+def _compare(facts: Sequence[Facts]) -> Iterator[Finding]:
+    scores = [one.scores for one in facts if one.scores]
+    means, far = [], []
+    for name, published in PUBLISHED.items():
+        values = np.array([getattr(one, name) for one in scores], np.float64)
+        values = values[~np.isnan(values)]
+        if values.size:
+            low, high = _interval(values)
+            digits = published.digits
+            mean = (
+                f"{values.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f}) {published.unit}".strip()
+            )
+            means.append(f"{published.title} {mean}, published {published.mean:g}")
+            if abs(values.mean() - published.mean) > published.tolerance:
+                far.append(name)
+    which = f"names of VoiceBank-DEMAND's test set, {len(facts)} of {FILES} pairs"
+    if not means:
+        remedy = "install the extra `eval` to compare its noisy files' scores with the published ones"
+        yield Finding("voicebank", "information", f"{which}; not scored", remedy)
+        return
+    message = f"{which}; mean scores of the noisy files (95 % interval): {'; '.join(means)}"
+    if len(facts) < FILES:
+        remedy = (
+            f"means over a part of the set don't compare with published ones: measure on all {FILES} pairs"
+        )
+        yield Finding("voicebank", "information", message, remedy)
+    elif far or len(facts) > FILES:
+        causes = [CAUSES[name] for name in far]
+        remedy = "these are not the published recordings: prepare them by `rosecd prepare voicebank`"
+        yield Finding("voicebank", "warning", message, "; ".join([remedy, *causes]))
+    else:
+        yield Finding("voicebank", "information", f"{message}: it is the published set")
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean, by a fixed seed."""
+    generator = np.random.default_rng(0)
+    means = [values[generator.integers(values.size, size=values.size)].mean() for _ in range(DRAWS)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
