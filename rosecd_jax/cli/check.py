@@ -26,7 +26,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Look for what is wrong with paired recordings, before they are used to train or to measure."""
+    """Find what is wrong with paired recordings, before they are used to train or to measure."""
     from rosecd_jax.evaluation.check import examine
 
     with plain_errors():

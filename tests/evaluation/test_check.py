@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from rosecd_jax.evaluation.check import Finding, check, examine
 from rosecd_jax.evaluation.check import voicebank as published
 from rosecd_jax.evaluation.check.facts import Facts, Scores, Side
 from rosecd_jax.evaluation.check.run import JUDGES
+from rosecd_jax.processes import Workers
 
 RATE = 16_000
 NAMES = ("a.wav", "b.wav", "c.wav", "sub/d.wav", "sub/e.wav")
@@ -274,7 +276,7 @@ def test_figures_are_those_that_were_planted(data):
     assert found["gain"].figures == pytest.approx([6.02], abs=0.3)
 
 
-def test_a_delay_that_all_files_have_is_told_once(data):
+def test_a_delay_that_all_files_have_is_one_finding(data):
     each(data, late(160), "noisy")
     (found,) = [one for one in check(data) if one.kind == "delay"]
     assert found.message.startswith("all 5 noisy files late")
@@ -361,6 +363,21 @@ def test_processes_find_what_one_finds(data):
     seen = []
     assert check(data, workers=2, progress=lambda *words: seen.append(words)) == check(data)
     assert seen == [(i, 5) for i in range(1, 6)]
+
+
+def test_a_pair_whose_process_dies_is_unreadable_and_the_others_are_measured(data, monkeypatch):
+    result = Workers.result
+
+    def die(workers, job):
+        if job.arguments[0].clean == "clean/b.wav":
+            raise BrokenProcessPool
+        return result(workers, job)
+
+    monkeypatch.setattr(Workers, "result", die)
+    report = examine(data, workers=1)
+    (found,) = [one for one in report.findings if one.severity == "error"]
+    assert (found.kind, found.files) == ("unreadable", ("clean/b.wav", "noisy/b.wav"))
+    assert sum(one.relation is not None for one in report.facts) == 4
 
 
 def test_judges_say_nothing_about_no_files():

@@ -17,11 +17,11 @@ LOSSY = ("MPEG", "VORBIS", "OPUS")  # how libsndfile's names of such encodings b
 
 
 def unreadable(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Files that are damaged, empty or no audio, and such with NaN or infinite samples."""
+    """Files that are damaged, empty or not audio, or have NaN or infinite samples."""
     found = {kind: [] for kind in ("unreadable", "not finite")}
     for side in (side for one in facts for side in one.sides if side.problem):
         found[side.problem].append(side.file)
-    message = f"{count(len(found['unreadable']), 'file')} can't be read: empty, damaged or no audio"
+    message = f"{count(len(found['unreadable']), 'file')} can't be read: empty, damaged or not audio"
     remedy = "copy or record them again, or remove them together with their counterparts"
     yield from unmeasured("unreadable", "error", message, remedy, found["unreadable"])
     message = f"{count(len(found['not finite']), 'file')} with NaN or infinite samples"

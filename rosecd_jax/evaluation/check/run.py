@@ -41,7 +41,7 @@ JUDGES: tuple[Callable[[Sequence[Facts]], Any], ...] = (
     pairs.snrs,
     voicebank,
 )
-"""Each a pure function of all facts that yields its findings; of one severity, in this order."""
+"""Pure functions of all facts that yield findings; findings of one severity are in this order."""
 AHEAD = 8  # jobs in line for each process
 PAIRS_PER_PROCESS = 12  # take about as long as starting one does
 
@@ -91,7 +91,7 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Look for what makes paired recordings unfit for measuring and training.
+    """Find what makes paired recordings unfit for measuring and training.
 
     Args:
       data: holds clean/ and noisy/, or folders (splits) that hold these two.
