@@ -18,6 +18,7 @@ import pytest
 
 from rosecd_jax.diffusion.preconditioning import Preconditioning
 from rosecd_jax.diffusion.sde import SBVE
+from rosecd_jax.metrics import pesq_is_installed
 from rosecd_jax.models.ncsnpp import NCSNppConfig
 from rosecd_jax.models.score_model import ModelConfig, ScoreModel
 
@@ -32,6 +33,11 @@ BRIDGE = ScoreModel(
 )
 TINY = ScoreModel(ModelConfig(network=NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1)))
 """Compiles in a second or two; has attention in the bottleneck only."""
+
+needs_pesq = pytest.mark.skipif(
+    not pesq_is_installed(),
+    reason="needs the package pesq: pip install 'rosecd-jax[eval]', with a C compiler",
+)
 
 QUICK = {
     "xla_backend_optimization_level": 0,

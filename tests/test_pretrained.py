@@ -11,9 +11,10 @@ import pytest
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.metrics import evaluate_pair
+from rosecd_jax.metrics import evaluate_pair, pesq_is_installed
 from rosecd_jax.models.checkpoint import open_checkpoint
 from rosecd_jax.pretrained import DEFAULT, FOLDER, pretrained_models, resolve
+from tests.helpers import needs_pesq
 
 ROOT = Path(__file__).parents[1]
 CLEAN, NOISY = (ROOT / "examples" / "recordings" / side / "p287_003.flac" for side in ("clean", "noisy"))
@@ -34,14 +35,19 @@ def test_a_real_recording_becomes_better_without_a_name_or_a_path(small):
     clean, noisy = (io.read(path).wave[0] for path in (CLEAN, NOISY))
     before, after = (evaluate_pair(clean, noisy, wave, 16_000) for wave in (noisy, small(noisy, 16_000)))
     assert after.si_sdr > before.si_sdr + 1
-    assert after.pesq > before.pesq + 0.1
+    assert after.pesq > before.pesq + 0.1 or not pesq_is_installed()
     assert after.estoi > before.estoi
 
 
-def test_clean_speech_keeps_its_sound_and_its_level(small):
+@needs_pesq
+def test_clean_speech_keeps_its_sound(small):
+    clean = io.read(CLEAN).wave[0]
+    assert evaluate_pair(clean, clean, small(clean, 16_000), 16_000).pesq > 3.8
+
+
+def test_clean_speech_keeps_its_level(small):
     clean = io.read(CLEAN).wave[0]
     enhanced = small(clean, 16_000)
-    assert evaluate_pair(clean, clean, enhanced, 16_000).pesq > 3.8
     assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 1.5
 
 

@@ -11,10 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax import metrics
+from tests.helpers import needs_pesq
 
 pytestmark = pytest.mark.filterwarnings("error")
 RECORDINGS = Path(__file__).parents[3] / "shared" / "data" / "vbdmd" / "test"
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"needs the recordings in {RECORDINGS}")
+
+PERCEPTUAL = [pytest.param(metrics.pesq, marks=needs_pesq), metrics.stoi, metrics.estoi]
+HAS_PESQ = metrics.pesq_is_installed()
+WORST = metrics.WORST if HAS_PESQ else metrics.WORST._replace(pesq=np.nan)
+"""What `evaluate_pair` gives here."""
 
 
 def noise(length: int = 16000, seed: int = 0) -> np.ndarray:
@@ -72,15 +78,15 @@ def test_ratios_at_the_edges():
     assert np.isnan(without_noise[1:]).all()
 
 
-def test_perceptual_scores_of_identical_waves():
-    wave = noise()
-    for rate in (8000, 16000, 44100):
-        assert metrics.pesq(wave, wave, rate) == pytest.approx(4.644, abs=1e-3)
-        for measure in (metrics.stoi, metrics.estoi):
-            assert measure(wave, wave, 16000) == pytest.approx(1)
+@pytest.mark.parametrize("measure", PERCEPTUAL)
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_perceptual_scores_of_identical_waves(measure, rate):
+    best = 4.644 if measure is metrics.pesq else 1
+    wave = noise(32_000)
+    assert measure(wave, wave, rate) == pytest.approx(best, abs=1e-3 if best > 1 else 1e-6)
 
 
-@pytest.mark.parametrize("measure", [metrics.pesq, metrics.stoi, metrics.estoi])
+@pytest.mark.parametrize("measure", PERCEPTUAL)
 def test_perceptual_scores_that_do_not_exist_are_nan(measure):
     wave, silence, broken = noise(), np.zeros(16000), noise()
     broken[100] = np.nan
@@ -94,16 +100,23 @@ def test_perceptual_scores_that_do_not_exist_are_nan(measure):
         assert np.isnan(measure(reference, estimate, 16000))
     for length in (0, 1, 100, 420, 3999):
         assert np.isnan(measure(wave[:length], wave[:length], 16000))
+
+
+def test_a_click_is_nearly_all_pause_and_has_no_estoi():
     click = np.eye(1, 16000, 8000)[0]
-    assert np.isnan(metrics.estoi(click, click, 16000))  # long enough, but nearly all of it a pause
-    assert np.isnan(metrics.pesq(wave, 1e-50 * wave, 16000))
+    assert np.isnan(metrics.estoi(click, click, 16000))
 
 
-def test_scores_fall_as_noise_rises():
+@needs_pesq
+def test_an_estimate_without_energy_has_no_pesq():
+    assert np.isnan(metrics.pesq(noise(), 1e-50 * noise(), 16000))
+
+
+@pytest.mark.parametrize("measure", PERCEPTUAL)
+def test_scores_fall_as_noise_rises(measure):
     speech = noise(32000) * (np.sin(np.arange(32000) / 1000) > 0)
-    for measure in (metrics.pesq, metrics.stoi, metrics.estoi):
-        scores = [measure(speech, speech + level * noise(32000, 1), 16000) for level in (0.01, 0.1, 1)]
-        assert scores == sorted(scores, reverse=True)
+    scores = [measure(speech, speech + level * noise(32000, 1), 16000) for level in (0.01, 0.1, 1)]
+    assert scores == sorted(scores, reverse=True)
 
 
 def pulsed(samples=32_000):
@@ -124,12 +137,13 @@ def test_an_estimate_without_a_signal_has_the_worst_scores(estimate):
     clean = pulsed()
     noisy = clean + 0.1 * noise(clean.size, 1)
     found = metrics.evaluate_pair(clean, noisy, estimate(clean.size), 16_000)
-    assert found == metrics.WORST
+    np.testing.assert_equal(found, WORST)
     one = noisy.copy()
     one[100] = np.nan
-    assert metrics.evaluate_pair(clean, noisy, one, 16_000) == metrics.WORST
+    np.testing.assert_equal(metrics.evaluate_pair(clean, noisy, one, 16_000), WORST)
     for other in (noisy, noise(clean.size, 2), -clean, np.eye(1, clean.size, 5)[0]):
-        assert all(np.greater_equal(metrics.evaluate_pair(clean, noisy, other, 16_000), found))
+        scores = np.array(metrics.evaluate_pair(clean, noisy, other, 16_000))
+        assert (scores >= found)[~np.isnan(WORST)].all()
 
 
 def test_a_reference_that_defines_no_score_has_none_for_any_estimate():
@@ -138,7 +152,8 @@ def test_a_reference_that_defines_no_score_has_none_for_any_estimate():
         assert np.isnan(metrics.evaluate_pair(silence, clean, estimate, 16_000)).all()
         unmixed = metrics.evaluate_pair(clean, clean, estimate, 16_000)
         assert np.isnan([unmixed.si_sir, unmixed.si_sar]).all()
-        assert np.isfinite(unmixed[:3]).all()
+        assert np.isfinite([unmixed.estoi, unmixed.si_sdr]).all()
+        assert np.isfinite(unmixed.pesq) == HAS_PESQ
         short = metrics.evaluate_pair(clean[:2000], clean[:2000] + 0.1, estimate[:2000], 16_000)
         assert np.isnan([short.pesq, short.estoi]).all()
         assert np.isfinite(short.si_sdr)
@@ -159,6 +174,7 @@ def test_estoi_is_the_same_at_every_call_and_leaves_numpys_generator_alone():
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
+@needs_pesq
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.21, 0.22, 0.25, 0.3, 0.4, 0.5])
 def test_pesq_of_many_short_bursts(seconds):
@@ -176,6 +192,7 @@ def test_pesq_of_many_short_bursts(seconds):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@needs_pesq
 @pytest.mark.slow
 def test_pesq_of_long_recordings():
     # 70 utterances at once crash the interpreter of the package pesq, hence the child process.
@@ -190,13 +207,17 @@ def test_pesq_of_long_recordings():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.parametrize("measure", PERCEPTUAL)
+def test_perceptual_scores_of_unfit_waves_are_refused(measure):
+    wave = noise(100)
+    with pytest.raises(ValueError, match="100, 99 samples"):
+        measure(wave, wave[1:], 16000)
+    with pytest.raises(ValueError, match="one channel at a time"):
+        measure(wave[None], wave[None], 16000)
+
+
 def test_unfit_waves_are_refused():
     wave = noise(100)
-    for measure in (metrics.pesq, metrics.stoi, metrics.estoi):
-        with pytest.raises(ValueError, match="100, 99 samples"):
-            measure(wave, wave[1:], 16000)
-        with pytest.raises(ValueError, match="one channel at a time"):
-            measure(wave[None], wave[None], 16000)
     with pytest.raises(ValueError, match="100, 99 samples"):
         metrics.si_sdr(wave, wave[1:])
     with pytest.raises(ValueError, match="100, 100, 99 samples"):
@@ -215,7 +236,7 @@ def test_noisy_recordings_score_as_known():
         assert scores[-1].si_sdr == metrics.si_sdr(clean, noisy)
     mean = metrics.Scores(*np.mean(scores, axis=0))
     assert len(scores) == 14
-    assert mean.pesq == pytest.approx(1.66, abs=0.005)
+    assert mean.pesq == pytest.approx(1.66 if HAS_PESQ else np.nan, abs=0.005, nan_ok=True)
     assert mean.estoi == pytest.approx(0.675, abs=0.0005)
     assert mean.si_sdr == pytest.approx(5.8, abs=0.05)
 

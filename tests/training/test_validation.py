@@ -15,7 +15,7 @@ import pytest
 from rosecd_jax import Enhancer, load_checkpoint
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.data.pairs import DataError
-from rosecd_jax.metrics import evaluate_pair
+from rosecd_jax.metrics import evaluate_pair, pesq_is_installed
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.processes import Job
 from rosecd_jax.training import CheckpointConfig, ValidationConfig, train
@@ -149,7 +149,10 @@ def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path):
         assert validation.collect(wait=True) == [3]
     assert math.isfinite(validation.scores[1]["si_sdr"])
     for name in ("pesq", "si_sdr"):
-        assert validation.scores[1][name] == pytest.approx(validation.scores[2][name], rel=1e-9)
+        nan_ok = name == "pesq" and not pesq_is_installed()
+        assert validation.scores[1][name] == pytest.approx(
+            validation.scores[2][name], rel=1e-9, nan_ok=nan_ok
+        )
     assert math.isnan(validation.scores[3]["pesq"])
 
 
