@@ -2,10 +2,10 @@
 
     import rosecd_jax
 
-    enhancer = rosecd_jax.Enhancer.from_checkpoint("path/to/student")
+    enhancer = rosecd_jax.Enhancer.from_checkpoint()
     clean = enhancer(wave, sample_rate)
 
-Names are imported when they are first used, so that `import rosecd_jax` is quick and touches no device.
+Names are imported on first use, so that `import rosecd_jax` is fast and initializes no device.
 """
 
 import importlib

@@ -1,7 +1,4 @@
-"""Frozen dataclasses <-> plain JSON values: how configs travel in checkpoints and on the command line.
-
-And what a config checks of itself when it is made.
-"""
+"""Conversion of config dataclasses to and from plain JSON values, and checks of their fields."""
 
 import dataclasses
 import functools
@@ -20,7 +17,7 @@ NOTHING: Mapping[str, float] = types.MappingProxyType({})
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as nested dicts of values that JSON knows (it writes tuples as lists)."""
+    """Convert a config dataclass to nested dicts of JSON values (JSON writes tuples as lists)."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
@@ -37,8 +34,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
 
     Args:
       cls: the dataclass.
-      values: what `to_dict` gives.
-      where: how errors call this part, for example "config.model".
+      values: the output of `to_dict`.
+      where: name of this part in error messages, for example "config.model".
 
     Raises:
       ValueError: naming the field that is unknown or of a wrong type.
@@ -82,7 +79,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Which dataclass of a union is meant: the one whose `kind` the value has, the first if it has none."""
+    """Select the dataclass of a union by the value's `kind`; the first if the value has none."""
     kinds = {choice.kind: choice for choice in choices}
     default = choices[0].kind
     kind = value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
@@ -92,7 +89,7 @@ def _alternative(choices: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def renamed(**new_names: str) -> Callable[[type[T]], type[T]]:
-    """Decorate a config dataclass whose fields have old names: in dicts, as keywords, as attributes."""
+    """Decorate a config dataclass so that old field names work in dicts, as keywords and as attributes."""
 
     def decorate(cls: type[T]) -> type[T]:
         make = cls.__init__
@@ -102,7 +99,7 @@ def renamed(**new_names: str) -> Callable[[type[T]], type[T]]:
             old = {new_names[name]: fields.pop(name) for name in new_names if name in fields}
             make(self, *values, **fields | old)
 
-        setattr(cls, "__init__", init)  # noqa: B010 (an assignment is an error of types)
+        setattr(cls, "__init__", init)  # noqa: B010 (type checkers refuse an assignment)
         setattr(cls, "new_names", new_names)  # noqa: B010
         for old, new in new_names.items():
             setattr(cls, old, property(operator.attrgetter(new)))
@@ -118,17 +115,17 @@ def check_fields(
     least: Mapping[str, float] = NOTHING,
     above: Mapping[str, float] = NOTHING,
 ) -> None:
-    """Check what a config's fields are, and the lowest that its numbers may be.
+    """Check the types of a config's fields, and lower bounds of its numbers.
 
     Args:
-      config: a dataclass whose fields are set; each is held against its annotation. A list or a range where a
-        tuple is wanted becomes one.
-      where: comes before a field's name in errors, for example "data.".
-      least: lowest value of fields, or of each number in them, by name.
-      above: what fields have to be above, by name.
+      config: a dataclass; each field is checked against its annotation. A list or range in place of a tuple
+        is converted to one.
+      where: prefix of field names in error messages, for example "data.".
+      least: inclusive lower bound of a field, or of each number in it, by name.
+      above: exclusive lower bound, likewise.
 
     Raises:
-      ValueError: naming the field. No number is NaN; those of `least` and `above` are not infinite either.
+      ValueError: naming the field. NaN is refused, and for fields in `least` and `above`, infinity.
     """
     hints = typing.get_type_hints(type(config))
     names = [field.name for field in dataclasses.fields(config) if field.init]
@@ -139,17 +136,17 @@ def check_fields(
             object.__setattr__(config, name, value)  # configs are frozen
         if typing.get_origin(hint) is typing.Literal:
             _convert(hint, value, f"{where}{name}")
-        elif wanted := _wanted(hint, value):
-            advice = " (config.from_dict makes one of a dict)" if isinstance(value, Mapping) else ""
-            raise ValueError(f"{where}{name} is {repr(value)[:200]}, it has to be {wanted}{advice}")
+        elif expected := _expected(hint, value):
+            advice = " (config.from_dict converts a dict)" if isinstance(value, Mapping) else ""
+            raise ValueError(f"{where}{name} is {repr(value)[:200]}, it has to be {expected}{advice}")
 
-    def check(name: str, fits: Callable[[Any], bool], words: str) -> None:
+    def check(name: str, is_valid: Callable[[Any], bool], condition: str) -> None:
         value = getattr(config, name)
-        several = isinstance(value, tuple)
-        found = [each for each in (value if several else (value,)) if isinstance(each, numbers.Real)]
-        if not all(map(fits, found)):
-            number = "a tuple of numbers" if several else "a number"
-            raise ValueError(f"{where}{name} is {value}, it has to be {number} {words}")
+        is_tuple = isinstance(value, tuple)
+        found = [each for each in (value if is_tuple else (value,)) if isinstance(each, numbers.Real)]
+        if not all(map(is_valid, found)):
+            number = "a tuple of numbers" if is_tuple else "a number"
+            raise ValueError(f"{where}{name} is {value}, it has to be {number} {condition}")
 
     for name, bound in least.items():
         check(name, lambda number, bound=bound: bound <= number < math.inf, f"from {bound:g} on")
@@ -166,32 +163,32 @@ _KINDS = {
     str: (str, "a string", "strings"),
     type(None): (type(None), "None", "None"),
 }
-"""Annotation -> what its values are, and that in words, of one and of several."""
+"""Annotation -> accepted types, and their description in singular and plural."""
 
 
-def _wanted(hint: Any, value: Any) -> str:
-    """What a value has to be by its annotation, in words; empty if it is that."""
+def _expected(hint: Any, value: Any) -> str:
+    """Describe the values that an annotation allows; empty if `value` is one of them."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
-        wanted = [_wanted(choice, value) for choice in inner]
-        return " or ".join(wanted) if all(wanted) else ""
+        expected = [_expected(choice, value) for choice in inner]
+        return " or ".join(expected) if all(expected) else ""
     if origin is tuple:
-        fits = isinstance(value, tuple) and not any(_wanted(inner[0], each) for each in value)
+        is_valid = isinstance(value, tuple) and not any(_expected(inner[0], each) for each in value)
         count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
-        if fits and (not count or len(value) == len(inner)):
+        if is_valid and (not count or len(value) == len(inner)):
             return ""
         return f"a tuple of {count}{_KINDS[inner[0]][2]}"
     if hint in _KINDS:
-        kind, words, _ = _KINDS[hint]
-        misfit = not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool)
-        return words if misfit else ""
+        kind, description, _ = _KINDS[hint]
+        is_valid = isinstance(value, kind) and (hint is bool or not isinstance(value, bool))
+        return "" if is_valid else description
     if dataclasses.is_dataclass(hint) and isinstance(hint, type) and not isinstance(value, hint):
         return f"of class {hint.__name__}"
     return ""
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:
-    """Lines "field: value in a -> value in b" for every field in which two nested dicts differ."""
+    """List the fields in which two nested dicts differ, as "field: value in a -> value in b"."""
     lines = []
     for name in sorted(set(a) | set(b)):
         left, right, path = a.get(name), b.get(name), f"{where}{name}"

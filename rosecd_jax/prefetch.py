@@ -1,4 +1,4 @@
-"""Work done ahead of its use: what lets reading, computing and writing happen at the same time."""
+"""Prefetching iterators, which let reading, computing and writing overlap."""
 
 import itertools
 from collections import deque
@@ -12,10 +12,11 @@ PAUSE = 0.2  # seconds
 
 
 def ahead(submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth: int) -> Iterator[Result]:
-    """The results of `submit` for all items, in order, `depth` of them under way while one is used.
+    """Yield the results of `submit` for all items, in order, with `depth` of them pending ahead.
 
-    Chained, such iterators are a pipeline whose stages run at once and hold no more than they need. Whoever
-    stops early cancels what has not begun. Signals are heard while it waits. No result may be None.
+    Chained, such iterators form a pipeline whose stages run concurrently in bounded memory. Closing the
+    iterator cancels pending work that has not started. Signals are handled while it waits. No result may be
+    None.
     """
     return (result for result in ahead_or_none(submit, items, depth) if result is not None)
 
@@ -23,13 +24,13 @@ def ahead(submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth
 def ahead_or_none(
     submit: Callable[[Item], Future[Result]], items: Iterable[Item | None], depth: int
 ) -> Iterator[Result | None]:
-    """As `ahead`, and None whenever `PAUSE` seconds pass without the next result.
+    """Like `ahead`, but also yield None whenever `PAUSE` seconds pass without the next result.
 
-    An item that is None says the same of a stage before: then those results come that are there, whose turn
-    would be at the next item.
+    An item that is None means that the previous stage is waiting: results that are ready are then yielded
+    without waiting for the next item.
 
-    Python handles signals between bytecodes of the main thread. One that another thread of the process
-    receives, or that comes just as the main thread goes to wait, doesn't end the waiting: hence the pauses.
+    Python handles signals between bytecodes of the main thread. A signal that another thread receives, or
+    that arrives just before the main thread blocks, does not wake it: hence the pauses.
     """
     waiting: deque[Future[Result]] = deque()
 
@@ -53,7 +54,7 @@ def ahead_or_none(
 
 
 def groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` neighbours, the last one shorter."""
+    """Yield lists of `size` consecutive items, the last one possibly shorter."""
     items = iter(items)
     while group := list(itertools.islice(items, size)):
         yield group

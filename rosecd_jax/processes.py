@@ -1,4 +1,4 @@
-"""Worker processes, signals, and how many processes share the work."""
+"""Worker processes, signal handlers, and the division of work among processes."""
 
 import contextlib
 import multiprocessing
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Job(NamedTuple, Generic[T]):
-    """What a worker was asked for, and its answer to come."""
+    """A function call submitted to a worker, and the future of its result."""
 
     future: Future[T]
     function: Callable[..., T]
@@ -22,7 +22,7 @@ class Job(NamedTuple, Generic[T]):
 
 
 class Workers:
-    """A background pool that outlives its processes: who dies costs its own job alone. Use as a context."""
+    """A background pool that survives its processes: one that dies loses only its own job. Use in `with`."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -35,11 +35,11 @@ class Workers:
         self.close()
 
     def close(self) -> None:
-        """End the processes; what they were not asked for yet is dropped."""
+        """End the processes and drop pending jobs."""
         self.pool.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Job[T]:
-        """Ask for `function(*arguments)`; new processes are started if the old ones have died."""
+        """Submit `function(*arguments)`; new processes are started if the old ones have died."""
         try:
             return Job(self.pool.submit(function, *arguments), function, arguments)
         except BrokenProcessPool:
@@ -47,7 +47,7 @@ class Workers:
             return Job(self.pool.submit(function, *arguments), function, arguments)
 
     def result(self, job: Job[T]) -> T:
-        """What a job returns, or raises. If its process died, or another one did, it is done again alone.
+        """Wait for a job's result or error; if a process of the pool died, the job is repeated in a new one.
 
         Raises:
           BrokenProcessPool: if that process dies, too.
@@ -60,9 +60,9 @@ class Workers:
 
 
 def background_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that work beside more urgent ones: they give way, and end when this process does.
+    """Create a pool of low-priority processes that end when this process does.
 
-    SIGTERM ends them, for that is how the pool itself gets rid of them when one of them was killed.
+    SIGTERM is not ignored: the pool itself sends it when one of its processes was killed.
     """
     # Spawned, not forked: JAX has threads.
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin)
@@ -75,10 +75,10 @@ def _begin() -> None:
 
 
 def serve_parent(*ignored: signal.Signals) -> None:
-    """In a worker: leave these signals to the process that started it, and end when that does, even killed.
+    """In a worker: ignore these signals, and end when the parent process ends, even if it is killed.
 
-    A terminal sends its Ctrl-C to all processes of a command, and some schedulers SIGTERM; the parent knows
-    what is to be done then.
+    Terminals send Ctrl-C, and some schedulers SIGTERM, to all processes of a command; only the parent should
+    react.
     """
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -88,14 +88,14 @@ def serve_parent(*ignored: signal.Signals) -> None:
 def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
-        os._exit(1)  # what was shared is cleaned up by multiprocessing's tracker, which ends after this
+        os._exit(1)  # multiprocessing's resource tracker outlives this and cleans up shared memory
 
 
 @contextlib.contextmanager
 def on_signals(handle: Callable[[signal.Signals], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Call `handle` for these signals within the block; those that are ignored (nohup) stay ignored.
+    """Call `handle` for these signals within the block; signals that are ignored (nohup) stay ignored.
 
-    In other threads than the main one, where Python lets nobody set handlers, it does nothing.
+    Does nothing outside of the main thread, where Python does not allow signal handlers.
     """
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -111,13 +111,13 @@ def on_signals(handle: Callable[[signal.Signals], None], *numbers: signal.Signal
 
 
 def share_of_processes() -> tuple[int, int]:
-    """(number of this process, how many there are) as the environment has it, none of them joined.
+    """Read (rank of this process, number of processes) from the environment, without connecting them.
 
-    For work that is only divided: processes that are joined wait for each other and die with each other.
-    JAX_PROCESS_ID and JAX_NUM_PROCESSES say so, or Slurm's srun, Open MPI's mpirun, or a TPU slice.
+    For work that is only divided: processes joined by `jax.distributed` wait for and fail with each other.
+    The variables are JAX_PROCESS_ID and JAX_NUM_PROCESSES, or those of Slurm, Open MPI or a TPU slice.
 
     Raises:
-      ValueError: if these are no numbers, or not set together.
+      ValueError: if they are not numbers, or not set together.
     """
     environment = os.environ
     hosts = environment.get("TPU_WORKER_HOSTNAMES", "").count(",") + 1
@@ -132,7 +132,7 @@ def share_of_processes() -> tuple[int, int]:
     number, count = (environment.get(name, "") for name in names)
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise ValueError(
-            f"{names[0]}={number!r} and {names[1]}={count!r}: expected a process' number, from 0 on, and how "
-            "many there are"
+            f"{names[0]}={number!r} and {names[1]}={count!r}: expected the rank of this process, from 0, and "
+            "the number of processes"
         )
     return int(number), int(count)

@@ -1,10 +1,10 @@
-"""The offset and the level of a recording: what is taken off it and what it is divided by before a model.
+"""Offset and level of a recording, which are subtracted and divided out before a model sees it.
 
-The papers divide by max |y|. So does this for ordinary recordings, exactly; but one thump or click far above
-the speech would make all the rest too quiet for the model. Where samples are more than `EVENT` times (14 dB)
-as large as what lasts for 80 ms, they are left out of the maximum, with 32 ms on either side. A mean of more
-than `OFFSET` of the maximum is taken off, of recordings from 0.4 s on: that of ordinary ones, mostly below a
-tenth of it, is left.
+The papers divide by max |y|, and so does this for ordinary recordings. But one thump or click far above the
+speech would make everything else too quiet for the model: samples more than `EVENT` times (14 dB) as large
+as the level that lasts for 80 ms are excluded from the maximum, with 32 ms on either side. The mean is
+subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s; that of ordinary
+recordings is mostly below a tenth of this.
 """
 
 import math
@@ -16,28 +16,28 @@ import jax.numpy as jnp
 import numpy as np
 
 BLOCK_SECONDS = 0.008
-WINDOW = 50  # blocks, 0.4 s: in which what lasts is looked for
-LASTING = 10  # so many of them make a level last
+WINDOW = 50  # blocks (0.4 s) among which the lasting level is searched
+LASTING = 10  # blocks (80 ms) of a window that make a level last
 STRIDE = 5  # blocks from one window to the next
 EVENT = 5.0
-RANGE = 100.0  # the most by which an event may be above the level (40 dB)
+RANGE = 100.0  # maximum ratio of an event to the level (40 dB)
 AROUND = 4  # blocks on either side of an event
 OFFSET = 0.003
 
 
 class Level(NamedTuple):
-    """Of each channel or item, float32 [B]: what is subtracted, and the divisor, 0 for silence."""
+    """Offset and divisor of each channel or item, float32 [B]; the divisor of silence is 0."""
 
     offset: Any
     scale: Any
 
     def scaled(self, wave: np.ndarray) -> np.ndarray:
-        """float32 [B, samples] as a model expects it."""
+        """Normalize float32 [B, samples] for a model."""
         return (wave - self.offset[:, None]) / np.where(self.scale > 0, self.scale, 1)[:, None]
 
 
 class LevelMeter:
-    """Measures a signal that comes in blocks of any size: `put` them all, then `level`."""
+    """Measures the level of a signal given in blocks of any size: call `put` for each, then `level`."""
 
     def __init__(self, channels: int, sample_rate: int) -> None:
         self.block = block_size(sample_rate)
@@ -47,7 +47,7 @@ class LevelMeter:
         self.total, self.samples = np.zeros(channels), 0
 
     def put(self, wave: np.ndarray) -> None:
-        """Take the next samples, float32 [channels, samples]."""
+        """Add the next samples, float32 [channels, samples]."""
         self.total += wave.sum(axis=1, dtype=np.float64)
         self.samples += wave.shape[1]
         wave = np.concatenate([self.rest, wave], axis=1)
@@ -60,7 +60,7 @@ class LevelMeter:
             self.highs.append(blocks.max(axis=-1))
 
     def level(self) -> Level:
-        """Of all that was put, at least one sample."""
+        """Return the level of all samples put so far, at least one."""
         self._note(self.rest[:, None])
         self.rest = self.rest[:, :0]
         lows, highs = np.concatenate(self.lows, axis=1), np.concatenate(self.highs, axis=1)
@@ -69,14 +69,14 @@ class LevelMeter:
 
 
 def measure(wave: np.ndarray, sample_rate: int) -> Level:
-    """The level of each channel of float32 [channels, samples], not empty."""
+    """Measure the level of each channel of float32 [channels, samples], not empty."""
     meter = LevelMeter(len(wave), sample_rate)
     meter.put(wave)
     return meter.level()
 
 
 def level_of_padded(wave: jax.Array, samples: jax.Array, sample_rate: int) -> Level:
-    """The same, pure, of float32 [B, buffer]; what lies beyond `samples`, int32 [B], is ignored."""
+    """Like `measure`, pure, for float32 [B, buffer]; what lies beyond `samples`, int32 [B], is ignored."""
     block = block_size(sample_rate)
     blocks = (wave.shape[1] + block - 1) // block
     wave = jnp.pad(wave, ((0, 0), (0, blocks * block - wave.shape[1])))
@@ -90,17 +90,17 @@ def level_of_padded(wave: jax.Array, samples: jax.Array, sample_rate: int) -> Le
 
 
 def block_size(sample_rate: int) -> int:
-    """Samples of a block: a power of two, of which the buffers of models are multiples."""
+    """Number of samples in a block: a power of two that divides the length of models' buffers."""
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
 def _level(lows: Any, highs: Any, mean: Any, xp: ModuleType) -> Level:
-    """From the extremes of blocks [B, blocks] and the mean [B]; by numpy or jax.numpy."""
+    """Compute the level from extremes of blocks [B, blocks] and the mean [B], with numpy or jax.numpy."""
     top = xp.maximum(highs, -lows).max(axis=1)
     offset = xp.where(xp.abs(mean) > OFFSET * top, mean, xp.zeros_like(mean))
     peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
     blocks = peaks.shape[1]
-    padded = xp.pad(peaks, ((0, 0), (0, WINDOW)))  # every block is in a window, however few there are
+    padded = xp.pad(peaks, ((0, 0), (0, WINDOW)))  # so that even the last block is in a window
     firsts = STRIDE * xp.arange((blocks + STRIDE - 1) // STRIDE)
     windows = padded[:, firsts[:, None] + np.arange(WINDOW)]
     lasting = xp.sort(windows, axis=2)[..., WINDOW - LASTING].max(axis=1)

@@ -1,4 +1,4 @@
-"""How noisy/clean pairs are made: rooms, filters, speech plus noise at a ratio. Pure numpy, no files."""
+"""Mixing of noisy/clean pairs: noise at an SNR, filters, rooms. Pure NumPy, no files."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["fit_length", "limit_band", "mix_at_snr", "noise_gain", "reverberate", "tilt"]
 
-PEAK = 0.99  # a louder mix is turned down to this, just below full scale
+PEAK = 0.99  # louder mixes are scaled down to this, just below full scale
 
 
 def mix_at_snr(
@@ -17,7 +17,7 @@ def mix_at_snr(
 
     The ratio is 10 log10(P_clean / P_noise) in dB, where a power P is the mean of the squared samples over
     the whole array, pauses included. Full scale is [-1, 1]: if the mix or the clean wave peaks above 0.99,
-    both are turned down by the same factor, which keeps the ratio.
+    both are scaled down by the same factor, which keeps the ratio.
 
     Args:
       clean, noise: real numbers of the same shape, [samples] or [channels, samples].
@@ -39,7 +39,7 @@ def mix_at_snr(
 
 
 def noise_gain(clean: ArrayLike, noise: ArrayLike, snr_db: float) -> float:
-    """The factor that gives noise the power which `mix_at_snr` describes.
+    """Return the factor that scales noise to the power defined in `mix_at_snr`.
 
     Raises:
       ValueError: if `snr_db` is not finite, or one of the waves is empty, silent or not finite.
@@ -51,7 +51,7 @@ def noise_gain(clean: ArrayLike, noise: ArrayLike, snr_db: float) -> float:
 
 
 def fit_length(noise: ArrayLike, samples: int, generator: np.random.Generator) -> NDArray[np.floating]:
-    """Make noise exactly `samples` long: a random crop, or repeated from a random start when it is too short.
+    """Fit noise to `samples`: a random crop, or a repetition from a random start if it is too short.
 
     Args:
       noise: [samples] or [channels, samples] of any length but zero.
@@ -71,7 +71,7 @@ def fit_length(noise: ArrayLike, samples: int, generator: np.random.Generator) -
 
 
 def tilt(wave: ArrayLike, decibels: float, sample_rate: int) -> NDArray[np.float64]:
-    """Tilt a spectrum by so many dB an octave, unchanged at 1 kHz; flat below 50 Hz.
+    """Tilt a spectrum by `decibels` per octave; unchanged at 1 kHz, flat below 50 Hz.
 
     Args:
       wave: [samples].
@@ -81,11 +81,11 @@ def tilt(wave: ArrayLike, decibels: float, sample_rate: int) -> NDArray[np.float
 
 
 def limit_band(wave: ArrayLike, low: float, high: float, sample_rate: int) -> NDArray[np.float64]:
-    """Keep the frequencies between `low` and `high` (Hz), with zero phase and slopes of 24 dB an octave.
+    """Keep the frequencies between `low` and `high` (Hz), with zero phase and slopes of 24 dB per octave.
 
     Args:
       wave: [samples].
-      low, high: where the gain is 1/2; 0 for no such limit.
+      low, high: frequencies where the gain is 1/2; 0 for no limit.
     """
 
     def gain(hertz: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -99,12 +99,12 @@ def limit_band(wave: ArrayLike, low: float, high: float, sample_rate: int) -> ND
 def reverberate(
     wave: ArrayLike, response: ArrayLike, early_samples: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a room makes of speech, and the early part of it, both aligned with the direct sound.
+    """Convolve speech with a room's whole and early response, both aligned with the direct sound.
 
     Args:
       wave: dry, [samples].
-      response: the room's impulse response, [any length]; its largest value is taken for the direct sound.
-      early_samples: how long after the direct sound a reflection is early; 0: the direct sound alone.
+      response: the room's impulse response, [any length]; its largest value is the direct sound.
+      early_samples: time after the direct sound up to which reflections are early; 0: direct sound only.
 
     Returns:
       (early, reverberant), [samples] each.
@@ -129,7 +129,7 @@ def _convolved(wave: NDArray[np.float64], response: NDArray[np.float64], advance
 
 
 def _fast_size(least: int) -> int:
-    """A size not below `least` whose Fourier transform is fast."""
+    """Return a size of at least `least` whose Fourier transform is fast."""
     from scipy import fft
 
     return int(fft.next_fast_len(least, real=True))  # pyright: ignore[reportArgumentType]
@@ -138,7 +138,7 @@ def _fast_size(least: int) -> int:
 def _filtered(
     wave: ArrayLike, sample_rate: int, gain: Callable[[NDArray[np.floating]], NDArray[np.floating]]
 ) -> NDArray[np.float64]:
-    """Multiply the spectrum by a real gain of the frequency in Hz; zeros are put after the wave meanwhile."""
+    """Multiply the spectrum of the zero-padded wave by a real gain, a function of the frequency in Hz."""
     wave = np.asarray(wave, np.float64)
     size = _fast_size(2 * wave.size)
     hertz = np.fft.rfftfreq(size, 1 / sample_rate)

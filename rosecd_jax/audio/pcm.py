@@ -1,4 +1,4 @@
-"""Samples as bytes: the encodings of raw PCM and of uncompressed WAV, and back."""
+"""Encoding and decoding of samples as raw PCM or in uncompressed WAV."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How a sample is stored, little-endian; the names are ffmpeg's.
+    """A little-endian encoding of samples, named as in ffmpeg.
 
     Attributes:
       name: "u8", "s16le", "s24le", "s32le", "f32le" or "f64le".
-      bits: of a sample.
-      floating: whether it is a floating-point number.
+      bits: bits per sample.
+      floating: whether samples are floating-point numbers.
     """
 
     name: str
@@ -22,30 +22,30 @@ class Encoding:
 
     @property
     def size(self) -> int:
-        """Bytes of a sample."""
+        """Bytes per sample."""
         return self.bits // 8
 
     def decode(self, data: bytes, channels: int) -> NDArray[np.float32]:
-        """Interleaved samples, whole frames of all channels -> float32 [channels, samples], full scale 1.
+        """Decode whole frames of interleaved samples to float32 [channels, samples], full scale 1.
 
         Raises:
           ValueError: if the bytes are not whole frames.
         """
         if len(data) % (self.size * channels):
-            raise ValueError(f"{len(data)} bytes are no whole frames of {channels} {self.name} samples")
+            raise ValueError(f"{len(data)} bytes are not whole frames of {channels} {self.name} samples")
         if self.floating:
             samples = np.frombuffer(data, f"<f{self.size}")
         elif self.bits == 8:
             samples = (np.frombuffer(data, np.uint8) - 128.0) / 128
         else:
-            # The bytes at the top of 32 bits, whatever their number: then one scale goes for all.
+            # Place the bytes at the top of 32 bits, so that all widths share one scale.
             wide = np.zeros((len(data) // self.size, 4), np.uint8)
             wide[:, 4 - self.size :] = np.frombuffer(data, np.uint8).reshape(-1, self.size)
             samples = wide.view("<i4")[:, 0] / 2.0**31
         return samples.astype(np.float32).reshape(-1, channels).T
 
     def encode(self, wave: NDArray[np.float32]) -> bytes:
-        """float32 [channels, samples] -> interleaved; integers are rounded, and clipped at full scale."""
+        """Encode float32 [channels, samples] as interleaved samples; integers are rounded and clipped."""
         samples = np.ascontiguousarray(wave.T)
         if self.floating:
             return samples.astype(f"<f{self.size}").tobytes()

@@ -1,4 +1,4 @@
-"""Waves at another sample rate: whole or in blocks by libsoxr, streams by filters of our own."""
+"""Resampling of waves, whole or in blocks by libsoxr, and of streams by our own filters."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -7,25 +7,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ATTENUATION = 80.0
-"""Of what would be aliased, in dB."""
+"""Attenuation of aliases in dB."""
 TRANSITION = 0.1
-"""Of the lower rate's band, what is lost at its top between passing and stopping."""
+"""Width of the transition band, as a fraction of the lower rate's band."""
 AT_ONCE = 1024
-"""Output samples computed together: each takes a copy of what it sees."""
+"""Output samples computed together; each needs a copy of its input samples."""
 MOST_FILTERS = 441
-"""In the table. With more places between two samples, it is interpolated, which is right to about -110 dB."""
+"""Maximum size of the table of filters. For more phases it is interpolated, with errors of about -110 dB."""
 
 
 def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
-    """How many samples `resample` makes of `samples`: the nearest number, halves up as in soxr, not 0."""
+    """Length of the output of `resample`: rounded to nearest, halves up as in soxr, at least 1."""
     return max(1, (2 * samples * rate_out + rate_in) // (2 * rate_in))
 
 
 def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:
     """Resample [..., samples] from `rate_in` to `rate_out` (Hz), at soxr's best quality.
 
-    Returns float32 of `resampled_length`, or cut or zero-padded to `samples`: how a wave gets its own length
-    back after a stay at another rate. Equal rates leave the values as they are.
+    Returns float32 of `resampled_length`, or cut or zero-padded to `samples`, which restores the length of a
+    wave that is resampled back. Equal rates leave the values unchanged.
     """
     import soxr
 
@@ -33,7 +33,7 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
     *leading, length = source.shape
     channels = source.reshape(math.prod(leading), length)
     if rate_in != rate_out:
-        frames = channels.T.copy()  # soxr checks strides, of single samples too with numpy before 2.4
+        frames = channels.T.copy()  # soxr checks strides, with NumPy < 2.4 even those of single samples
         channels = soxr.resample(frames, rate_in, rate_out, quality="VHQ").T
     if samples is None:
         samples = resampled_length(length, rate_in, rate_out)
@@ -46,7 +46,7 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
 def resample_blocks(
     blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int, samples: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """`resample` of a wave that comes in blocks [channels, samples]; the same values, in other blocks."""
+    """Like `resample`, for a wave in blocks [channels, samples]; the same values, in other blocks."""
     import soxr
 
     length = produced = channels = 0
@@ -74,16 +74,16 @@ def resample_blocks(
 
 
 class StreamResampler:
-    """Resampling of a stream in chunks, with little delay; how the input is cut does not matter.
+    """Low-latency resampling of a stream in chunks; the output does not depend on how the input is cut.
 
-    Streams of soxr, which files go through, filter in long blocks and wait for tens to hundreds of
-    milliseconds. Here an output sample is a sum over the few milliseconds of input around it, by a filter
+    soxr's streams, which are used for files, filter in long blocks and delay the output by tens to hundreds
+    of milliseconds. Here an output sample is a sum over a few milliseconds of input, weighted by a filter
     from a table.
 
-    The output is in line with the input: it has no delay of its own, its last samples only come later.
+    The output is aligned with the input; only its end lags.
 
     Attributes:
-      lag: seconds that the output's end lags the input's at most: half of the filter.
+      lag: maximum of that lag in seconds: half a filter.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
@@ -92,7 +92,7 @@ class StreamResampler:
         self._up, self._down = rate_out // common, rate_in // common
         self._channels = channels
         narrowing = max(1.0, rate_in / rate_out)  # input samples per sample of the lower rate
-        # Kaiser's formulas for the length and the shape of a window.
+        # Kaiser's formulas for the length and shape of a window.
         self._half = math.ceil(narrowing * (ATTENUATION - 8) / (14.36 * TRANSITION))
         self._places = min(self._up, MOST_FILTERS)
         self._filters = self._make_filters((1 - TRANSITION / 2) / narrowing)
@@ -100,7 +100,7 @@ class StreamResampler:
         self.reset()
 
     def _make_filters(self, cutoff: float) -> np.ndarray:
-        """A windowed sinc for each place from an input sample to the next, float32 [places + 1, 2 · half]."""
+        """Windowed sincs for places from one input sample to the next, float32 [places + 1, 2 · half]."""
         places = np.arange(self._places + 1)[:, None] / self._places
         offsets = np.arange(1 - self._half, self._half + 1) - places
         shape = 0.1102 * (ATTENUATION - 8.7)
@@ -117,13 +117,13 @@ class StreamResampler:
         return (1 - share) * self._filters[rows] + share * self._filters[rows + 1]
 
     def reset(self) -> None:
-        """Forget what came before."""
+        """Start a new signal."""
         self._recent = np.zeros((self._channels, self._half - 1), np.float32)
         self._start = 1 - self._half  # number of the first sample in `recent`; silence before the signal
         self._given = 0
 
     def __call__(self, wave: np.ndarray) -> np.ndarray:
-        """float32 [channels, samples], any number -> float32 [channels, as many as are ready]."""
+        """Resample float32 [channels, any number] to float32 [channels, as many as are ready]."""
         self._recent = np.concatenate([self._recent, wave], axis=-1)
         fed = self._start + self._recent.shape[-1]
         ready = max(self._given, -(-(fed - self._half) * self._up // self._down))

@@ -1,7 +1,7 @@
-"""WAV as it flows through a pipe: a header is read up to its first sample, and its like is written.
+"""Reading and writing of WAV headers in pipes, for RIFF and RF64.
 
-In a pipe nobody can go back to fill in a length, so that writers leave it open: lengths are 0, all ones, or
-not true. This reads a header byte by byte, RIFF and RF64, and believes a length only where it says one.
+A writer to a pipe can't seek back to fill in the lengths, so it leaves them open: they are 0, all ones, or
+wrong. This reads a header up to its first sample, and uses a length only if it is not one of these.
 """
 
 import struct
@@ -11,13 +11,13 @@ from typing import NamedTuple
 from rosecd_jax.audio.pcm import ENCODINGS, Encoding
 
 UNKNOWN = 0xFFFFFFFF
-"""How ffmpeg and others leave a length open."""
+"""Length written by ffmpeg and others if it is unknown."""
 LEFT_OPEN = (range(1), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, UNKNOWN + 1))
-"""Lengths that mean none: nothing, or the largest number, signed or not, sometimes rounded down."""
+"""Lengths that mean unknown: 0, or the largest number, signed or not, sometimes rounded down."""
 LONG_LEFT_OPEN = (range(1), range(2**63, 2**64))
-"""The same, of lengths with 64 bits."""
+"""The same for lengths of 64 bits."""
 MOST_SKIPPED = 1 << 24
-"""Bytes of chunks before the samples; more than that is no header."""
+"""Maximum bytes of chunks before the samples."""
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 KINDS = {2: "ADPCM", 6: "A-law", 7: "µ-law", 17: "IMA ADPCM", 80: "MPEG", 85: "MP3", 0xFF: "AAC"}
 OTHER_FILES = {
@@ -30,20 +30,16 @@ OTHER_FILES = {
     b"riff": "Wave64",
     b"\x1aE\xdf\xa3": "Matroska or WebM",
 }
-"""Other kinds of files, by their first bytes."""
+"""First bytes of other kinds of files."""
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
-"""What follows the format's number in the identifier of an extensible WAV's encoding."""
+"""The rest of the GUID that identifies an extensible WAV's encoding, after the format's number."""
 
 ReadExactly = Callable[[int], bytes]
-"""(count) -> so many bytes, or fewer where the input ends."""
+"""(count) -> `count` bytes, or fewer at the end of the input."""
 
 
 class WavHeader(NamedTuple):
-    """What comes before the samples.
-
-    `format` is the format chunk as it stood there; `size` is how many bytes of samples follow, None where
-    that is left open.
-    """
+    """A WAV header; `format` is its format chunk, `size` the bytes of samples, None if left open."""
 
     encoding: Encoding
     sample_rate: int  # Hz
@@ -52,7 +48,7 @@ class WavHeader(NamedTuple):
     size: int | None
 
     def to_bytes(self) -> bytes:
-        """A header for as many samples of the same format."""
+        """Encode a RIFF header with the same format and size."""
         padded = self.format + b"\0" * (len(self.format) % 2)
         chunk = struct.pack("<4sI", b"fmt ", len(self.format)) + padded
         whole = UNKNOWN if self.size is None else 4 + len(chunk) + 8 + self.size + self.size % 2
@@ -62,33 +58,33 @@ class WavHeader(NamedTuple):
 
 
 def is_wav(start: bytes) -> bool:
-    """Whether the first four bytes of a stream are those of a WAV file, of any kind."""
+    """Return whether the first four bytes of a stream begin a WAV file of any kind."""
     return start[:4] in (b"RIFF", b"RF64", b"RIFX")
 
 
 def refuse_others(start: bytes) -> None:
-    """Raise ValueError if a stream's first eight bytes are those of a known kind of file other than WAV."""
+    """Raise ValueError if a stream's first eight bytes begin a known kind of file other than WAV."""
     known = (name for first, name in OTHER_FILES.items() if start.startswith(first))
     name = "MP4" if start[4:8] == b"ftyp" else next(known, None)
     if name:
-        raise _unfit(f"is {name}, no WAV")
+        raise _unfit(f"is {name}, not WAV")
 
 
 def read_header(start: bytes, read: ReadExactly) -> WavHeader:
-    """Read on to the first sample.
+    """Read a header up to the first sample.
 
     Args:
       start: the first four bytes, for which `is_wav` holds.
-      read: gives the bytes after these.
+      read: reads the bytes after these.
 
     Raises:
-      ValueError: if the header ends early, is no WAV's, or the samples are compressed or of an odd format.
+      ValueError: if the header is incomplete or not WAV, or the samples are compressed or not supported.
     """
     if start == b"RIFX":
         raise _unfit("is a big-endian WAV (RIFX)")
     whole, kind = struct.unpack("<I4s", _exactly(read, 8))
     if kind != b"WAVE":
-        raise _unfit("begins as a RIFF file, but is no WAV")
+        raise _unfit("begins as a RIFF file, but is not WAV")
     format, long_sizes, skipped = None, None, 0
     while True:
         name, size = struct.unpack("<4sI", _exactly(read, 8))
@@ -108,14 +104,14 @@ def read_header(start: bytes, read: ReadExactly) -> WavHeader:
     if size == UNKNOWN and start == b"RF64" and long_sizes is not None:
         (whole, size), lengths_left_open = long_sizes, LONG_LEFT_OPEN
     whole_is_open, size_is_open = (any(n in some for some in lengths_left_open) for n in (whole, size))
-    # A whole that is known and continues after the samples' chunk: that was really written, and is empty.
+    # If the file's length is known and exceeds an empty data chunk, that chunk is really empty.
     if size == 0 and not whole_is_open and whole > len(b"WAVEdata....") + skipped:
         size_is_open = False
     return WavHeader(*_read_format(format), format, None if size_is_open else size)
 
 
 def _read_format(format: bytes) -> tuple[Encoding, int, int]:
-    """A format chunk -> encoding, rate in Hz, channels."""
+    """Decode a format chunk to encoding, rate in Hz and channels."""
     if len(format) < 16:
         raise _unfit(f"has a damaged header: its format has {len(format)} bytes instead of 16 or more")
     kind, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", format[:16])

@@ -7,11 +7,11 @@ __all__ = ["DEFAULT", "pretrained_models", "resolve"]
 
 FOLDER = Path(__file__).parent
 DEFAULT = "small"
-"""What enhances where no other model is named."""
+"""The default model."""
 
 
 def pretrained_models() -> dict[str, Path]:
-    """Names and directories: `small` is the student of pretrained/small, `small-teacher` its teacher."""
+    """Map names to directories: `small` is the student in pretrained/small, `small-teacher` its teacher."""
     found = {}
     for folder in sorted(path for path in FOLDER.glob("*") if path.is_dir()):
         for role, name in (("student", folder.name), ("teacher", f"{folder.name}-teacher")):
@@ -21,6 +21,6 @@ def pretrained_models() -> dict[str, Path]:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """The directory of a model that comes with the package, if there is nothing of that name else `path`."""
+    """Return `path` if it exists or is not a packaged model's name, else the directory of that model."""
     path = Path(path)
     return path if path.exists() else pretrained_models().get(str(path), path)

@@ -89,7 +89,7 @@ def test_integers_are_clipped(name):
 
 
 def test_half_a_frame_is_no_frame():
-    with pytest.raises(ValueError, match="5 bytes are no whole frames of 2 s16le samples"):
+    with pytest.raises(ValueError, match="5 bytes are not whole frames of 2 s16le samples"):
         ENCODINGS["s16le"].decode(b"12345", 2)
 
 
@@ -142,7 +142,7 @@ def test_long_files_have_their_length_elsewhere():
         (riff(chunk(b"fmt ", b"short")), "5 bytes instead of 16"),
         (riff(), "no format before its samples"),
         (riff(chunk(b"junk", b"", 2**31)), "claims 2147483648 bytes"),
-        (riff(form=b"AVI "), "but is no WAV"),
+        (riff(form=b"AVI "), "but is not WAV"),
         (riff(plain(), name=b"RIFX"), "big-endian"),
     ],
 )

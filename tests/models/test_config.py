@@ -135,7 +135,7 @@ def test_a_number_that_makes_no_sense_is_refused_where_a_config_is_made(make, fi
             TrainConfig,
             "data",
             {"frames": 64},
-            r"of class LoaderConfig \(config\.from_dict makes one of a dict\)",
+            r"of class LoaderConfig \(config\.from_dict converts a dict\)",
         ),
         (TrainConfig, "teacher", Path("runs/teacher"), "a string"),
         (TrainConfig, "resume_override", 1, "True or False"),
