@@ -1,4 +1,4 @@
-"""Paired recordings: found, checked, made (`synthetic`), prepared for TFDS (`builders`), read in batches."""
+"""Training data: paired recordings, TFDS data sets, the embedded corpus, on-the-fly mixing, and batches."""
 
 from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, write_corpus
 from rosecd_jax.data.loader import LoaderConfig, open_source, training_batches

@@ -1,7 +1,7 @@
-"""TFDS builders: VoiceBank-DEMAND, and any tree of paired folders, as array_record files without TensorFlow.
+"""TFDS builders of VoiceBank-DEMAND and of paired folders, as array_record files without TensorFlow.
 
-They are shard-based because TFDS's generator-based builders shuffle, and that takes TensorFlow as soon as a
-split is larger than a gigabyte. So pairs lie in the order of their names, like those of `PairedFiles`.
+They are shard-based because TFDS's generator-based builders shuffle, which needs TensorFlow for splits above
+a gigabyte. So pairs are sorted by name, like those of `PairedFiles`.
 """
 
 import abc
@@ -29,18 +29,18 @@ with extra("train", "preparing a data set"):
 
 __all__ = ["PairedFolder", "PairsBuilder", "VoiceBankDemand", "prepare_folder", "prepare_voicebank"]
 
-SHARD_BYTES = 2**27  # of samples; TFDS keeps a shard in memory while it writes it
+SHARD_BYTES = 2**27  # of samples; TFDS holds a shard in memory while it writes it
 
 Progress = Callable[[str, float], None]
-"""Called with what is done, "checking" or a split, and the part of it that is done, 0 to 1."""
+"""Called with the stage ("checking" or the name of a split) and the fraction of it that is done, 0 to 1."""
 
 
 class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
-    """What the builders share. An example is {"clean", "noisy"}, float32 [samples], and the pair's "name".
+    """Base class of the builders; examples have "clean" and "noisy", float32 [samples], and a "name".
 
     Args:
-      sample_rate: Hz, of the data set; recordings of another rate are resampled.
-      arguments: TFDS's.
+      sample_rate: of the data set, in Hz; other recordings are resampled.
+      arguments: passed to TFDS.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -48,13 +48,13 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def __init__(self, *, sample_rate: int = 16_000, **arguments: Any) -> None:
         self.sample_rate = sample_rate
         self.progress: Progress | None = None
-        self.checked: Mapping[str, Split] = {}  # the splits of the source that is being prepared
-        self.metadata = tfds.core.MetadataDict()  # an Origin, once it is known
+        self.checked: Mapping[str, Split] = {}  # the checked splits of the source
+        self.metadata = tfds.core.MetadataDict()  # the fields of Origin, once known
         super().__init__(**{"file_format": "array_record", **arguments})
 
     @abc.abstractmethod
     def find_splits(self, source: Path, progress: Callable[[float], None] | None) -> Mapping[str, Split]:
-        """The splits of a source, checked."""
+        """Find and check the splits of a source."""
 
     def prepare(self, source: str | os.PathLike[str], progress: Progress | None) -> dict[str, SplitSummary]:
         """See `prepare_folder`."""
@@ -63,24 +63,24 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         existing = Origin.load(found) if found else None
         wanted = (target, str(source), self.sample_rate)
         if existing and (found, existing.source, existing.sample_rate) != wanted:
-            what = f"{found}, made from {existing.source} at {existing.sample_rate} Hz"
-            raise FileExistsError(f"{out} already holds {what}; choose another folder")
+            data_set = f"{found}, made from {existing.source} at {existing.sample_rate} Hz"
+            raise FileExistsError(f"{out} already holds {data_set}; choose another folder")
         self.progress = progress
         self.checked = self.find_splits(source, progress and partial(progress, "checking"))
         origin = self._origin(source)
         if existing and existing != origin:
-            raise FileExistsError(f"{found} was made of files that {source} no longer holds; delete it")
+            raise FileExistsError(f"{found} was made from files that {source} no longer holds; delete it")
         if not existing:
             self._write(source, target)
         return origin.summary()
 
     def _write(self, source: Path, target: Path) -> None:
-        """Let TFDS write the data set; whatever happens, it appears as a whole or not at all."""
+        """Write the data set with TFDS, atomically."""
         config = tfds.download.DownloadConfig(manual_dir=source)
-        downloads = target.parent / f"{INCOMPLETE}downloads_{target.name}"  # TFDS makes it, nothing comes in
+        downloads = target.parent / f"{INCOMPLETE}downloads_{target.name}"  # created by TFDS, stays empty
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(target.parent):
+            with _locked(target.parent):
                 _sweep(target)
                 try:
                     self.download_and_prepare(download_dir=downloads, download_config=config)
@@ -97,7 +97,7 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return Origin(str(source), self.sample_rate, files)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        wave = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")  # quicker than numbers
+        wave = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")  # faster than numbers
         return tfds.core.DatasetInfo(
             builder=self,
             description=type(self).__doc__,
@@ -122,13 +122,13 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             rate = headers[name].sample_rate
             clean, noisy = (io.resample(mono(side, name), rate, self.sample_rate) for side in pairs)
             if clean.shape != noisy.shape:
-                raise DataError(f"{pairs.clean}/{name}: no longer as long as its partner; leave them alone")
+                raise DataError(f"{pairs.clean}/{name}: changed its length while the data set was prepared")
             if self.progress:
                 self.progress(split, order[name] / len(headers))
             yield name, {"clean": clean, "noisy": noisy, "name": name}
 
     def _log_download_bytes(self) -> None:
-        """Nothing is downloaded, and the caller of `prepare` reports."""
+        """Do nothing: there are no downloads."""
 
     _log_download_done = _log_download_bytes
 
@@ -144,7 +144,7 @@ class VoiceBankDemand(PairsBuilder):
 
 
 class PairedFolder(PairsBuilder):
-    """Paired recordings of a folder tree, split/clean and split/noisy or split/anechoic and split/reverb."""
+    """Paired recordings in split/clean and split/noisy, or split/anechoic and split/reverb."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Put the recordings there, as train/clean and train/noisy."
 
@@ -155,7 +155,7 @@ class PairedFolder(PairsBuilder):
 def prepare_voicebank(
     source: str | os.PathLike[str], out: str | os.PathLike[str], progress: Progress | None = None
 ) -> dict[str, SplitSummary]:
-    """Make VoiceBank-DEMAND's data set at 16 kHz; see `voicebank_splits` and `prepare_folder`."""
+    """Prepare VoiceBank-DEMAND at 16 kHz; see `voicebank_splits` and `prepare_folder`."""
     return VoiceBankDemand(data_dir=os.fspath(out)).prepare(source, progress)
 
 
@@ -165,27 +165,27 @@ def prepare_folder(
     sample_rate: int = 16_000,
     progress: Progress | None = None,
 ) -> dict[str, SplitSummary]:
-    """Make a data set below `out`, for `PreparedPairs`, of a tree of paired folders; see `folder_splits`.
+    """Prepare a data set in `out`, for `PreparedPairs`, from a tree of paired folders; see `folder_splits`.
 
-    An interrupted preparation leaves no data set, and starts over. A finished data set is left as it is.
+    An interrupted preparation leaves no data set and has to start over. A finished data set is kept.
 
     Args:
-      sample_rate: Hz; recordings of another rate are resampled.
+      sample_rate: of the data set, in Hz; other recordings are resampled.
       progress: called after each pair that is checked or written.
 
     Returns:
-      What each split holds.
+      A summary of each split.
 
     Raises:
-      DataError: if the source isn't as it should be, before anything is written; if the data after a header
-        is damaged; if `out` can't be written, or another process is preparing there.
+      DataError: if the source is invalid, before anything is written; if the data after a header is damaged;
+        if `out` can't be written, or another process is preparing a data set in it.
       FileExistsError: if `out` holds another data set, or the source's headers have changed since.
     """
     return PairedFolder(data_dir=os.fspath(out), sample_rate=sample_rate).prepare(source, progress)
 
 
 def _shards(part: Split, sample_rate: int) -> list[list[str]]:
-    """The names of a split in groups of about SHARD_BYTES."""
+    """Group the names of a split into shards of about SHARD_BYTES."""
     sizes = (8 * header.samples * sample_rate // header.sample_rate for header in part.headers.values())
     starts = zip(part.headers, itertools.accumulate(sizes, initial=0), strict=False)
     groups = itertools.groupby(starts, key=lambda start: start[1] // SHARD_BYTES)
@@ -193,20 +193,20 @@ def _shards(part: Split, sample_rate: int) -> list[list[str]]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from preparing in the folder, until this one leaves or ends."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against preparation by other processes."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DataError(f"{folder}: another process is preparing a data set there; wait") from error
+            raise DataError(f"{folder}: another process is preparing a data set in it; wait") from error
         yield
     finally:
         os.close(descriptor)
 
 
 def _sweep(target: Path) -> None:
-    """Remove the unfinished folders that an interrupted preparation of `target` left."""
+    """Remove unfinished folders of an interrupted preparation of `target`."""
     for leftover in target.parent.glob(f"{INCOMPLETE}*_{target.name}"):
         shutil.rmtree(leftover)

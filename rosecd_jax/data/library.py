@@ -1,6 +1,6 @@
-"""Folders of single recordings, speech or noise or room responses, of any format, rate, length and channels.
+"""Folders of single recordings (speech, noise or room responses) of any format, rate, length and channels.
 
-What can't be used is found when a library is opened, named, and left out.
+Opening a library checks every file; unusable ones are reported and left out.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from rosecd_jax.data.pairs import DataError
 
 __all__ = ["Library", "Recording", "check_apart", "open_library", "read_part"]
 
-LEAST_SECONDS = 0.1  # a shorter recording of speech or noise is left out
-SILENCE = 1e-4  # a recording that never passes this (−80 dB of full scale) is silent
-PROBE = 4000  # samples in the middle of a recording: if they are not silent, the rest needn't be read
-TOLD = 10  # files named one by one
-THREADS = 8  # that read: libsndfile works outside Python's lock
+LEAST_SECONDS = 0.1  # shorter recordings of speech or noise are left out
+SILENCE = 1e-4  # peak of a silent recording (-80 dB of full scale)
+PROBE = 4000  # samples in the middle of a recording; if they are not silent, the rest is not read
+MAX_LISTED = 10  # files that are left out
+THREADS = 8  # to read files: libsndfile releases the GIL
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """A file and what its header says."""
+    """A file and its header."""
 
     path: str
     sample_rate: int  # Hz
@@ -44,9 +44,9 @@ class Library:
     """Usable recordings, sorted by path.
 
     Attributes:
-      folders: where they come from, as given.
+      folders: their folders, as passed to `open_library`.
       recordings: at least one.
-      left_out: a line for each file that can't be used: its path, what is wrong with it, the remedy.
+      left_out: a line for each unusable file: its path, the problem, the remedy.
     """
 
     folders: str
@@ -62,9 +62,9 @@ class Library:
         return sum(recording.seconds for recording in self.recordings)
 
     def part(self, held_back: bool, share: float) -> "Library":
-        """The recordings that are held back from training, about `share` of all, or the others.
+        """Return the recordings that are held back from training, about `share` of all, or the others.
 
-        Which they are depends on their paths alone; of two recordings or more, one at least is in each part.
+        The division depends only on the paths; each part has at least one recording.
 
         Raises:
           DataError: if there is only one recording.
@@ -77,14 +77,14 @@ class Library:
         return dataclasses.replace(self, recordings=tuple(sorted(kept, key=lambda recording: recording.path)))
 
     def summary(self) -> str:
-        """How much there is, and what was left out, in words."""
+        """Describe the number and length of recordings, and the files that were left out."""
         line = f"{self.folders}: {len(self.recordings)} recordings, {self.seconds / 60:.1f} minutes"
         if not self.left_out:
             return line
-        more = len(self.left_out) - TOLD
-        told = [f"  {problem}" for problem in self.left_out[:TOLD]]
-        told += [f"  and {more} more"] if more > 0 else []
-        return "\n".join([f"{line}; {len(self.left_out)} left out:", *told])
+        more = len(self.left_out) - MAX_LISTED
+        listed = [f"  {problem}" for problem in self.left_out[:MAX_LISTED]]
+        listed += [f"  and {more} more"] if more > 0 else []
+        return "\n".join([f"{line}; {len(self.left_out)} left out:", *listed])
 
 
 def open_library(
@@ -92,15 +92,15 @@ def open_library(
     least_seconds: float = LEAST_SECONDS,
     progress: Callable[[float], None] | None = None,
 ) -> Library:
-    """Find the recordings of some folders and of their subfolders, and check each of them.
+    """Find and check the recordings in some folders and their subfolders.
 
     Args:
-      folders: one, or several joined by the system's path separator (":" but on Windows).
-      least_seconds: a shorter recording is left out.
-      progress: called after each file with the part that is done, 0 to 1.
+      folders: one, or several joined by the system's path separator (":", on Windows ";").
+      least_seconds: shorter recordings are left out.
+      progress: called after each file with the fraction that is done, 0 to 1.
 
     Raises:
-      DataError: if a folder is missing, or there is no usable recording in it.
+      DataError: if a folder is missing, or holds no usable recording.
     """
     found: list[Recording] = []
     problems: list[str] = []
@@ -116,34 +116,34 @@ def open_library(
                     progress(done / total)
             if len(found) == before:
                 raise DataError(
-                    f"{folder}: none of its recordings can be used, the first: {problems[-len(files)]}"
+                    f"{folder}: none of its recordings can be used; the first: {problems[-len(files)]}"
                 )
     recordings = {os.path.realpath(recording.path): recording for recording in found}  # each file once
     return Library(folders, tuple(sorted(recordings.values(), key=lambda one: one.path)), tuple(problems))
 
 
 def check_apart(*libraries: Library) -> None:
-    """Raise DataError if a file is in two libraries: what is learnt as speech can't be noise as well."""
+    """Raise DataError if a file is in two libraries, as both speech and noise."""
     seen: dict[str, str] = {}
     for library in libraries:
         for name in library.names:
             other = seen.setdefault(os.path.realpath(name), library.folders)
             if other != library.folders:
-                raise DataError(f"{name}: is in {other} and in {library.folders}; it can be one of them")
+                raise DataError(f"{name}: is both in {other} and in {library.folders}; remove it from one")
 
 
 def read_part(path: str, channel: int, start: int, samples: int, sample_rate: int) -> NDArray[np.float32]:
-    """A part of one channel of a file, at `sample_rate` (Hz), [samples at that rate].
+    """Read a part of one channel of a file and resample it, to [samples at `sample_rate` Hz].
 
     Args:
       start, samples: at the file's own rate.
 
     Raises:
-      AudioError: naming the file, if it can't be read there or has no such channel.
+      AudioError: naming the file, if the part can't be read or there is no such channel.
     """
     audio = io.read(path, start, samples)
     if channel >= len(audio.wave):
-        raise io.AudioError(f"{path}: has {len(audio.wave)} channels, no channel {channel}; restore it")
+        raise io.AudioError(f"{path}: has {len(audio.wave)} channels, no channel {channel}; restore the file")
     return io.resample(audio.wave[channel], audio.sample_rate, sample_rate)
 
 
@@ -155,7 +155,7 @@ def _files(folder: str) -> Sequence[Path]:
 
 
 def _check(file: Path, least_seconds: float) -> Recording | str:
-    """The recording, or a line that says why it can't be used."""
+    """Return the recording, or a line with the reason why it can't be used."""
     try:
         header = io.info(file)
         recording = Recording(str(file), header.sample_rate, header.channels, header.samples)
@@ -174,6 +174,6 @@ def _loud(wave: NDArray[np.float32]) -> bool:
 
 
 def _hash(name: str) -> bytes:
-    """By the last three parts of a path: a folder that is moved keeps its parts."""
+    """Hash the last three parts of a path, so that moving a folder does not change its division."""
     parts = Path(name).parts[-3:]
     return hashlib.sha256("/".join(parts).encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""Paired recordings -> batches of crops, by grain: deterministic in its seed, resumable at any batch."""
+"""Batches of crops of paired recordings, by grain: deterministic given a seed, resumable at any batch."""
 
 import dataclasses
 import signal
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 Pairs = PreparedPairs | PairedFiles
 """Random access to paired recordings: index -> {"clean", "noisy"}, float32 [samples]."""
 Source = Pairs | Mixer
-"""What batches are made of: pairs, or single recordings that are mixed when they are needed."""
+"""Source of batches: pairs, or single recordings that are mixed on the fly."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LoaderConfig:
-    """How batches are made: from pairs (`path`) or from recordings that are mixed on the fly (`speech`).
+    """Config of batches, made from pairs (`path`) or from recordings mixed on the fly (`speech`).
 
     Attributes:
-      path: a data set made by `rosecd prepare`, or a folder that holds split/clean and split/noisy (or
+      path: a data set made by `rosecd prepare`, or a folder with split/clean and split/noisy (or
         split/anechoic and split/reverb), files paired by their relative paths.
-      split: which of its splits to read.
-      speech, noise, rir: folders of clean speech, of noise and of rooms' impulse responses, of any format,
-        rate and length; several are joined by ":". With `speech`, training examples are mixed from them, and
-        `path` is for validation only. Without `noise` all noise is synthetic or babble.
-      mix: what is drawn for an example that is mixed.
+      split: name of the split to read.
+      speech, noise, rir: folders of clean speech, noise and room impulse responses, of any format, rate and
+        length; join several by ":". With `speech`, training examples are mixed from them, and `path` is for
+        validation only. Without `noise`, all noise is synthetic or babble.
+      mix: distributions of the mixes.
       frames: length of a crop in spectrogram frames.
       batch_size: examples in one network call, over all devices of all hosts.
-      threads: that read ahead, in each process that reads.
-      workers: processes that read and crop beside the training process; 0: its threads do it. The batches
-        are the same for any number.
+      threads: prefetching threads per reading process.
+      workers: processes that read and crop; 0: threads of the training process do. The batches are the same
+        for any number.
     """
 
     path: str = ""
@@ -58,10 +58,10 @@ class LoaderConfig:
 
 
 def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Source:
-    """What a config's batches are made of, all that headers say having been checked.
+    """Open the source of a config's batches, and check all headers.
 
     Raises:
-      DataError: naming the files that don't fit; `remedy` is said with it.
+      DataError: naming the files that don't fit; `remedy` is appended to the message.
     """
     if config.speech:
         return open_mixer(config.speech, config.noise, config.rir, config.mix, sample_rate)
@@ -81,18 +81,18 @@ def open_source(config: LoaderConfig, sample_rate: int, remedy: str = "") -> Sou
 def random_crop(
     pair: dict[str, np.ndarray], samples: int, generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The same random crop of both waves, zero-padded on both sides when shorter, divided by max |noisy|."""
+    """Crop both waves at the same random position, zero-pad if shorter, and divide by max |noisy|."""
     slack = pair["noisy"].size - samples
     return _crop(pair, samples, int(generator.integers(slack + 1)) if slack > 0 else int(slack / 2))
 
 
 def center_crop(pair: dict[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
-    """As `random_crop`, from the middle."""
+    """Like `random_crop`, but from the middle."""
     return _crop(pair, samples, int((pair["noisy"].size - samples) / 2))
 
 
 def _crop(pair: dict[str, np.ndarray], samples: int, start: int) -> dict[str, np.ndarray]:
-    """`samples` samples from `start`, zeros outside of the waves; divided by max |noisy|."""
+    """Crop `samples` samples from `start`, with zeros outside of the waves; divide by max |noisy|."""
     left = max(0, -start)
     kept = {side: wave[max(0, start) :][: samples - left] for side, wave in pair.items()}
     peak = np.abs(kept["noisy"]).max(initial=0.0) or 1.0
@@ -104,7 +104,7 @@ def _crop(pair: dict[str, np.ndarray], samples: int, start: int) -> dict[str, np
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Which part of every batch this process makes: the `process`-th of `processes` equal ones."""
+    """The share of every batch that this process makes: the `process`-th of `processes` equal parts."""
 
     process: int = 0
     processes: int = 1
@@ -113,17 +113,17 @@ class Share:
 def training_batches(
     source: Source, config: LoaderConfig, samples: int, seed: int, start: int = 0, share: Share = Share()
 ) -> "grain.DatasetIterator[Any]":
-    """An endless iterator of {"clean", "noisy"}, float32 [batch_size / processes, samples].
+    """Iterate endlessly over {"clean", "noisy"}, float32 [batch_size / processes, samples].
 
-    Pairs are shuffled in each epoch differently, and cropped; mixes never repeat. A batch depends on its
-    number and the seed alone, so that its number is all that a checkpoint has to remember, and any number of
-    hosts, workers and threads makes the same batches. Its `close` ends workers and threads.
+    Pairs are shuffled differently in each epoch, and cropped; mixes never repeat. A batch depends only on its
+    number and the seed, so that a checkpoint stores just the number, and any number of hosts, workers and
+    threads makes the same batches. The iterator's `close` ends workers and threads.
 
     Args:
       source: see `open_source`.
       samples: length of a crop.
       start: number of the first batch.
-      share: the part of a batch that is wanted.
+      share: the share of each batch to make.
     """
     with extra("train", "reading training data"):
         import grain
@@ -141,7 +141,7 @@ def training_batches(
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=4 * config.threads)
     iterable = dataset.to_iter_dataset(options)
     if config.workers:
-        if not flags.FLAGS.is_parsed():  # grain hands absl's flags to its workers, and there are none
+        if not flags.FLAGS.is_parsed():  # grain passes absl's flags to its workers
             flags.FLAGS.mark_as_parsed()
         options = grain.MultiprocessingOptions(num_workers=config.workers)
         iterable = iterable.mp_prefetch(options, worker_init_fn=_begin_work)

@@ -1,4 +1,4 @@
-"""Mixes on disk: pairs of wav files, and a table of every draw from which they can be made again."""
+"""Mixes on disk: pairs of WAV files, and a manifest of their draws, from which they can be reproduced."""
 
 import csv
 import dataclasses
@@ -31,11 +31,11 @@ def write_mixes(
     seconds: float,
     progress: Callable[[float], None] | None = None,
 ) -> SplitSummary:
-    """Write the first `files` examples of a mixer as folder/{clean,noisy}/mix_*.wav, PCM_16, and their table.
+    """Write the first `files` examples of a mixer as folder/{clean,noisy}/mix_*.wav, PCM_16, with a manifest.
 
     Args:
-      seconds: the length of each.
-      progress: called after each file with the part that is done, 0 to 1.
+      seconds: length of each.
+      progress: called after each file with the fraction that is done, 0 to 1.
 
     Raises:
       DataError: if the folder holds anything else, or nothing can be mixed.
@@ -48,10 +48,10 @@ def write_mixes(
 def replay_mixes(
     folder: Path, manifest: Path, progress: Callable[[float], None] | None = None
 ) -> SplitSummary:
-    """Write the mixes of a table again, from the recordings that it names; the same bytes.
+    """Reproduce the mixes of a manifest, byte for byte, from the recordings in it.
 
     Raises:
-      DataError: if the table can't be read, a recording is missing, or the folder holds anything else.
+      DataError: if the manifest can't be read, a recording is missing, or the folder holds anything else.
       AudioError: if a file can't be written.
     """
 
@@ -59,13 +59,13 @@ def replay_mixes(
         try:
             return draw, render(draw)
         except (SilentError, io.AudioError) as error:
-            raise DataError(f"{manifest}: a recording is not what it was: {error}") from error
+            raise DataError(f"{manifest}: a recording has changed: {error}") from error
 
     return _write(folder, list(read_manifest(manifest).values()), example, progress)
 
 
 def read_manifest(path: Path) -> dict[str, Draw]:
-    """The draws of a table by file name, in its order.
+    """Read the draws of a manifest by file name, in its order.
 
     Raises:
       DataError: if it can't be read.
@@ -75,7 +75,7 @@ def read_manifest(path: Path) -> dict[str, Draw]:
             rows = {row.pop("file"): draw_from_row(row) for row in csv.DictReader(table)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: no table of mixes ({error}); give a {MANIFEST} of `rosecd prepare mix`"
+            f"{path}: not a manifest of mixes ({error}); give a {MANIFEST} of `rosecd prepare mix`"
         ) from error
     if not rows:
         raise DataError(f"{path}: holds no mixes; give a {MANIFEST} of `rosecd prepare mix`")
@@ -83,13 +83,13 @@ def read_manifest(path: Path) -> dict[str, Draw]:
 
 
 def row_of_draw(draw: Draw) -> dict[str, Any]:
-    """A draw as the cells of a table: numbers, and JSON for what is nested."""
+    """Convert a draw to cells of a table: numbers, and JSON for nested values."""
     cells = dataclasses.asdict(draw)
     return cells | {name: json.dumps(cells[name], ensure_ascii=False) for name in NESTED}
 
 
 def draw_from_row(row: Mapping[str, str]) -> Draw:
-    """The draw whose cells these are. Raises ValueError, KeyError or TypeError if they make none."""
+    """Convert cells to a draw. Raises ValueError, KeyError or TypeError if they don't make one."""
     speech, noises, response = (json.loads(row[name]) for name in NESTED)
     numbers = {
         name: int(cell) if name in WHOLE else float(cell) for name, cell in row.items() if name not in NESTED
@@ -107,25 +107,25 @@ def draw_from_row(row: Mapping[str, str]) -> Draw:
 
 def _write(
     folder: Path,
-    wanted: Iterable[Any],
+    items: Iterable[Any],
     example: Callable[[Any], tuple[Draw, Mapping[str, Any]]],
     progress: Callable[[float], None] | None,
 ) -> SplitSummary:
     _clear(folder)
-    wanted = list(wanted)
+    items = list(items)
 
     def make(number: int) -> Draw:
-        draw, pair = example(wanted[number])
+        draw, pair = example(items[number])
         for side, wave in pair.items():
             io.write(folder / side / _name(number), wave, draw.sample_rate)
         return draw
 
     draws: list[Draw] = []
     with ThreadPoolExecutor(THREADS) as threads:
-        for draw in threads.map(make, range(len(wanted))):
+        for draw in threads.map(make, range(len(items))):
             draws.append(draw)
             if progress:
-                progress(len(draws) / len(wanted))
+                progress(len(draws) / len(items))
     rows = [{"file": _name(number)} | row_of_draw(draw) for number, draw in enumerate(draws)]
     text = text_io.StringIO(newline="")
     table = csv.DictWriter(text, list(rows[0]) if rows else ["file"])
@@ -140,12 +140,12 @@ def _name(number: int) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an incomplete earlier run left; refuse what is complete, or not ours."""
+    """Remove files of an incomplete earlier run; refuse complete mixes and other files."""
     if (folder / MANIFEST).exists():
         raise DataError(f"{folder}: already holds mixes; choose another folder, or delete it")
-    there = [path for path in folder.glob("**/*") if not path.is_dir()]
-    for path in there:
+    files = [path for path in folder.glob("**/*") if not path.is_dir()]
+    for path in files:
         if path.parent.name not in ("clean", "noisy") or not re.fullmatch(r"mix_\d{5,}\.wav", path.name):
             raise DataError(f"{folder}: holds other files, such as {path}; choose another folder")
-    for path in there:
+    for path in files:
         path.unlink()

@@ -1,7 +1,7 @@
-"""Noisy speech made while it is needed: what is drawn for an example, and how it is mixed.
+"""Mixing of noisy speech on the fly.
 
-An example is a pure function of (seed, index). `draw` decides everything by random numbers and never touches
-a file; `render` makes the waves of a draw and draws nothing. So a draw can be kept in a table and replayed.
+An example is a pure function of (seed, index). `Mixer.draw` draws all random values without reading a file;
+`render` makes the waves of a draw deterministically. So draws can be stored in a manifest and replayed.
 """
 
 import dataclasses
@@ -23,32 +23,33 @@ from rosecd_jax.data.pairs import DataError
 __all__ = ["Draw", "MixConfig", "MixedPairs", "Mixer", "NoiseDraw", "Piece", "open_mixer", "render"]
 
 ENDLESS = 2**48
-"""More examples than any run takes, and few enough for `len`, which they have to fit in grain."""
+"""Number of examples: more than any run takes, within the limit of `len`, which grain calls."""
 MOST_PIECES = 8  # utterances in one example
 PAUSE = (0.1, 0.6)  # seconds between two utterances
-LONGEST = 10.0  # seconds: how often a recording of speech is drawn grows with its length up to this
-ATTEMPTS = 50  # draws for one example, of which the first is used that is neither silent nor unreadable
-MOST_DB = 100  # of SNRs and levels: beyond it, one of two sounds is lost to float32
-LEAST_RESPONSE = 0.005  # seconds of a room's impulse response
+LONGEST = 10.0  # seconds; speech is drawn with a probability proportional to its length, up to this
+ATTEMPTS = 50  # draws for one example; the first that is neither silent nor unreadable is used
+MOST_DB = 100  # of SNRs and levels; beyond ±MOST_DB, a sound is lost to float32 rounding
+LEAST_RESPONSE = 0.005  # minimum seconds of a room's impulse response
 
 
 @dataclasses.dataclass(frozen=True)
 class MixConfig:
-    """What is drawn for an example; pairs of numbers are the ends of uniform distributions.
+    """Distributions of the mixes; pairs of numbers are the ends of uniform distributions.
 
     Attributes:
-      snr: dB, of the speech as it is heard in its room, over the whole example, pauses included.
-      without_noise: share of examples without any noise.
+      snr: dB, of the reverberant speech over the whole example, pauses included.
+      without_noise: fraction of examples without noise.
       level: peak of the mix, dB of full scale.
-      noises: most noises at a time.
-      noise_levels: of noises that sound together, dB.
-      babble: share of noises that are other utterances, 3 to 6 at a time.
-      synthetic: share of noises that are the embedded corpus' synthetic ones.
-      tilt: steepest spectral tilt of speech and of noise, dB an octave, each up or down.
-      band: share of examples whose band is limited, above at 2 to 7.5 kHz or below at 50 to 400 Hz or both.
-      reverb: share of examples in a room, where there are impulse responses.
-      target: of speech in a room: its direct sound with the reflections of the first 50 ms, or without.
-      held_back: share of the recordings that are kept for validation where the data has no split for it.
+      noises: maximum number of simultaneous noises.
+      noise_levels: relative levels of simultaneous noises, dB.
+      babble: fraction of noises that are babble, 3 to 6 other utterances.
+      synthetic: fraction of noises that are synthetic, as in the embedded corpus.
+      tilt: maximum spectral tilt of speech and of noise, dB per octave, of either sign.
+      band: fraction of examples with a limited band, above at 2 to 7.5 kHz, below at 50 to 400 Hz, or both.
+      reverb: fraction of examples in a room, if there are impulse responses.
+      target: for speech in a room, the direct sound with ("early") or without ("dry") the first 50 ms of
+        reflections.
+      held_back: fraction of the recordings kept for validation if there is no validation split.
     """
 
     snr: tuple[float, float] = (-5.0, 20.0)
@@ -90,33 +91,33 @@ class Piece:
     channel: int
     start: int
     samples: int
-    at: int = 0  # where it begins in the example
+    at: int = 0  # start in the example
     gain_db: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseDraw:
-    """One noise: "recording", "babble" or the name of a synthetic one."""
+    """One noise; `kind` is "recording", "babble" or the name of a synthetic noise."""
 
     kind: str
     pieces: tuple[Piece, ...]
-    seed: int  # of a synthetic one, and of where a short one begins
+    seed: int  # of a synthetic noise, and of the start of a short recording
     gain_db: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """All that was drawn for an example.
+    """All random values of an example.
 
     Attributes:
       sample_rate, samples: of the example; Hz.
-      speech: utterances, one after another.
-      noises: that sound at the same time; none: the speech is left alone.
+      speech: consecutive utterances.
+      noises: simultaneous noises; empty: clean speech.
       snr_db: infinite without noises.
-      speech_tilt, noise_tilt: dB an octave.
-      low, high: Hz, limits of the band, of speech and noise alike; 0: none.
+      speech_tilt, noise_tilt: dB per octave.
+      low, high: limits of the band of speech and noise, in Hz; 0: none.
       response: the impulse response of a room, or None.
-      early_samples: how many samples of it after the direct sound belong to the target.
+      early_samples: samples after the direct sound whose reflections belong to the target.
       level_db: peak of the mix, dB of full scale.
     """
 
@@ -135,15 +136,16 @@ class Draw:
 
 
 class SilentError(ValueError):
-    """A draw whose speech or noise is silent, of which no mix can be made."""
+    """A draw can't be mixed because its speech or noise is silent."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixer:
-    """Libraries of recordings, and what may be drawn from them.
+    """Libraries of recordings, and the distributions of their mixes.
 
     Attributes:
-      noise, responses: None where there is none; noise is then babble or synthetic.
+      noise: None for babble and synthetic noise only.
+      responses: None for no rooms.
     """
 
     speech: Library
@@ -154,22 +156,22 @@ class Mixer:
 
     @property
     def libraries(self) -> list[Library]:
-        """Those that there are."""
+        """The libraries that are not None."""
         return [library for library in (self.speech, self.noise, self.responses) if library is not None]
 
     @property
     def names(self) -> list[str]:
-        """Every file's path."""
+        """Paths of all files."""
         return [name for library in self.libraries for name in library.names]
 
     def part(self, held_back: bool) -> "Mixer":
-        """The same for the recordings that are held back from training, or for the others."""
+        """Return the mixer of the recordings that are held back from training, or of the others."""
         speech = self.speech.part(held_back, self.config.held_back)
         noise = self.noise and self.noise.part(held_back, self.config.held_back)
         return dataclasses.replace(self, speech=speech, noise=noise)
 
     def pairs(self, seed: int, samples: int) -> "MixedPairs":
-        """Examples of `samples` samples by index."""
+        """Return random access to examples of `samples` samples."""
         return MixedPairs(self, seed, samples)
 
     def draw(self, generator: np.random.Generator, samples: int) -> Draw:
@@ -210,7 +212,7 @@ class Mixer:
         return self.speech.recordings[int(np.searchsorted(self._odds, generator.random(), side="right"))]
 
     def _speech(self, generator: np.random.Generator, samples: int) -> tuple[Piece, ...]:
-        """Utterances until the example is full; one example in five begins with a pause."""
+        """Draw utterances until the example is full; one example in five begins with a pause."""
         rate, pieces = self.sample_rate, []
         at = int(generator.integers(samples // 2 + 1)) if generator.random() < 0.2 else 0
         while at < samples and len(pieces) < MOST_PIECES:
@@ -237,7 +239,7 @@ class Mixer:
 
 @dataclasses.dataclass(frozen=True)
 class MixedPairs:
-    """Random access to examples, as grain wants it: index -> {"clean", "noisy"}, float32 [samples]."""
+    """Random access to examples, a grain source: index -> {"clean", "noisy"}, float32 [samples]."""
 
     mixer: Mixer
     seed: int
@@ -250,13 +252,13 @@ class MixedPairs:
         return self.example(int(index))[1]
 
     def example(self, index: int) -> tuple[Draw, dict[str, NDArray[np.float32]]]:
-        """An example and what was drawn for it.
+        """Return an example and its draw.
 
-        A draw whose part of a recording is silent or can't be decoded gives way to the next one; of what
-        can't be decoded a warning names the file.
+        A draw is repeated if its part of a recording is silent or can't be decoded; if it can't be decoded, a
+        warning names the file.
 
         Raises:
-          DataError: if this was so many times in a row.
+          DataError: if `ATTEMPTS` draws fail.
         """
         problem: Exception = ValueError("nothing was drawn")
         for attempt in range(ATTEMPTS):
@@ -269,14 +271,14 @@ class MixedPairs:
             except AudioError as error:
                 problem = error
                 warnings.warn(f"left out: {error}", stacklevel=2)
-        raise DataError(f"{ATTEMPTS} draws in a row made no example; the last: {problem}") from problem
+        raise DataError(f"{ATTEMPTS} draws in a row failed; the last: {problem}") from problem
 
 
 def open_mixer(speech: str, noise: str, responses: str, config: MixConfig, sample_rate: int) -> Mixer:
-    """Open and check the libraries of a mixer; folders as `open_library` takes them, "" for none.
+    """Open and check the libraries of a mixer; folders as in `open_library`, "" for none.
 
     Raises:
-      DataError: if a folder is missing or holds nothing usable, or a file is in two libraries.
+      DataError: if a folder is missing or holds no usable file, or a file is in two libraries.
     """
     libraries = [
         open_library(speech),
@@ -288,7 +290,7 @@ def open_mixer(speech: str, noise: str, responses: str, config: MixConfig, sampl
 
 
 def render(draw: Draw) -> dict[str, NDArray[np.float32]]:
-    """Make the waves of a draw: {"clean", "noisy"}, float32 [samples]; nothing is random here.
+    """Make the waves of a draw, {"clean", "noisy"}, float32 [samples]; deterministic.
 
     Raises:
       SilentError: if speech or noise is silent.
@@ -322,7 +324,7 @@ def render(draw: Draw) -> dict[str, NDArray[np.float32]]:
 
 
 def _noise_wave(noise: NoiseDraw, draw: Draw) -> NDArray[np.float64]:
-    """[samples], with a root mean square of one."""
+    """Make a noise, [samples], with an RMS of one."""
     generator = np.random.default_rng(noise.seed)
     if noise.kind in noises.GENERATORS:
         return noises.GENERATORS[noise.kind](generator, draw.samples, draw.sample_rate)
@@ -333,7 +335,7 @@ def _noise_wave(noise: NoiseDraw, draw: Draw) -> NDArray[np.float64]:
 
 
 def _read(piece: Piece, sample_rate: int) -> NDArray[np.float64]:
-    """A piece's wave, [samples], with a root mean square of one."""
+    """Read a piece, [samples], normalized to an RMS of one."""
     return _level(read_part(piece.path, piece.channel, piece.start, piece.samples, sample_rate), piece.path)
 
 
@@ -341,16 +343,16 @@ def _level(wave: NDArray[np.floating], path: str) -> NDArray[np.float64]:
     wave = np.asarray(wave, np.float64)
     level = np.sqrt(np.mean(np.square(wave)))
     if level < 1e-5:
-        raise SilentError(f"{path}: is silent there")
+        raise SilentError(f"{path}: the part that was drawn is silent")
     return wave / level
 
 
 def _piece(generator: np.random.Generator, recording: Recording, samples: int, sample_rate: int) -> Piece:
-    """A random part of a recording that makes at most `samples` samples at `sample_rate`."""
-    wanted = math.ceil(samples * recording.sample_rate / sample_rate)
-    start = int(generator.integers(max(0, recording.samples - wanted) + 1))
+    """Draw a part of a recording that has at most `samples` samples at `sample_rate`."""
+    size = math.ceil(samples * recording.sample_rate / sample_rate)
+    start = int(generator.integers(max(0, recording.samples - size) + 1))
     channel = _channel(generator, recording)
-    return Piece(recording.path, channel, start, min(wanted, recording.samples))
+    return Piece(recording.path, channel, start, min(size, recording.samples))
 
 
 def _channel(generator: np.random.Generator, recording: Recording) -> int:
@@ -358,7 +360,7 @@ def _channel(generator: np.random.Generator, recording: Recording) -> int:
 
 
 def _band(generator: np.random.Generator) -> tuple[float, float]:
-    """Limits of a band in Hz, 0 for none: below, above or both."""
+    """Draw the limits of a band in Hz, 0 for none: below, above or both."""
     which = generator.integers(3)
     low, high = np.exp(generator.uniform(np.log([50, 2000]), np.log([400, 7500])))
     return (float(low) if which != 1 else 0.0), (float(high) if which != 0 else 0.0)

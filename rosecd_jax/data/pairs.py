@@ -1,7 +1,7 @@
-"""Recordings in pairs, a target and its degraded partner: found, checked by their headers, read at random.
+"""Random access to paired recordings, a target and its degraded partner, with checks of their headers.
 
-A folder of pairs holds `clean/` and `noisy/`, or `anechoic/` and `reverb/`: the target first. A pair has the
-same path below both. What headers say is checked before anything is made of the pairs, and told file by file.
+A folder of pairs holds `clean/` and `noisy/`, or `anechoic/` and `reverb/`, the target first. The files of a
+pair have the same path below both. Headers are checked first, and problems reported file by file.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 LAYOUTS = (("clean", "noisy"), ("anechoic", "reverb"))
-TOLD = 10  # problems told one by one
-THREADS = 8  # that read headers: libsndfile works outside Python's lock
+MAX_LISTED = 10  # problems
+THREADS = 8  # to read headers: libsndfile releases the GIL
 
 PARTNER = "give each file a partner of the same name, or remove it"
 MONO = "keep one channel"
@@ -44,25 +44,25 @@ class DataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class SplitSummary:
-    """How much audio a split holds."""
+    """Number and length of the pairs in a split."""
 
     files: int  # pairs
     seconds: float
 
 
 class Recordings(Protocol):
-    """Recordings by name, wherever they are kept; `str()` of it is what comes before a name in messages."""
+    """Recordings by name, in a folder or archive, whose path `str()` returns for messages."""
 
     def names(self) -> Sequence[str]:
-        """All names, with slashes where there are subfolders. Raises AudioError if there are none."""
+        """List all names, with slashes for subfolders. Raises AudioError if there are none."""
         ...
 
     def info(self, name: str) -> io.AudioInfo:
-        """How long one is, and what else its header tells. Raises AudioError naming it."""
+        """Read the header of a recording. Raises AudioError naming it."""
         ...
 
     def read(self, name: str) -> io.Audio:
-        """One as a whole. Raises AudioError naming it."""
+        """Read a whole recording. Raises AudioError naming it."""
         ...
 
 
@@ -86,19 +86,19 @@ class Folder:
 
 
 class Pairs(NamedTuple):
-    """Two sets of recordings that belong together by their names."""
+    """Two sets of recordings, paired by name."""
 
     clean: Recordings  # the targets
     noisy: Recordings  # the same recordings, degraded
 
 
 class PairedFiles:
-    """Random access to a folder's pairs, as grain wants it: index -> {"clean", "noisy"}, float32 [samples].
+    """Random access to a folder's pairs, a grain source: index -> {"clean", "noisy"}, float32 [samples].
 
     Raises:
-      DataError: if the folders are missing or empty, or the headers of some files don't fit: no partner, not
-        readable, not mono, not at `sample_rate` (Hz), not as long as their partner. While reading, if the
-        data after a header is damaged.
+      DataError: if the folders are missing or empty, or files have no partner, are not readable, not mono,
+        not at `sample_rate` (Hz), or not as long as their partner. While reading, if the data after a header
+        is damaged.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
@@ -119,7 +119,7 @@ class PairedFiles:
 
 
 def mono(side: Recordings, name: str) -> np.ndarray:
-    """The first channel of a recording, float32 [samples]. Raises DataError if it can't be read."""
+    """Read the first channel of a recording, float32 [samples]. Raises DataError if it can't be read."""
     try:
         return side.read(name).wave[0]
     except io.AudioError as error:
@@ -127,9 +127,9 @@ def mono(side: Recordings, name: str) -> np.ndarray:
 
 
 def find_pairs(folder: Path) -> Pairs:
-    """The two sides of a folder of pairs, in the first of `LAYOUTS` of which it has a part.
+    """Find the two sides of a folder of pairs, in the first of `LAYOUTS` of which it has a side.
 
-    Raises DataError if a side is missing.
+    Raises DataError if the other side is missing.
     """
     layouts = [layout for layout in LAYOUTS if any((folder / side).is_dir() for side in layout)]
     sides = [folder / side for side in (layouts or LAYOUTS)[0]]
@@ -148,18 +148,18 @@ def check_pairs(
     """Check every header of some sets of pairs.
 
     Args:
-      sample_rate: that all have to have, in Hz; None: any, but the same on both sides of a pair.
-      progress: called after each pair with the part that is done, 0 to 1.
+      sample_rate: required rate of all files, in Hz; None: any, but equal on both sides of a pair.
+      progress: called after each pair with the fraction that is done, 0 to 1.
 
     Returns:
-      For each set, what each name's headers say, sorted by name.
+      For each set, the header of each pair's target, by name, sorted.
 
     Raises:
-      DataError: with all that is wrong, file by file: no partner, not readable, not mono, another rate or
-        length than the partner's; also if a side holds no recording.
+      DataError: listing all problems, file by file: no partner, not readable, not mono, another rate or
+        length than the partner; also if a side holds no recording.
     """
     problems: list[_Problem] = []
-    shared: list[tuple[int, str]] = []  # which set, and the name
+    shared: list[tuple[int, str]] = []  # index of the set, name
     for index, pairs in enumerate(sets):
         clean, noisy = (_names(side) for side in pairs)
         for side, partner, alone in ((*pairs, clean - noisy), (*reversed(pairs), noisy - clean)):
@@ -178,13 +178,13 @@ def check_pairs(
             if progress:
                 progress(done / len(shared))
     if problems:
-        raise DataError(_tell(problems))
+        raise DataError(_report(problems))
     return headers
 
 
 class _Problem(NamedTuple):
     what: str  # begins with the file's name
-    remedy: str = ""  # empty where `what` ends with it
+    remedy: str = ""  # empty if `what` includes it
 
 
 def _names(side: Recordings) -> set[str]:
@@ -195,7 +195,7 @@ def _names(side: Recordings) -> set[str]:
 
 
 def _compare(pairs: Pairs, name: str, sample_rate: int | None) -> tuple[io.AudioInfo | None, list[_Problem]]:
-    """The header of the target, if both can be read, and what is wrong with the pair."""
+    """Return the target's header, if both can be read, and the pair's problems."""
     headers, problems = [], []
     for side in pairs:
         try:
@@ -222,11 +222,11 @@ def _compare(pairs: Pairs, name: str, sample_rate: int | None) -> tuple[io.Audio
     return clean, problems
 
 
-def _tell(problems: Sequence[_Problem]) -> str:
-    """The first problems, a line each, how many more there are, and the remedies for all of them."""
+def _report(problems: Sequence[_Problem]) -> str:
+    """List the first problems, the number of others, and the remedies of all."""
     lines = [f"{len(problems)} problem{'s' * (len(problems) > 1)} with the recordings:"]
-    lines += [f"  {problem.what}" for problem in problems[:TOLD]]
-    if len(problems) > TOLD:
-        lines.append(f"  and {len(problems) - TOLD} more")
+    lines += [f"  {problem.what}" for problem in problems[:MAX_LISTED]]
+    if len(problems) > MAX_LISTED:
+        lines.append(f"  and {len(problems) - MAX_LISTED} more")
     remedies = dict.fromkeys(problem.remedy for problem in problems if problem.remedy)
     return "\n".join([*lines, *(f"Remedy: {remedy}." for remedy in remedies)])

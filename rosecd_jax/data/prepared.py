@@ -1,4 +1,4 @@
-"""Prepared data sets, read at random without TensorFlow; and `open_pairs`, for these and plain folders."""
+"""Random access to prepared data sets without TensorFlow; and `open_pairs`, for these and plain folders."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ from rosecd_jax.extras import extra
 
 __all__ = ["INCOMPLETE", "Origin", "PreparedPairs", "find_prepared", "open_pairs"]
 
-INCOMPLETE = "incomplete."  # what TFDS's names for unfinished folders begin with
+INCOMPLETE = "incomplete."  # prefix of TFDS's unfinished folders
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a data set was made from, as its metadata.json keeps it."""
+    """The source of a data set, as stored in its metadata.json."""
 
     source: str  # the folder
     sample_rate: int  # Hz, of the data set
@@ -28,16 +28,16 @@ class Origin:
 
     @classmethod
     def load(cls, directory: Path) -> "Origin":
-        """Raises DataError if the directory holds no data set of pairs."""
+        """Read metadata.json; raises DataError if the directory holds no data set of pairs."""
         try:
             return cls(**json.loads((directory / "metadata.json").read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(
-                f"{directory}: not made by `rosecd prepare` ({error}); give one that is"
+                f"{directory}: not made by `rosecd prepare` ({error}); give a data set that is"
             ) from error
 
     def summary(self) -> dict[str, SplitSummary]:
-        """How much each split holds."""
+        """Return the number and length of pairs in each split."""
         return {
             split: SplitSummary(len(files), sum(samples / rate for rate, samples in files.values()))
             for split, files in self.files.items()
@@ -47,10 +47,10 @@ class Origin:
 class PreparedPairs:
     """Random access to a split of a prepared data set: index -> {"clean", "noisy"}, float32 [samples].
 
-    Many threads may read at once; a copy in another process opens the files again.
+    Thread-safe and picklable; a copy in another process opens the files again.
 
     Args:
-      path: the data set, or a folder that holds it where TFDS puts it (name/version).
+      path: the data set, or a folder that holds it as TFDS places it (name/version).
 
     Raises:
       DataError: if there is no such data set or split, it is empty, at another rate than `sample_rate` (Hz),
@@ -74,7 +74,7 @@ class PreparedPairs:
             raise DataError(f"{directory}: the split {split!r} is empty; prepare it with files in it")
         try:
             shards = self._builder.info.splits[split].filepaths
-        except Exception as error:  # TFDS raises whatever its parsers do
+        except Exception as error:  # TFDS passes on any error of its parsers
             raise DataError(f"{directory}: is damaged ({error}); delete it and prepare it again") from error
         if lost := [shard.name for shard in shards if not shard.exists()]:
             raise DataError(f"{directory}: lacks {', '.join(lost)}; delete it and prepare it again")
@@ -109,7 +109,7 @@ class PreparedPairs:
 
 
 def open_pairs(path: str | Path, split: str, sample_rate: int) -> PreparedPairs | PairedFiles:
-    """A split's pairs: of the prepared data set at `path`, or else of the folders below `path`/`split`.
+    """Open a split's pairs, of the prepared data set at `path`, or else of the folders in `path`/`split`.
 
     Raises:
       DataError: if there is neither; see `PreparedPairs` and `PairedFiles`.
@@ -119,14 +119,14 @@ def open_pairs(path: str | Path, split: str, sample_rate: int) -> PreparedPairs 
         return PreparedPairs(path, split, sample_rate)
     if not (path / split).is_dir():
         raise DataError(
-            f"{path / split}: no such folder, and {path} is no prepared data set either; "
-            "give a folder with split/clean and split/noisy, or what `rosecd prepare` made"
+            f"{path / split}: no such folder, and {path} is not a prepared data set; "
+            "give a folder with split/clean and split/noisy, or a data set made by `rosecd prepare`"
         )
     return PairedFiles(path / split, sample_rate)
 
 
 def find_prepared(path: Path) -> Path | None:
-    """The finished data set at a path, or below it, as name/version.
+    """Find the finished data set at a path, or below it, as name/version.
 
     Raises DataError if there are several.
     """

@@ -1,4 +1,4 @@
-"""Where a data set is made from: VoiceBank-DEMAND as it is published, or any tree of paired folders."""
+"""Sources of data sets: VoiceBank-DEMAND as published, or any tree of paired folders."""
 
 import re
 import zipfile
@@ -18,16 +18,16 @@ VALID_SPEAKERS = ("p226", "p287")
 
 
 class Split(NamedTuple):
-    """The part of some pairs that makes a split, its headers checked."""
+    """A split of some pairs, with checked headers."""
 
     pairs: Pairs
-    headers: dict[str, io.AudioInfo]  # of the targets, by name, in the order of the split
+    headers: dict[str, io.AudioInfo]  # headers of the clean files, by name, in the order of the split
 
 
 class ZippedFolder:
-    """The recordings in a zip archive, read from there; a top folder of the archive's name doesn't count.
+    """The recordings in a zip archive; names don't include a top folder with the archive's name.
 
-    Hidden members, and those that macOS adds to archives, are passed over.
+    Hidden members, and those that macOS adds, are ignored.
 
     Raises:
       DataError: if the archive can't be opened.
@@ -54,7 +54,7 @@ class ZippedFolder:
         return list(self.members)
 
     def info(self, name: str) -> io.AudioInfo:
-        """Reads the member as a whole, as archives are, and so checks its checksum and its samples."""
+        """Read the whole member, as zip requires, which checks its checksum and samples."""
         audio = self.read(name)
         channels, samples = audio.wave.shape
         return io.AudioInfo(audio.sample_rate, channels, samples, audio.subtype, audio.format)
@@ -62,19 +62,19 @@ class ZippedFolder:
     def read(self, name: str) -> io.Audio:
         try:
             data = self.archive.read(self.members[name])
-        # besides what zipfile foresees: damaged streams, encryption, unknown compression
+        # zlib.error, EOFError, RuntimeError: damaged streams, encryption, unknown compression
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise io.AudioError(f"{self}/{name}: cannot be unpacked ({error}); download it again") from error
         return io.decode(data, f"{self}/{name}")
 
 
 def voicebank_splits(source: Path, progress: Callable[[float], None] | None = None) -> dict[str, Split]:
-    """VoiceBank-DEMAND's splits: train, valid (the training set's speakers p226 and p287), test.
+    """Find VoiceBank-DEMAND's splits: train, valid (speakers p226 and p287 of the training set), test.
 
     Args:
-      source: holds the four published archives, clean_trainset_28spk_wav.zip, noisy_trainset_28spk_wav.zip,
-        clean_testset_wav.zip and noisy_testset_wav.zip, or folders of their names, unpacked.
-      progress: called while files are checked, with the part that is done, 0 to 1.
+      source: folder of the four published archives, clean_trainset_28spk_wav.zip,
+        noisy_trainset_28spk_wav.zip, clean_testset_wav.zip and noisy_testset_wav.zip, zipped or unpacked.
+      progress: called while files are checked, with the fraction that is done, 0 to 1.
 
     Raises:
       DataError: if one of the four is missing, files don't fit together, or a split would be empty.
@@ -83,7 +83,7 @@ def voicebank_splits(source: Path, progress: Callable[[float], None] | None = No
     sides = {name: side for name in names if (side := _published(source, name))}
     if absent := [f"{name}.zip" for name in names if name not in sides]:
         raise DataError(
-            f"{source}: holds no {', '.join(absent)}, nor that unpacked; put the published archives there"
+            f"{source}: holds no {', '.join(absent)}, zipped or unpacked; put the published archives into it"
         )
     sets = [Pairs(*(sides[name] for name in pair)) for pair in (TRAINING_SET, TEST_SET)]
     training, test = check_pairs(sets, progress=progress)
@@ -92,27 +92,27 @@ def voicebank_splits(source: Path, progress: Callable[[float], None] | None = No
     for split, headers in (("train", train), ("valid", valid)):
         if not headers:
             speakers = " and ".join(VALID_SPEAKERS)
-            raise DataError(f"{sets[0].clean}: no {split} split, which is told by the speakers {speakers}")
+            raise DataError(f"{sets[0].clean}: no {split} split; speakers {speakers} are valid, others train")
     return {"train": Split(sets[0], train), "valid": Split(sets[0], valid), "test": Split(sets[1], test)}
 
 
 def folder_splits(source: Path, progress: Callable[[float], None] | None = None) -> dict[str, Split]:
-    """The splits of a folder tree: each of its folders that holds clean/ or noisy/ (anechoic/ or reverb/).
+    """Find the splits of a folder tree: its folders with clean/ or noisy/ (anechoic/ or reverb/).
 
     Args:
-      progress: called while files are checked, with the part that is done, 0 to 1.
+      progress: called while files are checked, with the fraction that is done, 0 to 1.
 
     Raises:
-      DataError: if there is none, a name won't do for a split, or files don't fit together.
+      DataError: if there is none, a folder's name is invalid for a split, or files don't fit together.
     """
     sides = [side for layout in LAYOUTS for side in layout]
     folders = sorted(source.iterdir()) if source.is_dir() else []
     splits = [folder for folder in folders if any((folder / side).is_dir() for side in sides)]
     if not splits:
-        raise DataError(f"{source}: no folder there holds pairs, as train/clean and train/noisy would be")
+        raise DataError(f"{source}: holds no folders of pairs, such as train/clean and train/noisy")
     for folder in splits:
         if folder.name.lower() == "all" or not re.fullmatch(r"[\w-]+", folder.name):
-            raise DataError(f"{folder}: can't name a split; use letters, digits, _ and -, and not 'all'")
+            raise DataError(f"{folder}: not a name for a split; use letters, digits, _ and -, and not 'all'")
     sets = [find_pairs(folder) for folder in splits]
     headers = check_pairs(sets, progress=progress)
     return {
@@ -122,7 +122,7 @@ def folder_splits(source: Path, progress: Callable[[float], None] | None = None)
 
 
 def _published(source: Path, name: str) -> Recordings | None:
-    """The archive of that name, or else the folder: who has both may have unpacked only a part."""
+    """Open the archive of that name, or else the folder, which may be unpacked only in part."""
     archive, folder = source / f"{name}.zip", source / name
     if archive.is_file():
         return ZippedFolder(archive)
@@ -130,5 +130,5 @@ def _published(source: Path, name: str) -> Recordings | None:
 
 
 def _speaker(name: str) -> str:
-    """p226_001.wav -> p226"""
+    """Return the speaker in a file name: p226 of p226_001.wav."""
     return PurePosixPath(name).name.partition("_")[0]

@@ -277,10 +277,10 @@ def test_a_folder_without_audio_or_with_two_uses_is_refused(folders, tmp_path):
         open_mixer(speech, str(tmp_path / "empty"), "", MixConfig(), RATE)
     with pytest.raises(DataError, match="nowhere"):
         open_mixer(speech, str(tmp_path / "nowhere"), "", MixConfig(), RATE)
-    with pytest.raises(DataError, match=r"long\.wav: is in"):
+    with pytest.raises(DataError, match=r"long\.wav: is both in"):
         open_mixer(speech, str(folders / "speech" / "a"), "", MixConfig(), RATE)
     (tmp_path / "link").symlink_to(folders / "speech")
-    with pytest.raises(DataError, match="is in"):  # the same folder by another name
+    with pytest.raises(DataError, match="is both in"):  # the same folder by another name
         open_mixer(speech, str(tmp_path / "link"), "", MixConfig(), RATE)
     io.write(tmp_path / "silence" / "a.wav", np.zeros(8_000, np.float32), RATE)
     with pytest.raises(DataError, match=r"none of its recordings.*silent"):

@@ -138,7 +138,7 @@ def test_open_pairs_takes_either(master):
 
 
 def test_open_pairs_says_what_it_looked_for(master, tmp_path):
-    with pytest.raises(DataError, match=r"valid: no such folder, and .*files is no prepared data set either"):
+    with pytest.raises(DataError, match=r"valid: no such folder, and .*files is not a prepared data set"):
         open_pairs(master / "files", "valid", RATE)
     with pytest.raises(DataError, match="no split 'valid'; it has test, train"):
         open_pairs(master / "data", "valid", RATE)

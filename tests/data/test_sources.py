@@ -39,11 +39,11 @@ def test_pairs_are_checked_before_anything_is_written(tree, tmp_path):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ([], "no folder there holds pairs"),
-        (["clean/a.wav", "noisy/a.wav"], "no folder there holds pairs"),  # no split
+        ([], "holds no folders of pairs"),
+        (["clean/a.wav", "noisy/a.wav"], "holds no folders of pairs"),  # no split
         (["train/clean/a.wav"], "noisy: no such folder"),
-        (["all/clean/a.wav", "all/noisy/a.wav"], "name a split"),
-        (["a split/clean/a.wav", "a split/noisy/a.wav"], "name a split"),
+        (["all/clean/a.wav", "all/noisy/a.wav"], "not a name for a split"),
+        (["a split/clean/a.wav", "a split/noisy/a.wav"], "not a name for a split"),
         (["train/clean/a.txt", "train/noisy/a.txt"], "no audio files"),
     ],
 )

@@ -1,1 +1,1 @@
-"""The embedded corpus: sentences by espeak-ng or of synthetic vowels, in synthetic noise."""
+"""The embedded corpus: sentences spoken by espeak-ng, in synthetic noise."""

@@ -1,7 +1,4 @@
-"""Speech from text: the espeak-ng library inside the package `espeakng-loader`, called with ctypes.
-
-For Linux and macOS.
-"""
+"""Speech synthesis by the espeak-ng library in the package `espeakng-loader`, on Linux and macOS."""
 
 import _ctypes
 import ctypes
@@ -32,21 +29,21 @@ _lock = threading.Lock()  # espeak-ng keeps its state in global variables
 def speak(
     text: str, voice: str, pitch: int = 50, pitch_range: int = 50, rate: int = 175
 ) -> NDArray[np.float32]:
-    """Synthesize one utterance. The same arguments give the same samples, whatever was spoken before.
+    """Synthesize one utterance, a deterministic function of the arguments.
 
     Args:
       text: plain text, in the language of the voice.
-      voice: accent, plus and variant, such as "en-us+f2"; or an accent alone.
-      pitch: 0 to 99, 50 is the voice's own.
-      pitch_range: 0 (monotone) to 99, 50 is the voice's own.
-      rate: speaking rate in words a minute, 80 to 450.
+      voice: accent+variant, for example "en-us+f2", or an accent alone.
+      pitch: 0 to 99; 50 is the voice's default.
+      pitch_range: 0 (monotone) to 99; 50 is the voice's default.
+      rate: speaking rate in words per minute, 80 to 450.
 
     Returns:
       float32 [samples] within [-1, 1] at `SAMPLE_RATE`.
 
     Raises:
       ImportError: if espeakng-loader is not installed.
-      ValueError: if the voice is unknown, or pitch, pitch_range or rate is out of its range.
+      ValueError: if the voice is unknown, or pitch, pitch_range or rate is out of range.
       RuntimeError: if espeak-ng does not start, or something else in this process uses the same library.
     """
     for name, value, low, high in (
@@ -58,16 +55,16 @@ def speak(
             raise ValueError(f"{name} has to be from {low} to {high}, got {value}")
     library_path, data_path = _paths()
     variant = voice.partition("+")[2]
-    # espeak-ng itself passes silently over a variant that it does not know.
+    # espeak-ng silently ignores unknown variants.
     if variant and not (data_path / "voices" / "!v" / variant).is_file():
         raise ValueError(f"espeak-ng has no variant {variant!r} (voice {voice!r})")
 
-    # Phase of the pitch flutter, gain control and cycle counts are static variables that nothing resets, not
-    # even espeak_Terminate: only a freshly loaded library starts from a known state. It takes about 7 ms.
+    # The phase of the pitch flutter, gain control and cycle counts are static variables that not even
+    # espeak_Terminate resets: only a newly loaded library has a known state. Loading takes about 7 ms.
     with _lock:
         if _is_loaded(library_path):
             raise RuntimeError(
-                f"{library_path} is in use elsewhere in this process; speak in another process"
+                f"{library_path} is in use elsewhere in this process; synthesize speech in another process"
             )
         library = ctypes.CDLL(library_path)
         settings = {RATE: rate, VOLUME: 100, PITCH: pitch, PITCH_RANGE: pitch_range}
@@ -81,7 +78,7 @@ def speak(
 def _synthesize(
     library: ctypes.CDLL, data_path: Path, text: str, voice: str, settings: Mapping[int, int]
 ) -> bytes:
-    """The 16-bit samples of a text, by a library that was just loaded."""
+    """Synthesize 16-bit samples of a text, with a newly loaded library."""
     pieces: list[bytes] = []
 
     @SYNTH_CALLBACK
@@ -91,13 +88,13 @@ def _synthesize(
         return 0
 
     if library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DO_NOT_EXIT) != SAMPLE_RATE:
-        raise RuntimeError(f"espeak-ng cannot start from {data_path} (a path may have 159 bytes)")
+        raise RuntimeError(f"espeak-ng cannot start from {data_path} (paths are limited to 159 bytes)")
     library.espeak_SetSynthCallback(collect)
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {voice!r}")
     for parameter, value in settings.items():
         library.espeak_SetParameter(parameter, value, 0)
-    # Breath noise comes from the C library's generator, the rest from espeak-ng's own.
+    # Breath noise is drawn by the C library's generator, the rest by espeak-ng's own.
     library.srand(1)
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     data = text.encode()

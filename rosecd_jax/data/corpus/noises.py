@@ -1,6 +1,6 @@
-"""Six kinds of noise. Every parameter is random, and everything random comes from the generator.
+"""Six kinds of synthetic noise, with parameters drawn from the generator.
 
-All return float64 [samples], finite, with a root mean square of one. `sample_rate` is in Hz.
+All return finite float64 [samples] with an RMS of one. `sample_rate` is in Hz.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ __all__ = ["GENERATORS", "babble", "colored", "hum", "impacts", "machinery", "mo
 
 
 def colored(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """Stationary noise whose power falls by 0 (white), 3 (pink) to 6 (brown) dB an octave."""
+    """Stationary noise whose power falls by 0 (white), 3 (pink) to 6 (brown) dB per octave."""
     slope = generator.uniform(0, 2)
     return _filtered(generator, samples, sample_rate, lambda frequency: frequency ** (-slope / 2))
 
 
 def modulated(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """Colored noise that swells and fades: regularly, 0.5 to 12 times a second, and at random."""
+    """Colored noise with an amplitude modulated periodically, at 0.5 to 12 Hz, and at random."""
     time = np.arange(samples) / sample_rate
     speed, phase = generator.uniform(0.5, 12), generator.uniform(0, 2 * np.pi)
     regular = 1 + generator.uniform(0.5, 1) * np.sin(2 * np.pi * speed * time + phase)
@@ -29,14 +29,14 @@ def modulated(generator: np.random.Generator, samples: int, sample_rate: int) ->
 
 
 def hum(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """Mains hum: 50 or 60 Hz, slightly drifting, with harmonics up to 1.2 kHz or less, over faint hiss."""
+    """Mains hum at 50 or 60 Hz with slight drift, harmonics up to 1.2 kHz or less, and faint hiss."""
     mains = generator.choice((50, 60)) * (1 + 0.002 * _drift(generator, samples, sample_rate, fastest=1))
     tones = _harmonics(generator, mains, sample_rate, count=int(generator.integers(4, 21)))
     return _normalized(tones + generator.uniform(0.02, 0.2) * colored(generator, samples, sample_rate))
 
 
 def machinery(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """A motor: harmonics of 15 to 120 turns a second, and a band of noise that pulses with the turning."""
+    """A motor: harmonics of 15 to 120 Hz, and a band of noise modulated at the same frequency."""
     turns = generator.uniform(15, 120) * (1 + 0.02 * _drift(generator, samples, sample_rate, fastest=2))
     tones = _harmonics(generator, turns, sample_rate, count=int(generator.integers(5, 30)))
     center, octaves = _log_uniform(generator, 200, 0.4 * sample_rate), generator.uniform(0.2, 1.5)
@@ -50,7 +50,7 @@ def machinery(generator: np.random.Generator, samples: int, sample_rate: int) ->
 
 
 def impacts(generator: np.random.Generator, samples: int, sample_rate: int) -> NDArray[np.float64]:
-    """Clicks, knocks and clinks, 1 to 12 a second: struck bodies that ring, bursts of noise that die away."""
+    """Clicks and knocks, 1 to 12 per second: decaying resonances and bursts of noise."""
     wave = np.zeros(samples)
     rate = generator.uniform(1, 12)
     for _ in range(1 + generator.poisson(rate * samples / sample_rate)):
@@ -70,7 +70,7 @@ def impacts(generator: np.random.Generator, samples: int, sample_rate: int) -> N
 def babble(
     generator: np.random.Generator, samples: int, waves: Sequence[NDArray[np.floating]]
 ) -> NDArray[np.float64]:
-    """Several people talking at once: the waves [any length], each shifted at random and up to 6 dB apart.
+    """A sum of speech waves [any length], each shifted at random and attenuated by up to 6 dB.
 
     Raises ValueError if there are no waves, or one of them is empty or silent.
     """
@@ -82,9 +82,9 @@ def babble(
     return _normalized(np.sum(talkers, axis=0))
 
 
-# The kinds that need nothing but a generator, a length in samples and a sample rate in Hz.
+# Functions of (generator, samples, sample_rate).
 GENERATORS: dict[str, Callable[[np.random.Generator, int, int], NDArray[np.float64]]] = {
-    "coloured": colored,  # as manifests spell it
+    "coloured": colored,  # the spelling of existing manifests
     "modulated": modulated,
     "hum": hum,
     "machinery": machinery,
@@ -96,7 +96,7 @@ def _normalized(wave: NDArray[np.floating]) -> NDArray[np.float64]:
     wave = np.asarray(wave, np.float64)
     level = np.sqrt(np.mean(np.square(wave))) if wave.size else 0.0
     if level == 0:
-        raise ValueError("a noise cannot be made of silence")
+        raise ValueError("a silent wave cannot be normalized")
     return wave / level
 
 
@@ -112,7 +112,7 @@ def _filtered(
     sample_rate: int,
     magnitude: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Gaussian noise with the spectrum `magnitude` (of a frequency in Hz) above 20 Hz."""
+    """Gaussian noise with the spectrum `magnitude`, a function of the frequency in Hz, above 20 Hz."""
     spectrum = np.fft.rfft(generator.normal(size=samples))
     frequency = np.fft.rfftfreq(samples, 1 / sample_rate)
     spectrum *= magnitude(np.maximum(frequency, 20)) * (frequency > 20)
@@ -122,7 +122,7 @@ def _filtered(
 def _drift(
     generator: np.random.Generator, samples: int, sample_rate: int, fastest: float
 ) -> NDArray[np.float64]:
-    """A random curve of about unit size that changes direction `fastest` times a second."""
+    """A random curve of about unit size that changes direction `fastest` times per second."""
     knots = generator.normal(size=int(samples / sample_rate * fastest) + 3)
     position = generator.random() + fastest * np.arange(samples) / sample_rate
     return np.interp(position, np.arange(knots.size), knots)
@@ -131,7 +131,7 @@ def _drift(
 def _harmonics(
     generator: np.random.Generator, fundamental: NDArray[np.float64], sample_rate: int, count: int
 ) -> NDArray[np.float64]:
-    """Multiples of a changing frequency (Hz, [samples]) with random strengths, weaker the higher."""
+    """Harmonics of a varying frequency (Hz, [samples]) with random amplitudes that fall with frequency."""
     phase = 2 * np.pi * np.cumsum(fundamental) / sample_rate
     wave = np.zeros(fundamental.size)
     for multiple in range(1, count + 1):

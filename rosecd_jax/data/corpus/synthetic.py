@@ -1,7 +1,7 @@
-"""The embedded corpus: speech by espeak-ng plus noise, as folders of wav files. No download.
+"""The embedded corpus: espeak-ng speech in synthetic noise, as folders of WAV files, without downloads.
 
-What is drawn for a file depends on (seed, split, index) only: a longer corpus begins with the shorter one.
-The same config gives the same bytes, given the same numpy, soxr and espeakng-loader and the same kind of CPU.
+The draws for a file depend only on (seed, split, index): a longer corpus begins with the shorter one. Equal
+configs give equal bytes, for equal versions of numpy, soxr and espeakng-loader and equal kinds of CPU.
 """
 
 import csv
@@ -27,11 +27,11 @@ from rosecd_jax.data.pairs import SplitSummary
 __all__ = ["SPLITS", "Example", "SplitSummary", "SyntheticCorpus", "make_example", "voices", "write_corpus"]
 
 SPLITS = ("train", "valid", "test")
-MOST_SNR = 100  # dB, and its negative the least: beyond it one of the two is lost to float32
+MOST_SNR = 100  # dB; beyond ±MOST_SNR, speech or noise is lost to float32 rounding
 
 ACCENTS = ("en", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us")
 
-# A variant is what makes a speaker, so no two splits share one. Robots and whispers are left out.
+# Variants are the speakers, so no two splits share one. Robot and whisper variants are excluded.
 VARIANTS = {
     "train": (
         "m1", "m2", "m3", "m5", "m6", "Alex", "Mario", "Michael", "boris", "klatt", "marcelo", "max",
@@ -44,16 +44,16 @@ VARIANTS = {
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticCorpus:
-    """What a synthetic corpus is made of. Raises ValueError if its numbers make no sense."""
+    """Config of a synthetic corpus."""
 
-    hours: float = 0.5  # length of the train split, reached by its last file
+    hours: float = 0.5  # minimum length of the train split
     seed: int = 0
     sample_rate: int = 16000  # Hz
-    train_snrs: tuple[float, ...] = (0, 5, 10, 15)  # dB; those of the valid split too
+    train_snrs: tuple[float, ...] = (0, 5, 10, 15)  # dB; for the valid split, too
     test_snrs: tuple[float, ...] = (2.5, 7.5, 12.5, 17.5)  # dB
     utterance_seconds: tuple[float, float] = (2.0, 4.0)  # shortest and longest file
-    valid_files: int = 0  # 0: one for each minute of the train split, at least 8
-    test_files: int = 0  # as valid_files
+    valid_files: int = 0  # 0: one per minute of the train split, at least 8
+    test_files: int = 0  # likewise
 
     def __post_init__(self) -> None:
         least = {"seed": 0, "valid_files": 0, "test_files": 0, "sample_rate": 8000, "utterance_seconds": 0.5}
@@ -73,7 +73,7 @@ class SyntheticCorpus:
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One pair of the corpus, and what was drawn to make it."""
+    """One pair of the corpus, and its draws."""
 
     clean: NDArray[np.float32]  # [samples]
     noisy: NDArray[np.float32]  # [samples]
@@ -84,12 +84,12 @@ class Example:
 
 
 def voices(split: str) -> tuple[str, ...]:
-    """The espeak-ng voices of a split, accent+variant; no voice or variant belongs to two splits."""
+    """List the espeak-ng voices of a split, as accent+variant; no two splits share a voice or variant."""
     return tuple(f"{accent}+{variant}" for accent in ACCENTS for variant in VARIANTS[split])
 
 
 def make_example(config: SyntheticCorpus, split: str, index: int) -> Example:
-    """Make one pair of the corpus; its hours and file counts do not matter.
+    """Make one pair of the corpus; independent of its hours and numbers of files.
 
     Raises ImportError if espeakng-loader is missing, ValueError if the split is not one of `SPLITS`.
     """
@@ -100,7 +100,7 @@ def make_example(config: SyntheticCorpus, split: str, index: int) -> Example:
     snrs = config.test_snrs if split == "test" else config.train_snrs
     if split == "train":
         kind, snr_db = str(generator.choice(kinds)), float(generator.choice(snrs))
-    else:  # what is measured is balanced: every kind in turn, and each time at another SNR
+    else:  # balanced for evaluation: every kind in turn, each time at another SNR
         kind, snr_db = kinds[index % len(kinds)], float(snrs[(index - index // len(kinds)) % len(snrs)])
     if kind == "babble":
         others = generator.choice([other for other in voices(split) if other != voice], 6, replace=False)
@@ -117,16 +117,16 @@ def write_corpus(
     config: SyntheticCorpus,
     progress: Callable[[str, float], None] | None = None,
 ) -> dict[str, SplitSummary]:
-    """Write `train|valid|test/{clean,noisy}/*.wav`, PCM_16 mono; a pair shares its file name.
+    """Write `train|valid|test/{clean,noisy}/*.wav`, PCM_16 mono; the files of a pair share their name.
 
-    Beside them, `files.csv` says what each file holds, and `corpus.json`, written last, that the corpus is
-    complete. A complete corpus of the same config is left as it is, an incomplete one is written again.
+    `files.csv` describes each file, and `corpus.json`, written last, marks the corpus as complete. A complete
+    corpus with the same config is kept, an incomplete one is overwritten.
 
     Args:
-      progress: called after each file with the split and the part of it that is done, 0 to 1.
+      progress: called after each file with the split and the fraction of it that is done, 0 to 1.
 
     Returns:
-      What each split holds.
+      A summary of each split.
 
     Raises:
       FileExistsError: if the directory holds another corpus.
@@ -134,15 +134,15 @@ def write_corpus(
       audio.io.AudioError: if a file cannot be written.
     """
     directory = Path(directory)
-    described = json.loads(json.dumps(dataclasses.asdict(config)))  # as it reads back: lists for tuples
+    described = json.loads(json.dumps(dataclasses.asdict(config)))  # tuples become lists, as in the file
     marker = directory / "corpus.json"
     if marker.exists():
         found, summaries = _read_marker(marker)
         if found == described:
             return summaries
         raise FileExistsError(
-            f"{directory} already holds a corpus of another config, {found}; choose another directory, or "
-            "remove that one"
+            f"{directory} already holds a corpus with another config, {found}; choose another directory, or "
+            "remove it"
         )
     _clear(directory)
 
@@ -171,19 +171,19 @@ def write_corpus(
 
 
 def _read_marker(marker: Path) -> tuple[Any, dict[str, SplitSummary]]:
-    """The config of a complete corpus, as JSON has it, and what its splits hold."""
+    """Read the config of a complete corpus, as plain JSON values, and summaries of its splits."""
     try:
         found = json.loads(marker.read_text())
         splits = {split: SplitSummary(**summary) for split, summary in found["splits"].items()}
         return found["config"], splits
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileExistsError(
-            f"{marker}: describes no corpus ({error}); choose another directory, or remove that one"
+            f"{marker}: does not describe a corpus ({error}); choose another directory, or remove it"
         ) from error
 
 
 def _clear(directory: Path) -> None:
-    """Remove what an incomplete earlier run left, which may have been longer; refuse what is not ours."""
+    """Remove files of an incomplete earlier run, which may have been longer; refuse other files."""
     files = [path for split in SPLITS for path in directory.glob(f"{split}/*/[!.]*")]
     for path in files:
         if not re.fullmatch(r"(train|valid|test)_\d{5,}\.wav", path.name):
@@ -198,7 +198,7 @@ def _clear(directory: Path) -> None:
 def _utterance(
     generator: np.random.Generator, voice: str, config: SyntheticCorpus
 ) -> tuple[str, NDArray[np.float64]]:
-    """Sentences for one file: as many as it takes, silence around them, cut only if one alone is too long."""
+    """Fill one file with sentences, surrounded by silence; cut only if a single sentence is too long."""
     shortest, longest = (round(seconds * config.sample_rate) for seconds in config.utterance_seconds)
     text, speech = _speak(generator, voice, config)
     while speech.size < shortest:
@@ -208,7 +208,7 @@ def _utterance(
             break
         text, speech = f"{text} {more_text}", np.concatenate([speech, pause, more])
     speech = speech[:longest]
-    level = 10 ** (generator.uniform(-18, -3) / 20)  # the peak, 18 to 3 dB below full scale
+    level = 10 ** (generator.uniform(-18, -3) / 20)  # peak, 18 to 3 dB below full scale
     samples = max(shortest, min(longest, speech.size + round(generator.uniform(0, 0.6) * config.sample_rate)))
     before = generator.integers(samples - speech.size + 1)
     wave = np.zeros(samples)

@@ -1,4 +1,4 @@
-"""English sentences from word lists: short, grammatical, about nothing."""
+"""Random English sentences, composed of word lists."""
 
 import numpy as np
 
@@ -74,9 +74,9 @@ WORDS = {
 
 
 def sentence(generator: np.random.Generator) -> str:
-    """A random sentence of about 7 to 14 words, with its capital and its full stop or question mark."""
+    """Compose a random sentence of about 7 to 14 words, with capital and punctuation."""
     text = str(generator.choice(TEMPLATES))
-    while "{" in text:  # one placeholder at a time: two names in a template are two draws
+    while "{" in text:  # one placeholder at a time, so that two names in a template are drawn separately
         kind = text[text.index("{") + 1 : text.index("}")]
         text = text.replace(f"{{{kind}}}", str(generator.choice(WORDS[kind])), 1)
     return text[0].upper() + text[1:]
