@@ -1,4 +1,4 @@
-# Two commands do everything on a bare machine with Python 3.11+ and make: `make demo` and `make test`.
+# `make demo` and `make test` need only Python 3.11+ and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,23 +8,27 @@ DEMO ?= demo
 .PHONY: help demo test test-slow test-all fidelity test-lowest lint format docs release clean
 
 help:
-	@echo "make demo    train a small teacher, distil a one-step student, enhance with both, print the table"
-	@echo "make test    run the tests but the slow ones (with another Python: make test PYTHON=python3.12 VENV=.venv-3.12)"
-	@echo "make test-slow    run these;  make test-all: every test"
-	@echo "make fidelity    compare everything with the authors' numbers and print the table"
-	@echo "make test-lowest    run the tests of the core with the lowest versions that setup.cfg allows"
-	@echo "make lint    ruff and pyright;  make format: ruff format"
-	@echo "make docs    build the documentation into build/docs"
-	@echo "make release    build sdist and wheel into dist/ and try both where there is nothing else"
+	@echo "make demo           enhance a recording, train a tiny teacher, distill a student, print a table"
+	@echo "make test           run all tests but the slow ones"
+	@echo "make test-slow      run the slow tests"
+	@echo "make test-all       run all tests"
+	@echo "make test-lowest    run the core tests with the lowest versions that setup.cfg allows"
+	@echo "make fidelity       compare with the authors' numbers and print a table"
+	@echo "make lint           run ruff and pyright"
+	@echo "make format         fix and format the code with ruff"
+	@echo "make docs           build the documentation in build/docs"
+	@echo "make release        build sdist and wheel in dist/, and test each in an empty environment"
+	@echo "make clean          remove environments, builds and the demonstration"
+	@echo "Options: PYTHON=python3.12 VENV=.venv-3.12 use another Python; DEMO=FOLDER is the demonstration's folder."
 
-# Again when the requirements change. The environment is only marked complete once everything is in. Only pesq is
-# compiled while it is installed; where there is no C compiler, there is everything else.
+# The environment is rebuilt when the requirements change, and marked complete at the end. pesq is the only package
+# that is compiled; without a C compiler, the others are installed.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 $(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rosecd_jax needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) '.[dev]' 2> $(VENV)/install.log || { grep -qE '(Failed|building|build).*pesq' $(VENV)/install.log \
-		&& echo 'pesq cannot be built here (see $(VENV)/install.log): installing without; there will be no PESQ scores' \
+		&& echo 'pesq cannot be built (see $(VENV)/install.log): installing without it; there will be no PESQ scores' \
 		&& $(INSTALL) '.[dev-without-pesq]'; } || { cat $(VENV)/install.log; exit 1; }
 	@touch $@
 

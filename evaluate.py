@@ -1,6 +1,6 @@
 """Measure a model: python evaluate.py --data=DATA --checkpoint=C --output=DIR
 
-The same as `rosecd evaluate DATA`, with the data as an option.
+Equivalent to `rosecd evaluate DATA`, with the data as an option.
 """
 
 import sys

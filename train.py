@@ -1,6 +1,6 @@
 """Train a model: python train.py --config=configs/X.py --workdir=DIR [--config.key=value]...
 
-The same as `rosecd train`.
+Equivalent to `rosecd train`.
 """
 
 import sys

@@ -1,1 +1,1 @@
-"""Programs that measure: each prints a table and the ratio it is about."""
+"""Benchmarks, each of which prints a table and a ratio."""

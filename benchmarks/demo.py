@@ -1,8 +1,8 @@
-"""A first sound, then the whole method in minutes on two CPU cores: `make demo`.
+"""The demonstration of the whole method, in minutes on two CPU cores: `make demo`.
 
-Enhances a real noisy recording with the model that comes with the package. Then makes the embedded corpus,
-trains a tiny teacher, distils a student, enhances the test split, and prints a table. What is there already
-is not made again: an interrupted demonstration resumes where it was.
+Enhances a real noisy recording with the packaged model. Then makes the embedded corpus, trains a tiny
+teacher, distills a student, enhances the test split, and prints a table. An interrupted demonstration resumes
+where it was; completed stages are kept.
 
     python -m benchmarks.demo DIRECTORY
 """
@@ -30,7 +30,7 @@ CORPUS = SyntheticCorpus(hours=0.5, valid_files=8, test_files=12, utterance_seco
 
 
 def main(directory: Path) -> None:
-    """Run every stage that has not been run yet, then print the table and the next command."""
+    """Run all stages that are not complete, then print the table and the next command."""
     keep_freed_memory()
     start = time.perf_counter()
 
@@ -39,7 +39,7 @@ def main(directory: Path) -> None:
 
     first_sound(directory / "first", say)
 
-    say("now the method itself in miniature: corpus, teacher, student")
+    say("the method in miniature: corpus, teacher, student")
     corpus = directory / "corpus"
     say(f"synthetic speech and noise -> {corpus}")
     for split, made in write_corpus(corpus, CORPUS).items():
@@ -58,7 +58,7 @@ def main(directory: Path) -> None:
         say(f"{stage}: {config.steps} updates -> {directory / stage}")
         train(config, directory / stage, log if stage == "teacher" else say)
 
-    say("the test split: voices and noises that were never heard in training")
+    say("evaluation on the test split, with unseen voices and noises")
     teacher, student = (Enhancer.from_checkpoint(directory / stage) for stage in ("teacher", "student"))
     methods = [("noisy", None), ("teacher, 30 steps", teacher), ("student, 1 step", student)]
     noisy, by_teacher, by_student = evaluate(corpus / "test", methods, output=directory / "enhanced")
@@ -69,8 +69,8 @@ def main(directory: Path) -> None:
 
 
 def first_sound(directory: Path, say: Callable[[str], None]) -> None:
-    """Enhance a real recording with the model that comes with the package; say where to listen."""
-    say("a real recording, enhanced by the model that comes with the package")
+    """Enhance a real recording with the packaged model, and print the paths of both files."""
+    say("a real recording, enhanced by the packaged model")
     methods = [("noisy", None), ("small, 1 step", Enhancer.from_checkpoint())]
     evaluations = evaluate(RECORDINGS, methods, output=directory)
     print_summary(evaluations)
@@ -81,7 +81,7 @@ def first_sound(directory: Path, say: Callable[[str], None]) -> None:
 def print_verdict(
     noisy: Evaluation, teacher: Evaluation, student: Evaluation, losses: Sequence[float]
 ) -> None:
-    """What the miniature is about: what teacher and student learnt, and how much faster the student is."""
+    """Print the teacher's loss, the student's gain, and the student's speed relative to the teacher."""
     if losses:
         print(f"teacher, in a hundred updates: loss {losses[0]:.3g} -> {losses[-1]:.3g}")
     gain = student.summary()["si_sdr"][0] - noisy.summary()["si_sdr"][0]
@@ -93,5 +93,5 @@ def print_verdict(
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo"))
-    except (ValueError, OSError, ImportError) as error:  # such as a directory that holds something else
+    except (ValueError, OSError, ImportError) as error:  # for example a directory with other contents
         sys.exit(f"demo: {error}")

@@ -1,9 +1,9 @@
-"""A folder of files of all lengths against one file after another: python -m benchmarks.folder [CHECKPOINT]
+"""A folder of files compared with one file at a time: python -m benchmarks.folder [CHECKPOINT]
 
-Makes 200 files of 0.5 to 20 s and enhances them in four processes: as a folder with an empty cache of
-compiled programs; again, from the cache; one file at a time, each padded to its own multiple of 64 frames as
-in the papers; and that again with everything compiled. Prints programs, the time they took to compile,
-and the seconds of audio per second. Without a checkpoint: a student of the demonstration's size.
+Makes 200 files of 0.5 to 20 s and enhances them: as a folder with an empty cache of compiled programs; as a
+folder with a filled cache; and one file at a time, each padded to a multiple of 64 frames as in the papers;
+each also with everything compiled. Prints the number of programs, their compile time, and seconds of audio
+per second. Without a checkpoint: a student of the demonstration's size.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from rosecd_jax.cli.common import keep_freed_memory
 
 
 def measure(manner: str, checkpoint: Path, source: Path, target: Path) -> None:
-    """One process' work; prints its figures as JSON."""
+    """Run one measurement, in a process of its own, and print its results as JSON."""
     keep_freed_memory(2**25)
     files = io.find(source)
     audio = sum(io.info(file).samples for file in files) / 16_000
@@ -47,7 +47,7 @@ def measure(manner: str, checkpoint: Path, source: Path, target: Path) -> None:
 
 
 def main(checkpoint: Path | None, count: int) -> None:
-    """Make the files, start the processes, print the table."""
+    """Make the files, run the measurements, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         if checkpoint is None:

@@ -1,8 +1,8 @@
-"""How many examples a second the loader delivers: python -m benchmarks.loader CONFIG [--config.key=value]...
+"""Throughput of the loader in examples per second: python -m benchmarks.loader CONFIG [--config.key=value]...
 
     python -m benchmarks.loader configs/demo.py:student --config.data.path=demo/corpus
 
-No model runs beside it. Prints the rate; `benchmarks.train_step` prints how many a model consumes.
+No model runs at the same time. `benchmarks.train_step` prints the rate that a model consumes.
 """
 
 import sys
@@ -15,7 +15,7 @@ from rosecd_jax.training.config import TrainConfig
 
 
 def main(config: TrainConfig, seconds: float = 10.0) -> None:
-    """Measure and print."""
+    """Measure and print the rate."""
     front = ScoreModel(config.model).front_end
     start = time.perf_counter()
     source = open_source(config.data, front.sample_rate)

@@ -1,10 +1,10 @@
-"""Long recordings: python -m benchmarks.long_audio [CHECKPOINT] [--minutes 60]
+"""Time, memory and windows of long recordings: python -m benchmarks.long_audio [CHECKPOINT] [--minutes 60]
 
-Enhances a recording of 6 minutes and one of an hour, each in a process of its own, with all programs compiled
-before, and prints time and peak memory of the process; then, for 60 s, the difference between windows and the
-whole signal, at the joins and elsewhere, in dB of the whole's power, and how near each is to clean speech.
-The input is a minute of the embedded corpus, another voice and noise every few seconds, again and again.
-Without a checkpoint: a fresh student of the demonstration's size.
+Enhances a recording of 6 minutes and one of an hour, each in its own process, with compiled programs, and
+prints time and peak memory; then, for 60 s, the difference between enhancement in windows and of the whole
+signal, at the joins and elsewhere, in dB of the whole signal's power, and the SI-SDR of each. The input
+repeats a minute of the embedded corpus, with another voice and noise every few seconds. Without a checkpoint:
+an untrained student of the demonstration's size.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RATE = 16_000
 
 
 def speech_in_noise(seconds: int) -> tuple[np.ndarray, np.ndarray]:
-    """(clean, noisy) of the embedded corpus' test split, one utterance after another: float32 [samples]."""
+    """Concatenate (clean, noisy) utterances of the embedded corpus' test split: float32 [samples]."""
     config, examples, samples = SyntheticCorpus(), [], 0
     while samples < seconds * RATE:
         examples.append(make_example(config, "test", len(examples)))
@@ -43,7 +43,7 @@ def speech_in_noise(seconds: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(checkpoint: Path, source: Path, target: Path) -> None:
-    """Enhance one file; prints seconds and peak memory in GB as JSON."""
+    """Enhance one file, and print seconds and peak memory in GB as JSON."""
     keep_freed_memory(2**25)
     enhancer = Enhancer.from_checkpoint(checkpoint)
     enhancer.prepare(RATE * 3600, RATE)
@@ -54,7 +54,7 @@ def measure(checkpoint: Path, source: Path, target: Path) -> None:
 
 
 def report_seams(enhancer: Enhancer, clean: np.ndarray, wave: np.ndarray) -> None:
-    """Windows against the whole signal."""
+    """Print the difference between windows and the whole signal."""
     whole = dataclasses.replace(enhancer, limit=2.0 * wave.size / RATE)(wave, RATE)
     windowed = enhancer(wave, RATE)
     waves, hop = enhancer.waves, enhancer.model.front_end.hop
@@ -64,13 +64,13 @@ def report_seams(enhancer: Enhancer, clean: np.ndarray, wave: np.ndarray) -> Non
         joins[(join - plan.fade // 2) * hop : (join + plan.fade // 2) * hop] = True
     error, power = (windowed - whole) ** 2, (whole**2).mean()
     for name, where in (("at the joins", joins), ("elsewhere", ~joins)):
-        print(f"windows against the whole, {name}: {10 * np.log10(error[where].mean() / power):.1f} dB")
+        print(f"windows minus whole, {name}: {10 * np.log10(error[where].mean() / power):.1f} dB")
     for name, estimate in (("noisy", wave), ("whole", whole), ("in windows", windowed)):
         print(f"SI-SDR {name}: {si_sdr(clean, estimate):.2f} dB")
 
 
 def main(checkpoint: Path | None, minutes: int) -> None:
-    """Make the files, start the processes, print."""
+    """Make the files, run the measurements, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         if checkpoint is None:

@@ -1,7 +1,7 @@
-"""What rematerialisation saves on a TPU, without one: python -m benchmarks.memory [TOPOLOGY] [ITEMS]
+"""Memory saved by rematerialization on a TPU: python -m benchmarks.memory [TOPOLOGY] [ITEMS]
 
-Compiles the gradient of the published network in bfloat16 for one device of a TPU topology (v5e:2x2 unless
-said otherwise), for ITEMS (2) spectrograms of 256 frames, and prints how much temporary memory XLA plans
+Compiles the gradient of the published network in bfloat16 for one device of a TPU topology (default
+v5e:2x2), for ITEMS (default 2) spectrograms of 256 frames, and prints the temporary memory that XLA plans
 without and with `network.remat`. No TPU is needed, only the package libtpu: pip install -e '.[tpu]'.
 On two CPU cores the compiler takes five to fifteen minutes for each.
 """
@@ -21,7 +21,7 @@ from rosecd_jax.training.devices import AXIS, replicated
 
 
 def absent_devices(topology: str) -> list[jax.Device]:
-    """Devices for a compiler that asks none: of a TPU topology, or the GPU that a file describes."""
+    """Return abstract devices to compile for: of a TPU topology, or the GPU that a file describes."""
     from jax.experimental import topologies
 
     if Path(topology).is_file():
@@ -37,7 +37,7 @@ def absent_devices(topology: str) -> list[jax.Device]:
 
 
 def temporary_memory(network: NCSNppConfig, items: int, device: jax.Device, frames: int = 256) -> float:
-    """GiB that the gradient's program needs beside its arguments and results."""
+    """Return the temporary memory of the gradient's program in GiB."""
     model = ScoreModel(ModelConfig(network=network))
     everywhere = replicated(jax.sharding.Mesh(np.array([device]), (AXIS,)))
 
@@ -55,7 +55,7 @@ def temporary_memory(network: NCSNppConfig, items: int, device: jax.Device, fram
 
 
 def main(topology: str = "v5e:2x2", items: str = "2") -> None:
-    """Compile twice and print."""
+    """Compile with and without rematerialization, and print the memory."""
     device = absent_devices(topology)[0]
     network = NCSNppConfig(dtype="bfloat16")
     for remat in (False, True):

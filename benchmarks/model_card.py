@@ -1,8 +1,8 @@
-"""What docs/models.md says about a model: python -m benchmarks.model_card MODEL TEST [STEPS]
+"""The measurements in docs/models.md: python -m benchmarks.model_card MODEL TEST [STEPS]
 
 TEST holds clean/ and noisy/. Prints the scores of the test set with 95 % intervals of the mean (bootstrap
-over files), and what the model does to what it should leave alone or remove: clean speech, noise alone,
-silence, music, and a second voice. STEPS: of the sampler, 0 for the model's own.
+over files), and the change of signals that a model should keep or remove: clean speech, noise alone, silence,
+music, and a second voice. STEPS: number of sampler steps; 0: the model's default.
 """
 
 import sys
@@ -23,25 +23,25 @@ RATE = 16_000
 
 
 def level(wave: np.ndarray) -> float:
-    """Root mean square, dB of full scale."""
+    """Return the RMS in dB of full scale."""
     return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-20))
 
 
 def interval(values: np.ndarray, digits: int) -> str:
-    """Mean [95 % interval] by 10,000 resamplings of the files."""
+    """Format mean [95 % interval], by 10,000 resamplings of the files."""
     picks = np.random.default_rng(0).integers(0, values.size, (10_000, values.size))
     low, high = np.percentile(values[picks].mean(axis=1), (2.5, 97.5))
     return f"{values.mean():.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def told(scores: Iterable[Scores]) -> str:
-    """Every score of some files, with its interval."""
+def summary(scores: Iterable[Scores]) -> str:
+    """Format every score of some files, with its interval."""
     columns = dict(zip(Scores._fields, np.array(list(scores)).T, strict=True))
     return "  ".join(f"{name} {interval(columns[name], digits)}" for name, digits in SCORES.items())
 
 
 def melody(seconds: float = 6.0) -> np.ndarray:
-    """Chords of decaying harmonic notes, two a second."""
+    """Synthesize chords of decaying harmonic notes, two per second."""
     time = np.arange(round(seconds * RATE)) / RATE
     wave = np.zeros(time.size)
     for number in range(int(2 * seconds)):
@@ -54,24 +54,26 @@ def melody(seconds: float = 6.0) -> np.ndarray:
     return (0.3 * wave / np.abs(wave).max()).astype(np.float32)
 
 
-def kept(estimate: np.ndarray, sources: list[np.ndarray]) -> list[float]:
-    """By how many dB each source is changed in an estimate: least squares of the estimate on the sources."""
+def gains_db(estimate: np.ndarray, sources: list[np.ndarray]) -> list[float]:
+    """Return the gain of each source in an estimate, in dB, by least squares."""
     gains = np.linalg.lstsq(np.stack(sources, 1), estimate, rcond=None)[0]
     return [float(20 * np.log10(max(abs(gain), 1e-5))) for gain in gains]
 
 
 def main(model: str, test: Path, steps: int = 0) -> None:
-    """Measure and print."""
+    """Measure a model and print the results."""
     enhancer = Enhancer.from_checkpoint(model, steps=steps)
     weights = sum(leaf.size for leaf in jax.tree.leaves(enhancer.params))
     print(f"{model}: {weights:,} weights, {enhancer.sampler.steps} steps")
     noisy, enhanced = evaluate(test, [("noisy", None), (model, enhancer)])
-    print(f"{len(noisy.files)} noisy files: {told(one.scores for one in noisy.files)}")
-    print(f"enhanced: {told(one.scores for one in enhanced.files)}  {enhanced.real_time_factor:.3f} s per s")
+    print(f"{len(noisy.files)} noisy files: {summary(one.scores for one in noisy.files)}")
+    print(
+        f"enhanced: {summary(one.scores for one in enhanced.files)}  {enhanced.real_time_factor:.3f} s per s"
+    )
 
     clean = [io.read(file).wave[0] for file in io.find(test / "clean")]
     scores = [evaluate_pair(wave, wave, enhancer(wave, RATE), RATE) for wave in clean]
-    print(f"clean files, enhanced: {told(scores)}")
+    print(f"clean files, enhanced: {summary(scores)}")
 
     for kind, make in noises.GENERATORS.items():
         wave = 0.1 * make(np.random.default_rng(0), 5 * RATE, RATE).astype(np.float32)
@@ -88,7 +90,7 @@ def main(model: str, test: Path, steps: int = 0) -> None:
     for below in (0, 10):
         voices = [wave[:samples] / np.std(wave[:samples]) * 0.05 for wave in (first, second)]
         voices[1] = voices[1] * 10 ** (-below / 20)
-        changes = kept(enhancer(voices[0] + voices[1], RATE), voices)
+        changes = gains_db(enhancer(voices[0] + voices[1], RATE), voices)
         print(f"second voice, {below} dB lower: first {changes[0]:+.1f} dB, second {changes[1]:+.1f} dB")
 
 

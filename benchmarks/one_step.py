@@ -1,7 +1,7 @@
-"""How long one network call of the full-size model takes: python -m benchmarks.one_step [SECONDS OF AUDIO]
+"""Time of one network call of the full-size model: python -m benchmarks.one_step [SECONDS OF AUDIO]
 
-Prints the times of initializing, compiling and enhancing with the 65.6 M-parameter student, whose weights are
-random, and what part of the enhancement is the network.
+Prints the times of initializing, compiling and enhancing with an untrained student of 65.6 M parameters, and
+of the network alone.
 """
 
 import sys
@@ -19,14 +19,14 @@ from rosecd_jax.diffusion import Preconditioning
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
-    """How long a call takes until its result is there."""
+    """Measure the time of a call until its result is ready."""
     start = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - start
 
 
 def main(audio_seconds: float = 2.0, runs: int = 5) -> None:
-    """Measure and print."""
+    """Measure and print the times."""
     keep_freed_memory()
     model = ScoreModel(ModelConfig(role="student", preconditioning=Preconditioning(c_in="1")))
     start = time.perf_counter()
@@ -34,7 +34,7 @@ def main(audio_seconds: float = 2.0, runs: int = 5) -> None:
     print(
         f"{sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6:.1f} M parameters on {jax.devices()[0]}"
     )
-    print(f"initializing, compiling included  {time.perf_counter() - start:7.2f} s")
+    print(f"initializing, with compilation    {time.perf_counter() - start:7.2f} s")
 
     enhancer = Enhancer(model, params)
     rate = model.front_end.sample_rate

@@ -1,4 +1,4 @@
-"""The README's picture: a noisy recording and what the package's model makes of it, as spectrograms.
+"""The README's figure, spectrograms of a noisy recording before and after enhancement.
 
 python -m benchmarks.picture [MODEL] [RECORDING] [PICTURE]
 """
@@ -15,17 +15,17 @@ from rosecd_jax.audio import io
 
 RECORDING = Path("examples/recordings/noisy")
 PICTURE = Path("docs/before_after.png")
-RANGE = 80  # dB below the loudest of both
+RANGE = 80  # dB below the maximum of both
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, GAP = 440, 220, 44, 30, 34, 12
 
 
 def spectrogram(wave: np.ndarray) -> np.ndarray:
-    """dB, [frequency, frame]."""
+    """Compute a spectrogram in dB, [frequency, frame]."""
     return librosa.amplitude_to_db(np.abs(librosa.stft(wave, n_fft=512, hop_length=64)), top_db=None)
 
 
 def colored(level: np.ndarray, loudest: float) -> Image.Image:
-    """Dark blue, red, yellow, white by level; low frequencies at the bottom."""
+    """Map levels to colors from dark blue through red and yellow to white; low frequencies at the bottom."""
     share = np.clip(1 + (level - loudest) / RANGE, 0, 1)[::-1]
     stops = np.array([[4, 6, 28], [70, 20, 110], [190, 50, 90], [250, 150, 40], [255, 250, 210]])
     pixels = np.stack([np.interp(share, np.linspace(0, 1, 5), stops[:, c]) for c in range(3)], axis=-1)

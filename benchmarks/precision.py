@@ -1,4 +1,4 @@
-"""bfloat16 against float32: python -m benchmarks.precision CONFIG [--config.key=value]...
+"""Comparison of bfloat16 and float32: python -m benchmarks.precision CONFIG [--config.key=value]...
 
     python -m benchmarks.precision configs/demo.py:teacher --config.data.path=demo/corpus \
         --config.steps=200 --config.optimizer.decay_steps=200
@@ -24,7 +24,7 @@ from rosecd_jax.training.step import Waves, make_step
 
 
 def losses_of(config: TrainConfig) -> np.ndarray:
-    """The loss of every step, [steps]."""
+    """Train, and return the loss of every step, [steps]."""
     mesh, model = make_mesh(), ScoreModel(config.model)
     teacher, frozen, params = load_teacher(config)
     step = make_step(config, model, teacher, mesh)
@@ -44,7 +44,7 @@ def losses_of(config: TrainConfig) -> np.ndarray:
 
 
 def main(config: TrainConfig) -> None:
-    """Measure and print."""
+    """Train with both types, and print the table."""
     keep_freed_memory()
     table = {}
     for dtype in ("float32", "bfloat16"):

@@ -1,10 +1,10 @@
-"""Put a trained model into the package: averaged weights, as float16.
+"""Add a trained model to the package: averaged weights, as float16.
 
     python -m benchmarks.ship NAME RUN... [--weights W...]
 
-NAME is `small` for the student, `small-teacher` for its teacher. RUN is a run's or a model's
-directory, or a step of a run; of several the weighted mean is packed. Prints the size, and how far the
-rounding to float16 moves the output of one network call.
+NAME is `small` for the student, `small-teacher` for its teacher. RUN is the directory of a run, of a step or
+of a model; of several, the weighted mean is packed. Prints the size, and the change of the output of one
+network call by rounding to float16.
 """
 
 import argparse
@@ -22,7 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name")
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--weights", type=float, nargs="+", help="One a run, 1 in all; equal unless given.")
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="Weight of each run, with a sum of 1; default: equal weights.",
+    )
     arguments = parser.parse_args()
     loaded = [load_checkpoint(run) for run in arguments.runs]
     weights = arguments.weights or [1 / len(loaded)] * len(loaded)
@@ -39,7 +44,7 @@ def main() -> None:
     base, _, role = arguments.name.partition("-")
     folder = FOLDER / base / (role or "student")
     save_checkpoint(folder, model, half, overwrite=True)
-    for mark in folder.rglob("commit_success.txt"):  # they hold the path where orbax wrote them
+    for mark in folder.rglob("commit_success.txt"):  # they contain the path where orbax wrote them
         mark.unlink()
 
     keys = jax.random.split(jax.random.key(0))
@@ -48,7 +53,7 @@ def main() -> None:
     one, other = (model.denoise(p, x, y, jnp.ones(1)) for p in (params, load_checkpoint(folder)[1]))
     moved = 20 * np.log10(np.linalg.norm(one - other) / np.linalg.norm(one))
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-    print(f"{folder}: {size:.1f} MB; float16 moves the output by {moved:.0f} dB")
+    print(f"{folder}: {size:.1f} MB; float16 changes the output by {moved:.0f} dB")
 
 
 if __name__ == "__main__":

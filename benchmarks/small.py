@@ -1,12 +1,12 @@
-"""Train the package's small model as docs/models.md says, and measure every stage.
+"""Train the package's small model, and measure every stage.
 
     python -m benchmarks.small WORK TEST --config.data.speech=SPEECH --config.data.noise=NOISE \
         --config.data.rir=ROOMS
 
-WORK gets a run for each stage of configs/small.py; a run that is there is resumed, or kept if it is complete.
-TEST holds clean/ and noisy/. Further arguments go to every stage. At the end a table compares the student
-that learned without a teacher, the teacher in 30 steps, and the student distilled from it.
-`python -m benchmarks.ship small WORK/consistency` puts a result into the package.
+WORK gets a run for each stage of configs/small.py; existing runs are resumed, or kept if complete. TEST holds
+clean/ and noisy/. Further arguments are passed to every stage. At the end a table compares the student
+trained without a teacher, the teacher in 30 steps, and the student distilled from it.
+`python -m benchmarks.ship small WORK/consistency` adds a result to the package.
 """
 
 import sys
@@ -28,7 +28,7 @@ STAGES = {
 
 
 def main(work: Path, test: Path, options: list[str]) -> None:
-    """Train what is missing, then print the table."""
+    """Train the stages that are not complete, then print the table."""
     keep_freed_memory()
     for stage in STAGES:
         more = [] if stage == "consistency" else [f"--config.init_from={work / 'consistency'}"]

@@ -1,11 +1,11 @@
-"""How long a training takes from its start to its first step: cold, and with its compiled programs kept.
+"""Time of a training run to its first step, with an empty and with a filled cache of compiled programs.
 
     python -m benchmarks.startup CONFIG [--config.key=value]...
 
     python -m benchmarks.startup configs/demo.py:teacher --config.data.path=demo/corpus
 
-Starts train.py twice, with a cache of compiled programs of its own that is empty the first time, and prints
-the seconds from the process' start to the end of each phase that the run's lines name.
+Starts train.py twice, with its own cache of compiled programs, which is empty the first time, and prints the
+seconds from the start of the process to the end of each phase in the run's log.
 """
 
 import os
@@ -23,7 +23,7 @@ FIRST_STEP = "first step"
 
 
 def phases(words: list[str], folder: Path, workdir: str) -> dict[str, float]:
-    """Run to the first step; seconds since the process' start at the end of each phase."""
+    """Run to the first step; return the seconds from the start of the process to the end of each phase."""
     command = [
         sys.executable,
         str(ROOT / "train.py"),
@@ -52,7 +52,7 @@ def phases(words: list[str], folder: Path, workdir: str) -> dict[str, float]:
 
 
 def main(words: list[str]) -> None:
-    """Measure and print."""
+    """Measure twice, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         cold, kept = (phases(words, Path(folder), workdir) for workdir in ("cold", "kept"))
     table = Table("seconds until the end of", "cold", "programs kept")

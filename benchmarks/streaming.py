@@ -1,9 +1,9 @@
-"""Whether a stream keeps up, and what it gives: python -m benchmarks.streaming [CHECKPOINT] [SECONDS]
+"""Step times and accuracy of streams: python -m benchmarks.streaming [CHECKPOINT] [SECONDS]
 
-Prints, for several lengths, the latency, the times of the steps against the hop, and how near the stream
-comes to the enhancement of the whole signal at once: the ratio of signal to difference, for a tone in
-stationary noise. CHECKPOINT is a path or the name of a model of the package; without one, or
-with "", the model is a fresh one of the size of `make demo`.
+Prints, for several lengths, the latency, the times of the steps, and the difference from enhancement of the
+whole signal at once, as a signal-to-noise ratio, for a tone in stationary noise. CHECKPOINT is a path or the
+name of a packaged model; without one, or with "", the model is an untrained student of the demonstration's
+size.
 """
 
 import sys
@@ -23,13 +23,13 @@ CONFIGS = ({}, {"look_ahead": 0}, {"look_ahead": 128}, {"hop": 32}, {"hop": 128}
 
 
 def fresh_student() -> tuple[ScoreModel, Params]:
-    """A student of the size of the demonstration's that has learnt nothing."""
+    """Make an untrained student of the demonstration's size."""
     model = ScoreModel(ModelConfig(role="student", sde=PROCESS, network=NETWORK))
     return model, model.init(jax.random.key(0))
 
 
 def main(checkpoint: str = "", seconds: float = 30.0) -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     keep_freed_memory()
     model, params = load_any_checkpoint(checkpoint) if checkpoint else fresh_student()
     rate = model.front_end.sample_rate
@@ -45,7 +45,7 @@ def main(checkpoint: str = "", seconds: float = 30.0) -> None:
         config = StreamConfig.from_milliseconds(model, **lengths)
         stream = StreamingEnhancer(model, params, config=config)
         output = np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
-        inside = slice(rate, -rate)  # a stream begins in silence, the whole signal in its own reflection
+        inside = slice(rate, -rate)  # streams are padded by silence, whole signals by reflection
         difference = np.sum((output - whole)[inside] ** 2)
         ratio = 10 * np.log10(np.sum(whole[inside] ** 2) / difference)
         times = stream.times

@@ -1,4 +1,4 @@
-"""How fast a config trains on this machine, and how much memory a step takes.
+"""Speed and memory of a training step on this machine.
 
     python -m benchmarks.train_step CONFIG [--steps N] [--peak TFLOPS] [--memory-only] [--config.key=value]...
 
@@ -8,14 +8,14 @@
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --topology v5e:2x2
 
 The batches are noise that is already on the devices: the loader is not measured (see benchmarks.loader). A
-student's teacher has the config's size and random weights. Prints seconds a step, examples and seconds of
-audio a second, XLA's own count of the temporary memory of the gradient program, and, given the devices' peak
-in TFLOP/s, the share of it that the networks' products use: a gradient counts as three calls (remat's second
-forward doesn't count), and a student's example has three more, of the target once and of the teacher twice.
-With --topology the programs are only compiled, for devices that need not be there: a TPU topology such as
-v5e:2x2 (pip install libtpu), or a file that describes a GPU to XLA, a GpuTargetConfigProto as text (pip
+student's teacher has the config's size and random weights. Prints seconds per step, examples and seconds of
+audio per second, the temporary memory of the gradient program according to XLA, and, given the devices' peak
+in TFLOP/s, the fraction of it that the networks use: a gradient counts as three calls (without remat's second
+forward pass), and a student's example has three more, one of the target and two of the teacher.
+With --topology the programs are only compiled, for devices that may be absent: a TPU topology such as
+v5e:2x2 (pip install libtpu), or a text file of a GpuTargetConfigProto that describes a GPU to XLA (pip
 install --no-deps jax-cuda12-plugin jax-cuda12-pjrt, of jax's version, and nvidia-cuda-nvcc-cu12; and set
-JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1). Nothing is autotuned without a GPU.
+JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1). Without a GPU, nothing is autotuned.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from rosecd_jax.training.step import Step, Waves, make_step
 
 
 def network_operations(config: ModelConfig, frames: int) -> float:
-    """Floating-point operations of one network call on one item, as plain convolutions."""
+    """Count the floating-point operations of one network call on one item, with plain convolutions."""
     least, convolution.LEAST_CHANNELS = convolution.LEAST_CHANNELS, 10**9
     network = dataclasses.replace(config.network, dtype="float32", remat=False)
     model = ScoreModel(dataclasses.replace(config, network=network))
@@ -49,12 +49,12 @@ def network_operations(config: ModelConfig, frames: int) -> float:
 
 
 def calls(config: TrainConfig) -> int:
-    """Network calls' worth of products per example: a gradient counts as three."""
+    """Return the equivalent number of network calls per example; a gradient counts as three."""
     return {"distillation": 3 + 1 + 2, "consistency-training": 3 + 1}.get(config.objective, 3)
 
 
 def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
-    """Compile a batch's gradient and an update from shapes alone; print their times, return the gradient."""
+    """Compile a batch's gradient and an update from shapes; print their times and return the gradient."""
     model = ScoreModel(config.model)
 
     def shapes(tree: Any, shardings: Any = None) -> Any:
@@ -76,7 +76,7 @@ def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -
 
 
 def compile_one(name: str, program: Any, *arguments: Any) -> jax.stages.Compiled:
-    """Compile a jitted function, and print the seconds of each stage and how large the program is."""
+    """Compile a jitted function, and print the seconds of each stage and the size of the program."""
     times = [time.perf_counter()]
     traced = program.trace(*arguments)
     times.append(time.perf_counter())
@@ -94,7 +94,7 @@ def compile_one(name: str, program: Any, *arguments: Any) -> jax.stages.Compiled
 
 
 def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str) -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     keep_freed_memory()
     mesh = jax.sharding.Mesh(np.array(absent_devices(topology)), (AXIS,)) if topology else make_mesh()
     model = ScoreModel(config.model)
@@ -105,7 +105,7 @@ def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topolo
     print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {config.objective}, {config.model.network}")
     memory = compile_programs(config, step, mesh).memory_analysis()
     gib = memory.temp_size_in_bytes / 2**30
-    print(f"temporary memory for the gradient of {data.batch_size} items: {gib:.2f} GiB a device")
+    print(f"temporary memory for the gradient of {data.batch_size} items: {gib:.2f} GiB per device")
     if memory_only or topology:
         return
 
@@ -122,20 +122,20 @@ def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topolo
     jax.block_until_ready(metrics)
     seconds = (time.perf_counter() - start) / steps
     examples = data.batch_size * accumulate / seconds
-    print(f"{seconds:.3f} s a step of {data.batch_size} x {accumulate} examples")
+    print(f"{seconds:.3f} s per step of {data.batch_size} x {accumulate} examples")
     print(f"{examples:.2f} examples/s, {examples * samples / model.front_end.sample_rate:.1f} s of audio/s")
     print(f"{config.steps} steps: {config.steps * seconds / 3600:.1f} hours")
     if peak:
         used = examples * calls(config) * network_operations(config.model, data.frames) / 1e12 / mesh.size
-        print(f"{used:.1f} TFLOP/s a device, {100 * used / peak:.0f} % of {peak:g}")
+        print(f"{used:.1f} TFLOP/s per device, {100 * used / peak:.0f} % of {peak:g}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--peak", type=float, default=0.0, help="of one device, TFLOP/s")
+    parser.add_argument("--peak", type=float, default=0.0, help="peak of one device in TFLOP/s")
     parser.add_argument("--memory-only", action="store_true")
-    parser.add_argument("--topology", default="", help="of absent devices to compile for")
+    parser.add_argument("--topology", default="", help="absent devices to compile for")
     known, overrides = parser.parse_known_args()
     main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only, known.topology)

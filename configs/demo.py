@@ -1,21 +1,21 @@
 """The demonstration: a small teacher and the student distilled from it, on the embedded corpus.
 
-Reproduces no published figure; it shows every part of the method working in minutes on two CPU cores.
+It reproduces no published figure, but runs every part of the method in minutes on two CPU cores.
 
     rosecd prepare synthetic demo/corpus --valid-files 8 --test-files 12 --utterance-seconds 2 2
     python train.py --config=configs/demo.py:teacher --workdir=demo/teacher --config.data.path=demo/corpus
     python train.py --config=configs/demo.py:student --workdir=demo/student --config.data.path=demo/corpus \
         --config.teacher=demo/teacher
 
-`make demo` does this, and enhances and measures the test split with both, in five to eight minutes; what is
-in `demo/` already is not made again.
+`make demo` runs these, and enhances and measures the test split with both, in five to eight minutes; existing
+parts of `demo/` are kept.
 
-A few hundred updates can't teach a network of 215,000 weights a different task at every t, which the paper's
-process asks for: noise to be ignored at t = 1, an answer nearly given at the other end. Here the process
-reaches y soon (γ = 5) and adds little noise, so that most of its times are one task, and a student's starting
+A few hundred updates can't teach a network of 215,000 weights a different task at every t, as the paper's
+process requires: to ignore the noise at t = 1, but to keep x_t at the other end. Here the process approaches
+y fast (γ = 5) and adds little noise, so that the task is the same at most times, and a student's starting
 point is close to noisy speech. The student's trajectory has 3 times instead of 30, its moving average is
-short, its SI-SDR term heavy, its learning rate high and decaying; it scales its input as its teacher does, so
-that it begins as its teacher.
+short, its SI-SDR weight large, and its learning rate high and decaying; it scales its input like its teacher,
+so that both are equal at first.
 """
 
 from ml_collections import ConfigDict
@@ -31,7 +31,7 @@ PROCESS = OUVE(gamma=5.0, sigma_min=0.003, sigma_max=0.03)
 
 
 def get_config(stage: str = "teacher") -> ConfigDict:
-    """The run of a stage, "teacher" or "student"."""
+    """Return the config of a stage, "teacher" or "student"."""
     teacher = TrainConfig(
         objective="score",
         model=ModelConfig(role="teacher", sde=PROCESS, network=NETWORK),
@@ -44,7 +44,7 @@ def get_config(stage: str = "teacher") -> ConfigDict:
     if stage == "teacher":
         return ConfigDict(to_dict(teacher))
     if stage != "student":
-        raise ValueError(f"configs/demo.py:{stage}: the stages are teacher and student")
+        raise ValueError(f"stage {stage!r}: expected teacher or student")
     student = TrainConfig(
         objective="distillation",
         teacher="demo/teacher",

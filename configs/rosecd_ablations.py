@@ -1,4 +1,4 @@
-"""ROSE-CD's ablations on VoiceBank-DEMAND: the student of rosecd_voicebank_student.py with one thing changed.
+"""ROSE-CD's ablations on VoiceBank-DEMAND: the student of rosecd_voicebank_student.py with one change.
 
     python train.py --config=configs/rosecd_ablations.py:euler-mean --workdir=runs/euler-mean \
         --config.data.path=VOICEBANK --config.teacher=runs/teacher
@@ -12,10 +12,10 @@
 | heun-noise, heun-mean | Heun | kept, left out | none | yes |
 | mix | mean of Euler and Euler-Maruyama | kept | none | yes |
 
-Table 1 of the paper (arXiv 2507.05688; the same on https://liangxu123.github.io/rosecd/) has one step on
-the test set of some of them; "RCD" is its word for noise that is kept:
+Table 1 of the paper (arXiv 2507.05688; also on https://liangxu123.github.io/rosecd/) reports some of them
+with one step on the test set; "RCD" is its name for noise that is kept:
 
-| its row | here | PESQ | ESTOI | SI-SDR |
+| row of table 1 | variant | PESQ | ESTOI | SI-SDR |
 |---|---|---|---|---|
 | Euler | euler-mean | 2.46 | 0.83 | 14.3 dB |
 | Euler + RCD | euler-noise | 2.88 | 0.87 | 18.3 dB |
@@ -23,7 +23,7 @@ the test set of some of them; "RCD" is its word for noise that is kept:
 | Heun + RCD | heun-noise | 2.98 | 0.86 | 18.4 dB |
 | Heun + RCD + SI-SDR loss | close to no-pesq | 3.00 | 0.87 | 17.3 dB |
 
-For the other variants there is no figure in it. No run of these configs has been finished with this code yet.
+It does not include the other variants. No run of these configs has been finished with this code yet.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "pc-mean") -> ConfigDict:
-    """The run of a variant, see the table."""
+    """Return the config of a variant in the table."""
     if variant not in VARIANTS:
         raise ValueError(f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")
     config = TrainConfig(

@@ -4,9 +4,8 @@
         --config.data.path=VOICEBANK
 
 The authors' repository reports for one step on the test set: PESQ 3.47, ESTOI 0.87, SI-SDR 19.2 dB,
-SI-SIR 29.2 dB, SI-SAR 20.0 dB. No run of this config has been finished with this code yet, so these figures
-are theirs, not ours. With --config.teacher=runs/teacher the model starts from that teacher's raw weights
-instead of from random ones.
+SI-SIR 29.2 dB, SI-SAR 20.0 dB. No run of this config has been finished with this code yet. With
+--config.teacher=runs/teacher the model starts from that teacher's raw weights instead of random ones.
 """
 
 from ml_collections import ConfigDict

@@ -7,8 +7,7 @@ The recipe is the paper's (arXiv 2507.05688): SI-SDR weight 5e-5, batch 14 accum
 weight of 5e-4 in the balanced setting. With configs/rosecd_voicebank_student.py:high-pesq it is 1e-3. The
 paper reports PESQ 3.47 on the test set with one step in the balanced setting and 3.99 in the other (Table 1
 on https://liangxu123.github.io/rosecd/: PESQ 3.49, ESTOI 0.87, SI-SDR 17.8 dB; with the PESQ loss alone
-3.99, 0.83, 0.4 dB). No run of this config has been finished with this code yet, so these figures are the
-paper's, not ours.
+3.99, 0.83, 0.4 dB). No run of this config has been finished with this code yet.
 """
 
 from ml_collections import ConfigDict
@@ -24,7 +23,7 @@ PESQ_WEIGHTS = {"balanced": 5e-4, "high-pesq": 1e-3}
 
 
 def get_config(setting: str = "balanced") -> ConfigDict:
-    """The run of a setting, "balanced" or "high-pesq"."""
+    """Return the config of a setting, "balanced" or "high-pesq"."""
     if setting not in PESQ_WEIGHTS:
         raise ValueError(f"setting {setting!r}: expected one of {', '.join(PESQ_WEIGHTS)}")
     config = TrainConfig(

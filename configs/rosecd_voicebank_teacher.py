@@ -2,8 +2,7 @@
 
 The recipe is the paper's (arXiv 2507.05688): Adam 1e-4, batch 16 accumulated twice, 256 frames, moving
 average 0.999. With 30 predictor-corrector steps the authors' repository reports for the test set: PESQ
-2.89, ESTOI 0.86, SI-SDR 16.7 dB. No run of this config has been finished with this code yet, so these
-figures are theirs, not ours.
+2.89, ESTOI 0.86, SI-SDR 16.7 dB. No run of this config has been finished with this code yet.
 
     python train.py --config=configs/rosecd_voicebank_teacher.py --workdir=runs/teacher \
         --config.data.path=VOICEBANK

@@ -2,15 +2,15 @@
 
     python train.py --config=configs/sgmse_plus.py --workdir=runs/sgmse_plus --config.data.path=CORPUS
 
-The same recipe serves enhancement (VoiceBank-DEMAND, WSJ0-CHiME3) and dereverberation (WSJ0-REVERB); the
-corpus makes the difference. It holds train/clean and train/noisy: 16 kHz mono files, paired by name. The
-paper's batch is 32, here 8 accumulated four times; with 8, which is the default of the authors' code, on one
-GPU, users report PESQ 1.95. For WSJ0-REVERB their repository advises to sample with 50 steps and an snr of
-0.33: rosecd enhance --steps 50 --snr 0.33.
+The same recipe is used for enhancement (VoiceBank-DEMAND, WSJ0-CHiME3) and dereverberation (WSJ0-REVERB),
+with different corpora. CORPUS holds train/clean and train/noisy: 16 kHz mono files, paired by name. The
+paper's batch is 32, here 8 accumulated four times; with 8 on one GPU, the default of the authors' code, users
+report PESQ 1.95. For WSJ0-REVERB their repository recommends 50 steps and an snr of 0.33: rosecd enhance
+--steps 50 --snr 0.33.
 
 On VoiceBank-DEMAND's test set the authors report PESQ 2.93, ESTOI 0.87, SI-SDR 17.3 dB, POLQA 3.95
 (https://sp-uhh.github.io/gen-se/); for the other two corpora see the tables of the paper. No run of this
-config has been finished with this code yet, so these figures are theirs, not ours.
+config has been finished with this code yet.
 """
 
 from ml_collections import ConfigDict

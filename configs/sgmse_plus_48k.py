@@ -3,7 +3,7 @@
     python train.py --config=configs/sgmse_plus_48k.py --workdir=runs/ears --config.data.path=EARS
 
 One recipe for enhancement (EARS-WHAM) and dereverberation (EARS-Reverb): a network without pyramids on 768
-bins, a front end and a process of its own. The corpus holds train/clean and train/noisy: 48 kHz mono files,
+bins, with another front end and process. The corpus holds train/clean and train/noisy: 48 kHz mono files,
 paired by name. Batch 8 is the default of the authors' code.
 
 The authors report for the test sets (https://sp-uhh.github.io/ears_dataset/):
@@ -13,7 +13,7 @@ The authors report for the test sets (https://sp-uhh.github.io/ears_dataset/):
 | EARS-WHAM | 3.40 | 2.50 | 0.73 | 16.8 dB |
 | EARS-Reverb | 3.61 | 3.03 | 0.85 | 5.8 dB |
 
-No run of this config has been finished with this code yet, so these figures are theirs, not ours.
+No run of this config has been finished with this code yet.
 """
 
 from ml_collections import ConfigDict

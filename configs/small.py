@@ -1,4 +1,4 @@
-"""The small model that comes with the package, for 16 kHz, in three stages.
+"""The packaged small model, for 16 kHz, in three stages.
 
     python train.py --config=configs/small.py:consistency --workdir=runs/consistency DATA
     python train.py --config=configs/small.py:teacher --workdir=runs/teacher DATA \
@@ -7,12 +7,12 @@
         --config.teacher=runs/teacher --config.init_from=runs/consistency
 
 DATA stands for --config.data.speech=SPEECH --config.data.noise=NOISE --config.data.rir=ROOMS: folders of
-recordings, of any format and rate. `python -m benchmarks.small` does all of it and measures the result.
-docs/models.md says how the shipped weights were made, which no single run of this config reproduces.
+recordings, of any format and rate. `python -m benchmarks.small` runs all stages and measures the results.
+No single run of this config reproduces the packaged weights; docs/models.md describes their training.
 
-Frames are 16 ms apart instead of the papers' 8, which halves the work for a second of sound; 0.74 M weights.
-The first stage learns without a teacher, on a time grid of one point: from the prior straight to the clean
-speech. The teacher starts from these weights and learns every t; the student is distilled from it.
+Frames are 16 ms apart instead of the papers' 8, which halves the computation per second of audio; 0.74 M
+weights. The first stage is trained without a teacher, on a time grid of one point: from the prior to the
+clean speech. The teacher starts from these weights and is trained at all t; the student is distilled from it.
 """
 
 from typing import Literal
@@ -38,7 +38,7 @@ FRONT_END = FrontEnd(hop=256)
 
 
 DATA = LoaderConfig(frames=128, batch_size=4, threads=1, mix=MixConfig(snr=(-5.0, 15.0), reverb=0.1))
-PESQ, SI_SDR, LIMIT = 2e-3, 2e-4, 20.0  # weights above the paper's, for there are few updates
+PESQ, SI_SDR, LIMIT = 2e-3, 2e-4, 20.0  # above the paper's weights, because there are few updates
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
     learning_rate: float,
     teacher: str = "",
 ) -> TrainConfig:
-    """A stage; its learning rate rises for 100 updates and falls as a cosine to its end."""
+    """Make a stage, with 100 updates of warmup and cosine decay of the learning rate."""
     return TrainConfig(
         objective=objective,
         model=ModelConfig(role=role, front_end=FRONT_END, network=NETWORK),
@@ -75,7 +75,7 @@ VARIANTS = {
 
 
 def get_config(stage: str = "consistency") -> ConfigDict:
-    """The run of a stage: "consistency", "teacher" or "student"."""
+    """Return the config of a stage: "consistency", "teacher" or "student"."""
     if stage not in VARIANTS:
         raise ValueError(f"stage {stage!r}: expected one of {', '.join(VARIANTS)}")
     return ConfigDict(to_dict(VARIANTS[stage]))

@@ -3,29 +3,28 @@
     python train.py --config=configs/training_objectives.py:denoiser --workdir=runs/denoiser \
         --config.data.path=VOICEBANK
 
-| variant | process | what the network gives | loss |
+| variant | process | output of the network | loss |
 |---|---|---|---|
 | score-matching | OUVE | the score, its output divided by σ | ½ Σ |σ s + z|² |
 | denoiser | OUVE | the mean μ_t | ½ Σ |D − μ_t|² |
-| preconditioned | OUVE | the mean μ_t, EDM's scalings | ½ Σ λ |D − μ_t|², EDM's λ; ROSE-CD's teacher |
+| preconditioned | OUVE | the mean μ_t, EDM scalings | ½ Σ λ |D − μ_t|², EDM λ; ROSE-CD's teacher |
 | bridge | Schrödinger bridge | the clean speech | spectrum and 1e-3 L1 of the wave |
 | bridge-pesq | Schrödinger bridge | the clean speech | the same and 5e-4 PESQ |
 
-All are `ncsnpp_v2`. Batch 8 is their code's default; theirs draws a bridge's training times above 0.03,
-ours above the process' t_eps, 1e-4.
+All networks are `ncsnpp_v2`. Batch 8 is the default of the authors' code, which draws a bridge's training
+times above 0.03, ours above the process's t_eps, 1e-4.
 
-The authors report for the test set (https://sp-uhh.github.io/gen-se/), by the numbers of the paper's models:
+The authors report for the test set (https://sp-uhh.github.io/gen-se/), by the paper's names of models:
 
 | model | process | PESQ | ESTOI | SI-SDR |
 |---|---|---|---|---|
 | M1, M2 | OUVE | 2.84, 2.90 | 0.86, 0.86 | 17.7, 18.0 dB |
-| M3 (preconditioned, as their code says) | OUVE | 2.77 | 0.86 | 17.8 dB |
+| M3 (preconditioned, according to their code) | OUVE | 2.77 | 0.86 | 17.8 dB |
 | M5 | Schrödinger bridge | 2.91 | 0.88 | 19.4 dB |
 | M6, M7, M8 | Schrödinger bridge | 3.70, 3.50, 3.44 | 0.86, 0.87, 0.87 | 8.3, 14.1, 15.3 dB |
 
-Their page and code don't say which of M1 and M2 matches the score and which denoises, nor which weight of
-the PESQ loss a bridge has. No run of these configs has been finished with this code yet, so these figures
-are theirs, not ours.
+Their page and code don't specify which of M1 and M2 is trained by score matching and which as a denoiser, nor
+the PESQ weights of M6 to M8. No run of these configs has been finished with this code yet.
 """
 
 from ml_collections import ConfigDict
@@ -58,7 +57,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "bridge-pesq") -> ConfigDict:
-    """The run of a variant, see the table."""
+    """Return the config of a variant in the table."""
     if variant not in VARIANTS:
         raise ValueError(f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")
     config = TrainConfig(

@@ -1,4 +1,4 @@
-"""For mkdocs: the pages of the reference, one for each room of the package, made of its docstrings."""
+"""A mkdocs hook that generates the reference from docstrings, one page per subpackage."""
 
 import ast
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ ROOMS = ("audio", "diffusion", "models", "losses", "data", "conversion", "traini
 ROOMS += ("evaluation", "export")
 INDEX = """# rosecd_jax
 
-What `import rosecd_jax` offers. Names are imported when they are first used; the rooms have pages of their
-own, and what belongs to none is below.
+Names in `rosecd_jax` are imported on first use. Subpackages have their own pages; top-level modules are
+below.
 
 ::: rosecd_jax
     options:
@@ -22,7 +22,7 @@ own, and what belongs to none is below.
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Called by mkdocs with the files that it found."""
+    """Add the pages of the reference to mkdocs' files."""
     ground = "\n".join(section(f"rosecd_jax.{file.stem}") for file in modules(PACKAGE, deep=False))
     pages = {"index": f"{INDEX}\n{ground}"}
     for room in ROOMS:
@@ -35,18 +35,24 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def section(module: str) -> str:
-    """A module's heading, and all that is public in it."""
+    """Return the section of a module, with its public names."""
     return f"::: {module}\n    options:\n      show_root_heading: true\n"
 
 
 def dotted(file: Path) -> str:
-    """rosecd_jax/audio/stft.py -> rosecd_jax.audio.stft"""
+    """Return the module of a file: rosecd_jax.audio.stft of rosecd_jax/audio/stft.py."""
     return ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def modules(folder: Path, deep: bool = True) -> Iterator[Path]:
-    """The files of a folder that define something, and don't only pass on what is defined elsewhere."""
+    """Iterate over the files of a folder that define functions or classes."""
     for file in sorted(folder.rglob("*.py") if deep else folder.glob("*.py")):
-        kinds = ast.FunctionDef | ast.ClassDef
-        if file.name != "__init__.py" and any(isinstance(n, kinds) for n in ast.parse(file.read_text()).body):
+        if file.name != "__init__.py" and any(map(defines, ast.parse(file.read_text()).body)):
             yield file
+
+
+def defines(node: ast.stmt) -> bool:
+    """Whether a statement gives a function, a class or a value a name."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) != "__all__"
+    return isinstance(node, ast.FunctionDef | ast.ClassDef)
