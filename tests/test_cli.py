@@ -5,22 +5,26 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import jax
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rosecd_jax import save_checkpoint
+from rosecd_jax import load_checkpoint, save_checkpoint
 from rosecd_jax.audio import io
+from rosecd_jax.audio.pcm import ENCODINGS
 from rosecd_jax.cli import app
 from rosecd_jax.cli.evaluate import unique_name
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
+from rosecd_jax.models.enhancement import Sampler, SamplerConfig
 from tests.helpers import TINY, random_params
 
 ROOT = Path(__file__).parents[1]
+WIDE = {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
 
 
 def rosecd(*arguments: object, program: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +55,45 @@ def data(tmp_path_factory) -> Path:
         io.write(folder / "clean" / name, clean, 16_000)
         io.write(folder / "noisy" / name, clean + 0.02 * generator.standard_normal(16_000), 16_000)
     return folder
+
+
+SAMPLING = {
+    "--sampler": get_args(Sampler),
+    "--corrector": get_args(get_type_hints(SamplerConfig)["corrector"]),
+    "--weights": get_args(get_type_hints(load_checkpoint)["weights"]),
+    "--dtype": get_args(get_type_hints(NCSNppConfig)["dtype"]),
+}
+CHOICES = {
+    "enhance in out": SAMPLING,
+    "evaluate data": SAMPLING,
+    "export ckpt out": SAMPLING,
+    "stream": SAMPLING | {"--encoding": tuple(ENCODINGS)},
+}
+
+
+@pytest.mark.parametrize("words", CHOICES)
+def test_choices_are_the_library_s_in_help_and_completion_and_others_are_refused_by_name(
+    words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command = words.split()
+    help_text = re.sub(r"[│\s]", "", CliRunner().invoke(app, [command[0], "--help"], env=WIDE).output)
+    for option, choices in CHOICES[words].items():
+        assert "|".join(choices) in help_text
+        completed = f"rosecd {words} {option} "
+        environment = {
+            "_ROSECD_COMPLETE": "complete_bash",
+            "COMP_WORDS": completed,
+            "COMP_CWORD": str(len(completed.split())),
+        }
+        offered = CliRunner().invoke(app, [], prog_name="rosecd", env=environment).output
+        assert tuple(offered.split()) == choices
+        result = CliRunner().invoke(app, [*command, option, "best"], env=WIDE)
+        assert result.exit_code == 2
+        message = f"'best' is not one of {', '.join(map(repr, choices))}"
+        assert option in result.stderr
+        assert message in " ".join(result.stderr.replace("│", " ").split())
+        assert not list(tmp_path.iterdir())
 
 
 def test_help_names_every_command():
@@ -181,7 +224,7 @@ def test_train_script_trains_resumes_and_can_be_enhanced_with(data, tmp_path):
     ("file", "overrides", "words"),
     [
         ("configs/none.py", [], "no config file"),
-        ("configs/demo.py:nobody", [], "stages"),
+        ("configs/demo.py:nobody", [], "stage 'nobody': expected teacher or student"),
         ("configs/demo.py", ["--config.no_such_thing=1"], "no_such_thing"),
         ("configs/demo.py", ["--config.steps=many"], "many"),
         ("configs/demo.py", ["stray"], "stray"),
@@ -216,7 +259,7 @@ def test_the_demonstration_says_in_a_line_that_another_corpus_is_in_its_way(tmp_
     words = [sys.executable, "-m", "benchmarks.demo", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
-    assert "holds a corpus of another config" in done.stderr
+    assert "holds a corpus with another config" in done.stderr
     assert "choose another directory" in done.stderr
     assert "Traceback" not in done.stderr
 

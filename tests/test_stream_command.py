@@ -85,14 +85,14 @@ def test_other_files_are_refused_by_name(checkpoint, start, name, options):
     done = in_this_process(checkpoint, start + b"\1" * 2000, *SMALL, *options)
     assert done.exit_code == 1
     assert not done.stdout_bytes
-    assert f"the input is {name}, no WAV; make it plain WAV, as by ffmpeg" in done.stderr
+    assert f"the input is {name}, not WAV; make it plain WAV, as by ffmpeg" in done.stderr
 
 
-def test_raw_samples_are_taken_only_where_somebody_says_so(checkpoint, wave):
+def test_raw_samples_are_taken_only_if_an_option_declares_them(checkpoint, wave):
     done = in_this_process(checkpoint, S16.encode(wave), *SMALL)
     assert done.exit_code == 1
     assert not done.stdout_bytes
-    assert "the input is no WAV" in done.stderr
+    assert "the input is not WAV" in done.stderr
     assert "--encoding s16le" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
@@ -109,7 +109,7 @@ def test_the_length_in_the_header_is_that_of_the_output(checkpoint, samples):
 def test_an_input_shorter_than_its_header_says_is_told(checkpoint, wave):
     done = in_this_process(checkpoint, wav(wave)[:-100], *SMALL)
     assert done.exit_code == 0
-    assert "the input ends 100 bytes before the length that its header says" in done.stderr
+    assert "the input ends 100 bytes before the length in its header" in done.stderr
 
 
 def test_the_network_can_compute_in_bfloat16(checkpoint, wave):
@@ -166,7 +166,7 @@ def test_a_wav_without_samples_is_told_and_makes_no_output(checkpoint):
     for data in (empty, tagged):
         done = in_this_process(checkpoint, data, *SMALL)
         assert done.exit_code == 1
-        assert "no samples came on standard input; see whether the source is empty, or" in done.stderr
+        assert "no samples on standard input; the source may be empty, or" in done.stderr
         assert not done.stdout_bytes
 
 
@@ -200,7 +200,7 @@ def test_two_channels_at_another_rate_keep_place_and_count(checkpoint):
 def test_the_shortest_inputs(checkpoint, count):
     done = in_this_process(checkpoint, b"\1" * count, *SMALL, "--encoding", "s16le")
     assert done.exit_code == int(count < 2), done.stderr
-    assert ("no samples came on standard input; see whether" in done.stderr) == (count < 2)
+    assert ("no samples on standard input; the source may be empty" in done.stderr) == (count < 2)
     assert len(done.stdout_bytes) == count - count % 2
     assert ("its last 1 bytes are left out" in done.stderr) == bool(count % 2)
 
@@ -208,15 +208,12 @@ def test_the_shortest_inputs(checkpoint, count):
 @pytest.mark.parametrize(
     ("arguments", "start", "words"),
     [
-        ((), b"", "no samples came on standard input"),
-        ((), wav(np.zeros((1, 0))), "no samples came on standard input"),
-        (("--encoding", "mp3"), b"1234", "--encoding mp3: expected one of u8, s16le"),
+        ((), b"", "no samples on standard input"),
+        ((), wav(np.zeros((1, 0))), "no samples on standard input"),
         (("--channels", "0"), b"1234", "--channels 0"),
         (("--rate", "7"), b"1234", "sample rate of 7 Hz"),
-        (("--weights", "best"), b"", "weights='best': expected one of"),
         (("--hop-ms", "900"), b"", "968 ms, the window only 512 ms: widen it"),
         (("--hop-ms", "0"), b"", "hop is 0 ms"),
-        (("--dtype", "int8"), b"", "dtype 'int8'"),
         (("--sampler", "bridge"), b"", "doesn't go with this model"),
         (("--rate", "48000"), b"wav", "--rate 48000: the input is WAV, and its header says 16000"),
         ((), b"RIFF1234WAVEfmt ", "ends inside of the WAV header"),

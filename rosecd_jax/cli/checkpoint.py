@@ -1,4 +1,4 @@
-"""rosecd convert, rosecd info: what a checkpoint is, and from the authors' form to ours and back."""
+"""rosecd models, rosecd convert, rosecd info: list, convert and describe checkpoints."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def models() -> None:
-    """The models that come with the package."""
+    """List the models that come with the package."""
     from rich.console import Console
     from rich.table import Table
 
@@ -40,35 +40,39 @@ TORCH_SUFFIXES = (".ckpt", ".pt", ".pth")
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A .ckpt file of the authors, or ours.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="DST", help="What to make: a directory, or a .ckpt file.")
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="The authors' .ckpt file, or a directory of this package.")
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="Output: a directory, or a .ckpt file for PyTorch.")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing DST.")] = False,
     hyper_parameters: Annotated[
         str,
         typer.Option(
             metavar="FILE",
-            help="For a file that has none: JSON of theirs, or a config of ours, FILE.py:ARGUMENT.",
+            help="Hyper-parameters of a SRC that holds none: the authors' as JSON, or a config of this "
+            "package, FILE.py or FILE.py:ARGUMENT.",
         ),
     ] = "",
-    steps: Annotated[
-        int, typer.Option(help="Sampler steps to keep with the model; 0: as it says.", min=0)
-    ] = 0,
-    snr: Annotated[float, typer.Option(help="Corrector's snr to keep with it; 0: as it says.", min=0)] = 0.0,
+    steps: Annotated[int, typer.Option(help="Number of sampler steps to store; 0: unchanged.", min=0)] = 0,
+    snr: Annotated[
+        float,
+        typer.Option(help="Signal-to-noise ratio of the corrector to store; 0: unchanged.", min=0),
+    ] = 0.0,
 ) -> None:
-    """The authors' PyTorch checkpoint (a file) into ours (a directory), or ours into theirs."""
+    """Convert the authors' PyTorch checkpoint (a file) to this package's (a directory), or back."""
     from rosecd_jax.conversion import load_torch_checkpoint, save_torch_checkpoint
     from rosecd_jax.models.checkpoint import check_target, load_checkpoint, open_checkpoint, save_checkpoint
     from rosecd_jax.models.enhancement import SamplerConfig
 
     with plain_errors():
         if not source.exists():
-            raise ValueError(f"{source}: no such checkpoint; give a .ckpt file or a directory of ours")
+            raise ValueError(f"{source}: no such checkpoint; give a .ckpt file or a checkpoint directory")
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists; choose another path or pass --overwrite")
         if source.resolve() == target.resolve():
-            raise ValueError(f"{target} is the source itself; choose another target")
+            raise ValueError(f"{target} is the source; choose another target")
         if source.is_file():
             if target.is_file() or target.suffix in TORCH_SUFFIXES:
                 raise ValueError(f"{target} names a file; a converted checkpoint is a directory")
@@ -78,7 +82,7 @@ def convert(
             save_checkpoint(target, model, weights, overwrite=overwrite)
         elif hyper_parameters:
             raise ValueError(
-                f"{source} is one of our checkpoints and has a config; leave --hyper-parameters out"
+                f"{source} is a rosecd_jax checkpoint and has a config; leave --hyper-parameters out"
             )
         else:
             if target.is_dir():
@@ -93,18 +97,18 @@ def convert(
 
 
 def _sampled(model: "ScoreModel", steps: int, snr: float) -> "ScoreModel":
-    """The model with other sampler settings; 0 leaves one as it is."""
+    """Replace a model's sampler settings; 0 keeps one."""
     from rosecd_jax.models.score_model import ScoreModel
 
     config = model.config
     if (steps or snr) and config.role == "student":
-        raise ValueError("--steps and --snr are for a teacher's sampler; a student runs one step")
+        raise ValueError("--steps and --snr apply to a teacher's sampler; a student runs one step")
     sde = dataclasses.replace(config.sde, steps=steps or config.sde.steps)
     return ScoreModel(dataclasses.replace(config, sde=sde, corrector_snr=snr or config.corrector_snr))
 
 
 def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
-    """Hyper-parameters of the authors, from JSON, or the model of a config of ours; None without a file.
+    """Read the authors' hyper-parameters (JSON) or the model of a config; None without a file.
 
     Raises:
       ValueError: if the file can't be read as either.
@@ -121,9 +125,9 @@ def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); check the spelling") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no JSON ({error}); it holds what --hyper-parameters takes") from error
+        raise ValueError(f"{file} is not JSON ({error}); --hyper-parameters takes JSON or FILE.py") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{file} holds a {type(values).__name__}, expected an object: name -> value")
+        raise ValueError(f"{file} holds a {type(values).__name__}, expected an object of names and values")
     try:
         refuse_misspelled(values)
     except ValueError as error:
@@ -132,16 +136,16 @@ def _read_model(file: str) -> "Mapping[str, Any] | ModelConfig | None":
 
 
 def describe_sampler(sampler: "SamplerConfig") -> str:
-    """A resolved sampler in words, such as "pc, 30 steps, snr 0.5"."""
+    """Describe a resolved sampler, for example "pc, 30 steps, snr 0.5"."""
     steps = f"{sampler.sampler}, {sampler.steps} step{'s' if sampler.steps > 1 else ''}"
     return f"{steps}, snr {sampler.snr:g}" if sampler.sampler == "pc" else steps
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="A checkpoint: ours (a directory), or a .ckpt file.")],
+    path: Annotated[Path, typer.Argument(help="A checkpoint directory, or the authors' .ckpt file.")],
     parameters: Annotated[bool, typer.Option("--parameters", help="List every parameter's shape.")] = False,
 ) -> None:
-    """What a checkpoint is: its model, its size, and which weights it holds. The weights are not read."""
+    """Show a checkpoint's model, size and kinds of weights, without reading the weights."""
     import jax
     from rich.console import Console
     from rich.tree import Tree
@@ -188,7 +192,7 @@ def info(
 
 
 def add_shapes(branch: "Tree", shapes: Any) -> None:
-    """Hang a tree of arrays' shapes onto a tree of rich."""
+    """Add the shapes of a tree of arrays to a branch of a rich tree."""
     for name, value in shapes.items():
         if isinstance(value, dict):
             add_shapes(branch.add(name), value)

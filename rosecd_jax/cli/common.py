@@ -1,11 +1,11 @@
-"""What the commands share: options, the progress bar, and how errors are reported."""
+"""Options, progress bar and error reporting that the commands share."""
 
 import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,60 +14,78 @@ from rosecd_jax.cli.modules import make_network
 if TYPE_CHECKING:
     from rosecd_jax.inference.enhancer import Enhancer
 
+# The library's Literals, repeated here because importing them would import JAX; a test compares them.
+Sampler = Literal["auto", "consistency", "pc", "predictor", "ode", "bridge", "bridge-sde"]
+Corrector = Literal["annealed-langevin", "langevin"]
+Weights = Literal["ema", "raw"]
+Dtype = Literal["float32", "bfloat16"]
+
 CheckpointOption = Annotated[
     Path,
     typer.Option(
         "--checkpoint",
         "-c",
-        help="A model that comes with the package (see `rosecd models`), a model's or a training run's "
-        "directory, or the authors' .ckpt file.",
+        help="Name of a packaged model (see `rosecd models`), directory of a model or training run, or "
+        ".ckpt file of the authors.",
     ),
 ]
 SamplerOption = Annotated[
-    str,
+    Sampler,
     typer.Option(
-        help="auto (by the model), consistency, pc (predictor-corrector), predictor, ode, bridge, bridge-sde."
+        help="Sampler; auto: consistency for a student, bridge for a bridge, otherwise pc "
+        "(predictor-corrector)."
     ),
 ]
-CorrectorOption = Annotated[str, typer.Option(help="Of pc: annealed-langevin or langevin.")]
+CorrectorOption = Annotated[Corrector, typer.Option(help="Corrector of the pc sampler.")]
 SnrOption = Annotated[
     float,
-    typer.Option(help="Of the corrector, and of the noise between consistency steps; 0: the model's.", min=0),
+    typer.Option(
+        help="Signal-to-noise ratio of the corrector and of the noise between consistency steps; 0: the "
+        "model's.",
+        min=0,
+    ),
 ]
-StepsOption = Annotated[int, typer.Option(help="Steps of the sampler; 0: its default (1 or 30).", min=0)]
-WeightsOption = Annotated[str, typer.Option(help="ema (the moving average) or raw.")]
-DtypeOption = Annotated[str, typer.Option(help="float32 or bfloat16; the model's unless given.")]
+StepsOption = Annotated[
+    int, typer.Option(help="Number of sampler steps; 0: 1 for consistency, otherwise the model's.", min=0)
+]
+WeightsOption = Annotated[Weights, typer.Option(help="Moving average (ema) or raw weights.")]
+DtypeOption = Annotated[
+    Dtype | None, typer.Option(help="Data type of the network.", show_default="the model's")
+]
 NetworkOption = Annotated[
     str,
     typer.Option(
         metavar="FILE.py:NAME",
-        help="The Flax module of a checkpoint that needs one of your own: a class, or function, without "
-        "arguments.",
+        help="Class or function, called without arguments, that returns the Flax module of a checkpoint with "
+        "a custom network.",
     ),
 ]
 StrengthOption = Annotated[
     float,
-    typer.Option(help="0 leaves the input as it is, 1 gives the model's output.", min=0.0, max=1.0),
+    typer.Option(help="Share of the model's output in the result; 0 keeps the input.", min=0.0, max=1.0),
 ]
 AttenuationOption = Annotated[
     float | None,
-    typer.Option(help="dB by which noise is lowered at most, by leaving some of the input.", min=0.0),
+    typer.Option(metavar="DB", help="Maximum attenuation of the noise.", min=0.0, show_default="no maximum"),
 ]
-LimitOption = Annotated[float, typer.Option(help="Seconds; longer files go in overlapping windows.")]
-SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
+LimitOption = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Length above which a signal is enhanced in overlapping windows."),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 
 def keep_freed_memory(largest: int | None = None) -> None:
-    """Let the process keep the memory that it frees, where the C library is glibc.
+    """Keep freed memory in the process instead of returning it to the system (glibc only).
 
-    XLA's CPU programs allocate their buffers again at every run, and glibc gives the system back what they
-    free: faulting the pages in again costs a sixth of a small network's training step. There are two heaps
-    for all threads, so that what one of them has freed another one uses; with a single one, the threads of
-    XLA's compiler wait for each other, and compiling takes half as long again.
+    XLA's CPU programs allocate their buffers at every run. When glibc returns them to the system, the page
+    faults of the next run cost a sixth of a small network's training step. All threads share two heaps, so
+    that they reuse each other's memory; with one heap, the threads of XLA's compiler wait for each other and
+    compilation takes 50 % longer.
 
     Args:
-      largest: bytes, at most 32 MiB; larger blocks go back all the same. Without that, blocks of many sizes
-        tear the heap to pieces, which grows for hours. None: all are kept.
+      largest: bytes, at most 32 MiB; larger blocks are returned. Without a limit, blocks of many sizes
+        fragment the heap, which then grows for hours. None: keep all.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -79,7 +97,7 @@ def keep_freed_memory(largest: int | None = None) -> None:
 
 @contextmanager
 def plain_errors(*more: type[Exception]) -> Iterator[None]:
-    """Bad input, and `more`, ends in one line and exit code 1; what is not foreseen keeps its traceback."""
+    """Print bad input and the errors in `more` in one line and exit with 1; others keep their traceback."""
     try:
         yield
     except (ValueError, OSError, ImportError, *more) as error:
@@ -89,7 +107,7 @@ def plain_errors(*more: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(total: int | None, what: str) -> Iterator[Any]:
-    """A rich bar on stderr; yields a function (done, total, words)."""
+    """Show a rich bar on stderr; yields a function (done, total, description)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -98,14 +116,14 @@ def progress_bar(total: int | None, what: str) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
 
-        def advance(done: int, total: int | None = None, words: str = what) -> None:
-            bar.update(task, completed=done, total=total, description=words)
+        def advance(done: int, total: int | None = None, description: str = what) -> None:
+            bar.update(task, completed=done, total=total, description=description)
 
         yield advance
 
 
 def load_enhancer(checkpoint: Path, network: str = "", **sampling: Any) -> "Enhancer":
-    """A checkpoint, ready to enhance as the fields of SamplerConfig say; `network` is a `NetworkOption`."""
+    """Load a checkpoint for enhancement; `sampling` are arguments of `Enhancer.from_checkpoint`."""
     from rosecd_jax.inference.enhancer import Enhancer
 
     module = make_network(network) if network else None

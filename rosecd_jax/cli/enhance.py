@@ -76,7 +76,7 @@ def enhance(
     snr: SnrOption = 0.0,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
-    dtype: DtypeOption = "",
+    dtype: DtypeOption = None,
     network: NetworkOption = "",
     limit: LimitOption = 30.0,
     batch_frames: BatchFramesOption = None,
@@ -99,7 +99,7 @@ def enhance(
         existing = "resume" if resume else "overwrite" if overwrite else "refuse"
         plan = make_plan(source, target, existing, encoding, share)
         options: dict[str, Any] = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "batch_frames": batch_frames}
+        options |= {"weights": weights, "dtype": dtype, "limit": limit, "batch_frames": batch_frames}
         options |= {"strength": strength, "attenuation_limit": attenuation_limit, "network": network}
         summary = Summary({"checkpoint": str(checkpoint), "seed": seed, "share": share, **options})
         summary.settings |= {"format": encoding[0], "subtype": encoding[1]}

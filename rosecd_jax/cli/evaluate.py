@@ -1,4 +1,4 @@
-"""rosecd evaluate, and evaluate.py."""
+"""The command `rosecd evaluate`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,37 +25,39 @@ from rosecd_jax.pretrained import DEFAULT
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.evaluate import Evaluation
 
-TOLD = 10  # notes on files, one by one
+MAX_NOTES = 10  # printed one by one
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="A folder that holds clean/ and noisy/.")],
+    data: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/.")],
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(
             "--checkpoint",
             "-c",
-            help="A model to measure, the package's if no method is given; may be repeated.",
+            help="Model to measure; may be repeated. Without --enhanced, the packaged model is the default.",
         ),
     ] = None,
     enhanced: Annotated[
-        list[Path] | None, typer.Option(help="A folder of files already enhanced; may be repeated.")
+        list[Path] | None, typer.Option(help="Folder of enhanced files; may be repeated.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="For enhanced files and per-file CSV.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the enhanced files and a CSV table per method.")
+    ] = None,
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
     snr: SnrOption = 0.0,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
-    dtype: DtypeOption = "",
+    dtype: DtypeOption = None,
     network: NetworkOption = "",
     limit: LimitOption = 30.0,
 ) -> None:
     """Measure models, or folders of enhanced files, on paired recordings."""
     with plain_errors():
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
-        options |= {"weights": weights, "dtype": dtype or None, "limit": limit, "network": network}
+        options |= {"weights": weights, "dtype": dtype, "limit": limit, "network": network}
         checkpoints = checkpoint or ([] if enhanced else [Path(DEFAULT)])
         run_evaluation(data, checkpoints, enhanced or [], output, seed, **options)
 
@@ -75,7 +77,7 @@ def run_evaluation(
     from rosecd_jax.evaluation.evaluate import evaluate
 
     named = [(unique_name(path, checkpoints), path) for path in checkpoints]
-    # One signal at a time: how long one takes is what is measured.
+    # One signal at a time, so that the time of each can be measured.
     models = [(name, load_enhancer(path, batch_frames=0, **options)) for name, path in named]
     folders = [(unique_name(path, enhanced), path) for path in enhanced]
     methods: list[Any] = [("noisy", None), *models, *folders]
@@ -89,10 +91,10 @@ def run_evaluation(
         evaluations = evaluate(data, methods, output=output, seed=seed, progress=report)
     print_summary(evaluations)
     for evaluation in evaluations:
-        told = evaluation.notes[:TOLD] + evaluation.notes[TOLD:][-1:]
-        for note in told:
+        shown = evaluation.notes[:MAX_NOTES] + evaluation.notes[MAX_NOTES:][-1:]
+        for note in shown:
             typer.secho(f"rosecd: {evaluation.method}: {note}", fg="yellow", err=True)
-        if more := len(evaluation.notes) - len(told):
+        if more := len(evaluation.notes) - len(shown):
             where = f"see {output / evaluation.method}.csv" if output else "--output writes a table of them"
             typer.secho(f"rosecd: {evaluation.method}: {more} more notes; {where}", fg="yellow", err=True)
         for result in evaluation.errors:
@@ -103,14 +105,14 @@ def run_evaluation(
 
 
 def unique_name(path: Path, among: Sequence[Path]) -> str:
-    """The last part of a path, with its parent's where two paths end alike."""
+    """Return the last part of a path, with its parent's name if another path has the same last part."""
     path = path.resolve()
     alike = sum(other.resolve().name == path.name for other in among) > 1
     return f"{path.parent.name}-{path.name}" if alike else path.name
 
 
 def print_summary(evaluations: "Sequence[Evaluation]") -> None:
-    """Mean ± standard deviation (number of files) of every score, and the real-time factor."""
+    """Print mean ± standard deviation (number of files) of every score, and the real-time factor."""
     from rich.console import Console
     from rich.table import Table
 

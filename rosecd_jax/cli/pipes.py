@@ -1,4 +1,4 @@
-"""Standard input and output as a filter in a pipe uses them: all bytes go through, and it ends quietly."""
+"""Standard input and output of a filter in a pipe: no byte is lost, and it ends quietly."""
 
 import contextlib
 import os
@@ -12,41 +12,41 @@ import typer
 from rosecd_jax.processes import on_signals
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
-"""Exit codes: 128 and the number of the signal, as a shell tells them."""
+"""Exit codes: 128 plus the number of the signal, as in a shell."""
 
 
 def open_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input, and standard output for `write_all`; both wait where nothing comes or goes.
+    """Return standard input, and standard output for `write_all`, both blocking.
 
     Raises:
-      ValueError: if nobody redirected one of them, or it is closed.
+      ValueError: if one of them is a terminal or closed.
     """
     refuse_terminals()
     for file in (sys.stdin, sys.stdout):
-        with contextlib.suppress(OSError):  # no descriptor, or one that always waits
-            os.set_blocking(file.fileno(), True)  # a pipe's other users may have set it otherwise
-    # Beneath the buffer, if there is one (not with PYTHONUNBUFFERED): what can't be written would stay in it,
-    # to be tried again as Python ends.
+        with contextlib.suppress(OSError):  # no descriptor, or one that always blocks
+            os.set_blocking(file.fileno(), True)  # another process on the pipe may have made it non-blocking
+    # Bypass the buffer, if there is one (not with PYTHONUNBUFFERED): what can't be written would stay in it,
+    # and Python would try again at exit.
     return sys.stdin.buffer, getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
 
 
 def refuse_terminals() -> None:
-    """Raise ValueError if nobody redirected the input or the output, or one is closed."""
-    for file, name, way in (
+    """Raise ValueError if standard input or output is a terminal or closed."""
+    for file, name, remedy in (
         (sys.stdin, "input", "pipe audio into it"),
         (sys.stdout, "output", "redirect it"),
     ):
         if file is None:
-            raise ValueError(f"standard {name} is closed; {way}")
+            raise ValueError(f"standard {name} is closed; {remedy}")
         if file.isatty():
             raise ValueError(
-                f"standard {name} is a terminal; {way}, as in "
+                f"standard {name} is a terminal; {remedy}, as in "
                 "ffmpeg -i noisy.mp4 -f wav - | rosecd stream -c MODEL > clean.wav"
             )
 
 
 def write_all(sink: BinaryIO, data: bytes) -> None:
-    """Write to a file without a buffer, which may take a part at a time.
+    """Write all bytes to an unbuffered file.
 
     Raises:
       OSError: naming standard output, if it can't be written.
@@ -55,7 +55,7 @@ def write_all(sink: BinaryIO, data: bytes) -> None:
     try:
         while left:
             written = sink.write(left)
-            if written is None:  # nothing: another user of the pipe has made it non-blocking meanwhile
+            if written is None:  # another process on the pipe has made it non-blocking in the meantime
                 os.set_blocking(sink.fileno(), True)
             left = left[written or 0 :]
     except OSError as error:
@@ -65,7 +65,7 @@ def write_all(sink: BinaryIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def signals_end_input() -> Iterator[list[int]]:
-    """Standard input ends at the first SIGINT or SIGTERM, which is yielded in a list; a second one kills."""
+    """End standard input at the first SIGINT or SIGTERM, listed in what is yielded; a second kills."""
     received: list[int] = []
 
     def end_input(number: signal.Signals) -> None:
@@ -73,7 +73,7 @@ def signals_end_input() -> Iterator[list[int]]:
         for caught in numbers:
             if signal.getsignal(caught) != signal.SIG_IGN:
                 signal.signal(caught, signal.SIG_DFL)
-        # A read that waits is taken up again after this, and meets the end of a file; one with data keeps it.
+        # A blocked read resumes after this and sees the end of the file; a read that has data returns it.
         os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
 
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -83,7 +83,7 @@ def signals_end_input() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def quiet_ends() -> Iterator[None]:
-    """An interrupt, or nobody reading on, is how a pipe ends, no error."""
+    """Exit without an error message at an interrupt or when the reader closes the pipe."""
     try:
         yield
     except KeyboardInterrupt:

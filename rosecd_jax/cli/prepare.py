@@ -1,4 +1,4 @@
-"""rosecd prepare: make training data."""
+"""The commands `rosecd prepare ...`, which make training data."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,24 +14,26 @@ if TYPE_CHECKING:
 
 OutArgument = Annotated[
     Path,
-    typer.Argument(metavar="OUT", help="Where the data set is made: --config.data.path of `rosecd train`."),
+    typer.Argument(metavar="OUT", help="Output folder, the --config.data.path of `rosecd train`."),
 ]
-FilesOption = Annotated[int, typer.Option(help="0: one for each minute of training speech.")]
+FilesOption = Annotated[
+    int, typer.Option(help="Number of files in the split; 0: one per minute of training speech.")
+]
 
 
 def synthetic(
     directory: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Where train/, valid/ and test/ are made.")
+        Path, typer.Argument(metavar="OUT", help="Output folder, for train/, valid/ and test/.")
     ],
     hours: Annotated[float, typer.Option(help="Length of the training split.")] = 0.5,
     seed: SeedOption = 0,
     valid_files: FilesOption = 0,
     test_files: FilesOption = 0,
     utterance_seconds: Annotated[
-        tuple[float, float], typer.Option(metavar="SHORTEST LONGEST", help="Lengths of the files.")
+        tuple[float, float], typer.Option(metavar="SHORTEST LONGEST", help="Range of file lengths.")
     ] = (2.0, 4.0),
 ) -> None:
-    """The embedded corpus: synthetic voices and noises, nothing to download (needs the extra `demo`)."""
+    """Make the embedded corpus of synthetic voices and noises, without downloads (extra `demo`)."""
     from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, write_corpus
 
     with plain_errors():
@@ -44,21 +46,22 @@ def synthetic(
         )
         with progress_bar(100, "synthesizing") as advance:
             summary = write_corpus(directory, corpus, _percent(advance))
-    _tell(directory, summary)
+    _print_summary(directory, summary)
 
 
 def voicebank(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Holds the four published archives, zipped or unpacked.")
+        Path,
+        typer.Argument(metavar="SOURCE", help="Folder of the four published archives, zipped or unpacked."),
     ],
     out: OutArgument,
 ) -> None:
-    """VoiceBank-DEMAND, at 16 kHz; validation speakers p226 and p287."""
+    """Prepare VoiceBank-DEMAND at 16 kHz; speakers p226 and p287 are the validation split."""
     with plain_errors(), progress_bar(100, "checking") as advance:
         from rosecd_jax.data.builders import prepare_voicebank
 
         summary = prepare_voicebank(source, out, _percent(advance))
-    _tell(out, summary)
+    _print_summary(out, summary)
 
 
 def folder(
@@ -66,43 +69,54 @@ def folder(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="Holds train/clean and train/noisy (or anechoic and reverb), other splits too.",
+            help="Folder with SPLIT/clean and SPLIT/noisy (or SPLIT/anechoic and SPLIT/reverb).",
         ),
     ],
     out: OutArgument,
-    sample_rate: Annotated[int, typer.Option(help="Hz; other rates are resampled.", min=1)] = 16_000,
+    sample_rate: Annotated[
+        int, typer.Option(metavar="HZ", help="Sample rate; recordings are resampled to it.", min=1)
+    ] = 16_000,
 ) -> None:
-    """Any paired recordings, in folders of the same file names."""
+    """Prepare any paired recordings, in folders with the same file names."""
     with plain_errors(), progress_bar(100, "checking") as advance:
         from rosecd_jax.data.builders import prepare_folder
 
         summary = prepare_folder(source, out, sample_rate, _percent(advance))
-    _tell(out, summary)
+    _print_summary(out, summary)
 
 
 def mix(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where SPLIT/clean and SPLIT/noisy are made.")],
-    speech: Annotated[str, typer.Option(help="Folder of clean speech; several are joined by ':'.")] = "",
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Output folder, for SPLIT/clean and SPLIT/noisy.")
+    ],
+    speech: Annotated[str, typer.Option(metavar="FOLDER[:FOLDER...]", help="Folders of clean speech.")] = "",
     noise: Annotated[
         str,
         typer.Option(
-            help="Folder of noise, the only one there is then; without it, synthetic noise and babble."
+            metavar="FOLDER[:FOLDER...]",
+            help="Folders of noise, the only noise then.",
+            show_default="synthetic noise and babble",
         ),
     ] = "",
-    rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
+    rir: Annotated[
+        str, typer.Option(metavar="FOLDER[:FOLDER...]", help="Folders of room impulse responses.")
+    ] = "",
     files: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 100,
-    seconds: Annotated[float, typer.Option(help="Length of each.", min=0.1)] = 4.0,
-    snr: Annotated[tuple[float, float], typer.Option(metavar="LOWEST HIGHEST", help="dB.")] = (-5.0, 20.0),
+    seconds: Annotated[float, typer.Option(help="Length of each pair.", min=0.1)] = 4.0,
+    snr: Annotated[
+        tuple[float, float], typer.Option(metavar="LOWEST HIGHEST", help="Range of the SNR in dB.")
+    ] = (-5.0, 20.0),
     split: Annotated[str, typer.Option(help="Name of the split.")] = "test",
-    sample_rate: Annotated[int, typer.Option(help="Hz.", min=4000)] = 16_000,
+    sample_rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.", min=4000)] = 16_000,
     seed: SeedOption = 0,
     replay: Annotated[
-        Path | None, typer.Option(metavar="MANIFEST", help="Make the mixes of this table again.")
+        Path | None,
+        typer.Option(metavar="MANIFEST", help="manifest.csv whose mixes are reproduced."),
     ] = None,
 ) -> None:
-    """Noisy speech from folders of clean speech and of noise, as it is mixed on the fly in training.
+    """Mix noisy speech from folders of clean speech and noise, as training does on the fly.
 
-    Beside the pairs, manifest.csv has every draw: recordings, SNR, levels, tilts, rooms.
+    OUT/SPLIT/manifest.csv records every draw: recordings, SNR, levels, tilts, rooms.
     """
     from rosecd_jax.data.mixed_files import replay_mixes, write_mixes
     from rosecd_jax.data.mixing import MixConfig, open_mixer
@@ -112,26 +126,26 @@ def mix(
         report = lambda part: _percent(advance)("mixing", part)  # noqa: E731
         if replay:
             if speech or noise or rir:
-                raise ValueError("--replay takes all recordings from its table; leave out the folders")
+                raise ValueError("--replay takes the recordings from its manifest; leave out the folders")
             summary = replay_mixes(folder, replay, report)
         elif not speech:
             raise ValueError("no speech to mix; give --speech FOLDER, or --replay MANIFEST")
         else:
             config = MixConfig(snr=snr)
-            if noise:  # a test set is of its noise alone
+            if noise:  # a test set of this noise only
                 config = dataclasses.replace(config, babble=0.0, synthetic=0.0)
             mixer = open_mixer(speech, noise, rir, config, sample_rate)
             for library in mixer.libraries:
                 typer.echo(library.summary())
             summary = write_mixes(folder, mixer, seed, files, seconds, report)
-    _tell(out, {split: summary})
+    _print_summary(out, {split: summary})
 
 
 def _percent(advance: Callable[..., None]) -> Callable[[str, float], None]:
-    """A report of (what, part done) as a movement of the bar."""
+    """Turn a progress bar into a callback of (what, fraction done)."""
     return lambda what, part: advance(round(100 * part), 100, what)
 
 
-def _tell(out: Path, summary: Mapping[str, "SplitSummary"]) -> None:
+def _print_summary(out: Path, summary: Mapping[str, "SplitSummary"]) -> None:
     for split, made in summary.items():
         typer.echo(f"{out}, {split}: {made.files} pairs, {made.seconds / 60:.1f} minutes")

@@ -1,9 +1,9 @@
-"""rosecd stream: standard input to standard output, as it comes."""
+"""The command `rosecd stream`, which enhances standard input to standard output."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal, NamedTuple
 
 import typer
 
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from rosecd_jax.audio.pcm import Encoding
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
-NOTHING = (
-    "no samples came on standard input; see whether the source is empty, or what should write it has failed"
-)
+NO_SAMPLES = "no samples on standard input; the source may be empty, or the command that writes it has failed"
+
+# The names of `audio.pcm.ENCODINGS`, repeated here because importing them would import NumPy.
+RawEncoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]
 
 
 class Format(NamedTuple):
-    """What flows in, and out again: `header` comes before the output, `size` bytes at most are samples."""
+    """Format of input and output; `header` precedes the output, `size` is the bytes of samples, if known."""
 
     encoding: "Encoding"
     sample_rate: int
@@ -47,23 +48,34 @@ class Format(NamedTuple):
 
     @property
     def frame(self) -> int:
-        """Bytes of a sample of all channels."""
+        """Bytes of one sample of all channels."""
         return self.channels * self.encoding.size
 
 
-RateOption = Annotated[int | None, typer.Option(help="Of raw input, in Hz; the model's unless given.")]
-ChannelsOption = Annotated[int | None, typer.Option(help="Of raw input; 1 unless given.")]
+RateOption = Annotated[
+    int | None,
+    typer.Option(metavar="HZ", help="Sample rate of raw input.", show_default="the model's"),
+]
+ChannelsOption = Annotated[
+    int | None, typer.Option(help="Number of channels of raw input.", show_default="1")
+]
 EncodingOption = Annotated[
-    str | None,
-    typer.Option(help="Of raw input: u8, s16le, s24le, s32le, f32le, f64le; s16le unless given."),
+    RawEncoding | None, typer.Option(help="Encoding of raw input.", show_default="s16le")
 ]
 WindowOption = Annotated[
     float | None,
-    typer.Option(help="What the network sees at a step, in ms; 512 or, for `small`, 1024."),
+    typer.Option(
+        metavar="MS",
+        help="Signal that the network sees at a step, rounded up to its stride.",
+        show_default="512",
+    ),
 ]
-HopOption = Annotated[float | None, typer.Option(help="From one step to the next; 64 ms unless given.")]
+HopOption = Annotated[
+    float | None, typer.Option(metavar="MS", help="Time from one step to the next.", show_default="64")
+]
 LookAheadOption = Annotated[
-    float | None, typer.Option(help="What it sees after its output; 64 ms unless given.")
+    float | None,
+    typer.Option(metavar="MS", help="Signal that the network sees after its output.", show_default="64"),
 ]
 
 
@@ -83,17 +95,17 @@ def stream(
     snr: SnrOption = 0.0,
     corrector: CorrectorOption = "annealed-langevin",
     seed: SeedOption = 0,
-    dtype: DtypeOption = "",
+    dtype: DtypeOption = None,
     network: NetworkOption = "",
 ) -> None:
-    """Remove noise from what comes on standard input, and write it to standard output as it is ready.
+    """Remove noise from standard input, and write the result to standard output as soon as it is ready.
 
     ffmpeg -i noisy.mp4 -f wav - | rosecd stream | ffmpeg -i - clean.flac
 
-    The input is WAV, known by its header, or raw PCM if --rate, --channels or --encoding is given. The output
-    is of the same kind, with as many samples, each in its old place: it comes late, but nothing is put before
-    it, so that it stays in step with a picture. Latency and computing times are printed on standard error.
-    Ctrl-C or SIGTERM ends the input: what was read is still written. A second one ends all at once.
+    The input is WAV, recognized by its header, or raw PCM if --rate, --channels or --encoding is given. The
+    output has the same format and length and is aligned with the input: it is written late, but without
+    leading silence, so that it stays in sync with video. Latency and computing times are printed on standard
+    error. Ctrl-C or SIGTERM ends the input: what was read is still written. A second one exits at once.
     """
     from rosecd_jax.inference.stream_step import StreamConfig
 
@@ -101,48 +113,48 @@ def stream(
         source, sink = open_pipes()
         sampling = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         sampling |= {"strength": strength, "attenuation_limit": attenuation_limit, "network": network}
-        loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype or None, **sampling)
+        loaded = load_enhancer(checkpoint, weights=weights, dtype=dtype, **sampling)
         lengths = {"window": window_ms, "hop": hop_ms, "look_ahead": look_ahead_ms}
         config = StreamConfig.from_milliseconds(loaded.model, **lengths)
 
         start = source.read(4)
         if not start:
-            raise ValueError(NOTHING)
-        form = wav_format(source, start, rate, channels, encoding)
-        if form is None:
+            raise ValueError(NO_SAMPLES)
+        format = wav_format(source, start, rate, channels, encoding)
+        if format is None:
             start += source.read(4)
-            form = raw_format(start, rate, channels, encoding, loaded.model.front_end.sample_rate)
+            format = raw_format(start, rate, channels, encoding, loaded.model.front_end.sample_rate)
         else:
             start = b""
-        enhancer = loaded.stream(config, channels=form.channels, sample_rate=form.sample_rate, seed=seed)
-        tell_start(enhancer, form)
+        enhancer = loaded.stream(config, channels=format.channels, sample_rate=format.sample_rate, seed=seed)
+        print_start(enhancer, format)
         with signals_end_input() as received:
             try:
-                samples = pump(enhancer, form, start, source, sink)
+                size = enhance_all(enhancer, format, start, source, sink)
             finally:
-                tell_end(enhancer)
+                print_times(enhancer)
         if received:
             raise typer.Exit(128 + received[0])
-        if not samples:
-            raise ValueError(NOTHING)
+        if not size:
+            raise ValueError(NO_SAMPLES)
 
 
 def wav_format(
     source: BinaryIO, start: bytes, rate: int | None, channels: int | None, encoding: str | None
 ) -> Format | None:
-    """Read the header of a WAV input, or None if its first four bytes are not a WAV's.
+    """Read the header of a WAV input; None if its first four bytes are not a WAV's.
 
     Raises:
-      ValueError: if the header is unfit, or an option says something else.
+      ValueError: if the header is not usable, or contradicts an option.
     """
     from rosecd_jax.audio.wav_stream import is_wav, read_header
 
     if not is_wav(start):
         return None
     header = read_header(start, source.read)
-    said = {"--rate": rate, "--channels": channels, "--encoding": encoding}
-    true = header.sample_rate, header.channels, header.encoding.name
-    for (option, value), actual in zip(said.items(), true, strict=True):
+    options = {"--rate": rate, "--channels": channels, "--encoding": encoding}
+    found = header.sample_rate, header.channels, header.encoding.name
+    for (option, value), actual in zip(options.items(), found, strict=True):
         if value is not None and value != actual:
             raise ValueError(
                 f"{option} {value}: the input is WAV, and its header says {actual}; leave it out"
@@ -153,10 +165,10 @@ def wav_format(
 def raw_format(
     start: bytes, rate: int | None, channels: int | None, encoding: str | None, model_rate: int
 ) -> Format:
-    """Raw PCM that begins with these eight bytes.
+    """Return the format of raw PCM that begins with these eight bytes.
 
     Raises:
-      ValueError: if they are another kind of file's, nobody said that it is raw, or an option makes no sense.
+      ValueError: if they begin another kind of file, no option declares raw input, or channels is below 1.
     """
     from rosecd_jax.audio.pcm import ENCODINGS
     from rosecd_jax.audio.wav_stream import refuse_others
@@ -164,58 +176,59 @@ def raw_format(
     refuse_others(start)
     if rate is channels is encoding is None:
         raise ValueError(
-            "the input is no WAV; make it one, as by ffmpeg -i INPUT -f wav -, "
-            "or say what raw samples it is, such as --encoding s16le"
+            "the input is not WAV; convert it, as by ffmpeg -i INPUT -f wav -, "
+            "or give the format of raw samples, such as --encoding s16le"
         )
     rate = model_rate if rate is None else rate
     channels = 1 if channels is None else channels
-    encoding = "s16le" if encoding is None else encoding
-    if encoding not in ENCODINGS:
-        raise ValueError(f"--encoding {encoding}: expected one of {', '.join(ENCODINGS)}")
     if channels < 1:
         raise ValueError(f"--channels {channels}: expected one or more")
-    return Format(ENCODINGS[encoding], rate, channels, b"", None)
+    return Format(ENCODINGS[encoding or "s16le"], rate, channels, b"", None)
 
 
-def pump(enhancer: "StreamingEnhancer", form: Format, start: bytes, source: BinaryIO, sink: BinaryIO) -> int:
-    """Enhance until the input ends; everything is written as soon as it is ready. Returns its bytes."""
-    # A hop at a time: whoever sends faster than that should not have to wait for the first output.
-    most = form.frame * max(1, round(enhancer.times.hop * form.sample_rate))
-    header, size = form.header, 0
-    early = enhancer.latency  # of what the enhancer gives, so much belongs to before the first sample
-    for wave in enhanced(enhancer, form, whole_frames(source, start, form, most)):
-        kept = wave.reshape(form.channels, -1)[:, early:]
+def enhance_all(
+    enhancer: "StreamingEnhancer", format: Format, start: bytes, source: BinaryIO, sink: BinaryIO
+) -> int:
+    """Enhance until the input ends, writing output as soon as it is ready; returns its bytes."""
+    # One hop at a time, so that the first output does not wait for the rest of a fast input.
+    most = format.frame * max(1, round(enhancer.times.hop * format.sample_rate))
+    header, size = format.header, 0
+    early = enhancer.latency  # samples of the enhancer's output that precede the input's first sample
+    for wave in enhanced(enhancer, format, whole_frames(source, start, format, most)):
+        kept = wave.reshape(format.channels, -1)[:, early:]
         early = max(0, early - wave.shape[-1])
         if kept.size:
-            write_all(sink, header + form.encoding.encode(kept))
-            header, size = b"", size + kept.shape[-1] * form.frame
-    if size and size == form.size and size % 2:
-        write_all(sink, b"\0")  # the header counts it: chunks of a WAV are even
-    while source.read(1 << 16):  # chunks after a WAV's samples: their writer should not meet a closed pipe
+            write_all(sink, header + format.encoding.encode(kept))
+            header, size = b"", size + kept.shape[-1] * format.frame
+    if size and size == format.size and size % 2:
+        write_all(sink, b"\0")  # chunks of a WAV have even lengths, which its header counts
+    while source.read(1 << 16):  # drain chunks after a WAV's samples, so that their writer gets no SIGPIPE
         pass
     return size
 
 
-def enhanced(enhancer: "StreamingEnhancer", form: Format, blocks: Iterator[bytes]) -> Iterator["np.ndarray"]:
-    """What the enhancer gives for these blocks, to the end; an error takes nothing from what came before it.
+def enhanced(
+    enhancer: "StreamingEnhancer", format: Format, blocks: Iterator[bytes]
+) -> Iterator["np.ndarray"]:
+    """Yield the enhancer's output for these blocks; before an error is raised, all output is yielded.
 
     Raises:
-      ValueError: after all that comes before a sample that is NaN, infinite or absurdly large.
-      OSError: likewise, where the input can't be read.
+      ValueError: if a sample is NaN, infinite or absurdly large.
+      OSError: if the input can't be read.
     """
     from rosecd_jax.inference.streaming import LOUDEST, fit_samples
 
     count, failure = 0, None
     try:
         for data in blocks:
-            wave = form.encoding.decode(data, form.channels)
+            wave = format.encoding.decode(data, format.channels)
             fit = fit_samples(wave)
             yield enhancer.push(wave[:, :fit])
             count += fit
             if fit < wave.shape[-1]:
                 raise ValueError(
-                    f"the input's sample at {count / form.sample_rate:.3f} s is NaN, infinite, or beyond "
-                    f"{LOUDEST:g} (full scale is 1), and ends the output; correct what made it"
+                    f"the input's sample at {count / format.sample_rate:.3f} s is NaN, infinite, or beyond "
+                    f"{LOUDEST:g} (full scale is 1); the output ends there; correct the source"
                 )
     except (ValueError, OSError) as error:
         failure = error
@@ -224,13 +237,13 @@ def enhanced(enhancer: "StreamingEnhancer", form: Format, blocks: Iterator[bytes
         raise failure
 
 
-def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Iterator[bytes]:
-    """`start`, then what comes, as it comes: whole frames, about `most` bytes at a time."""
-    left = sys.maxsize if form.size is None else form.size
+def whole_frames(source: BinaryIO, start: bytes, format: Format, most: int) -> Iterator[bytes]:
+    """Yield `start` and the input as it arrives, in whole frames of about `most` bytes together."""
+    left = sys.maxsize if format.size is None else format.size
     data, rest = start, b""
     while True:
         rest += data
-        whole = len(rest) - len(rest) % form.frame
+        whole = len(rest) - len(rest) % format.frame
         if whole:
             yield rest[:whole]
         rest = rest[whole:]
@@ -238,36 +251,36 @@ def whole_frames(source: BinaryIO, start: bytes, form: Format, most: int) -> Ite
         left -= len(data)
         if not data:
             break
-    if form.size is not None and left:
-        tell(f"the input ends {left} bytes before the length that its header says")
+    if format.size is not None and left:
+        print_line(f"the input ends {left} bytes before the length in its header")
     if rest:
-        tell(f"the input ends in the middle of a sample; its last {len(rest)} bytes are left out")
+        print_line(f"the input ends in the middle of a sample; its last {len(rest)} bytes are left out")
 
 
-def tell_start(enhancer: "StreamingEnhancer", form: Format) -> None:
-    """What goes through, and how late."""
+def print_start(enhancer: "StreamingEnhancer", format: Format) -> None:
+    """Print format and latency."""
     front, config = enhancer.model.front_end, enhancer.config
     lengths = {"window": config.window, "hop": config.hop, "look-ahead": config.look_ahead}
     frame = 1000 * front.hop / front.sample_rate
     of_these = ", ".join(f"{name} {frames * frame:g} ms" for name, frames in lengths.items())
-    kind = "WAV" if form.header else "raw"
-    tell(
-        f"{kind} {form.encoding.name}, {form.channels} channel(s) at {form.sample_rate} Hz; "
+    kind = "WAV" if format.header else "raw"
+    print_line(
+        f"{kind} {format.encoding.name}, {format.channels} channel(s) at {format.sample_rate} Hz; "
         f"latency {enhancer.latency_seconds * 1000:.1f} ms ({of_these})"
     )
 
 
-def tell_end(enhancer: "StreamingEnhancer") -> None:
-    """How long the steps took, and whether they would have been in time."""
+def print_times(enhancer: "StreamingEnhancer") -> None:
+    """Print the times of the steps, and how many were longer than a hop."""
     times = enhancer.times
     mean, late, longest = (1000 * s for s in (times.mean, times.percentile(99), times.longest))
-    tell(
+    print_line(
         f"{times.count} steps: mean {mean:.1f} ms, 99th percentile {late:.1f} ms, longest {longest:.1f} ms; "
         f"{times.real_time_factor:.3f} s per s of audio; under-runs (steps longer than the hop of "
         f"{1000 * times.hop:g} ms): {times.under_runs}"
     )
 
 
-def tell(words: str) -> None:
-    """A line on standard error: standard output is the audio's."""
-    typer.echo(f"rosecd stream: {words}", err=True)
+def print_line(text: str) -> None:
+    """Print a line on standard error; standard output carries the audio."""
+    typer.echo(f"rosecd stream: {text}", err=True)

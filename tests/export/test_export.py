@@ -375,12 +375,8 @@ def test_overwrite_refuses_a_folder_with_other_files_before_anything_is_read(exp
         ("tiny", "file/out", [], "is a file"),
         ("tiny", "out", ["--platforms", "cpu,gpu"], "platform 'gpu': expected some of cpu, cuda, tpu, rocm"),
         ("tiny", "out", ["--platforms", ","], "no platform"),
-        ("tiny", "out", ["--sampler", "euler"], "sampler is 'euler'"),
         ("tiny", "out", ["--sampler", "bridge"], "'bridge' doesn't go with"),
-        ("tiny", "out", ["--corrector", "ald"], "corrector is 'ald'"),
-        ("tiny", "out", ["--dtype", "int8"], "dtype 'int8'"),
         ("tiny", "out", ["--weights", "raw"], "holds no 'raw' weights"),
-        ("tiny", "out", ["--weights", "best"], "weights='best'"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(checkpoint, source, target, options, words):
