@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rosecd_jax.cli.common import SeedOption, plain_errors
+from rosecd_jax.cli.common import NetworkOption, SeedOption, plain_errors
+from rosecd_jax.cli.modules import make_network
 
 
 def finetune(
@@ -22,6 +23,7 @@ def finetune(
     learning_rate: Annotated[float, typer.Option(help="The highest.", min=0.0)] = 2e-4,
     files: Annotated[int, typer.Option(help="Mixes of held-back recordings that are scored.", min=1)] = 20,
     seed: SeedOption = 0,
+    network: NetworkOption = "",
 ) -> None:
     """Make a model yours: train it further on your speech and your noise, mixed on the fly.
 
@@ -30,14 +32,15 @@ def finetune(
     command resumes a run that was stopped or killed.
     """
     typer.echo(f"{checkpoint} -> {workdir}")  # before the imports, which take seconds
-    from rosecd_jax.conversion.lightning import open_any_checkpoint
-    from rosecd_jax.training.finetune import finetune_config
+    from rosecd_jax.training.finetune import finetune_config, model_config
+    from rosecd_jax.training.functions import Functions
     from rosecd_jax.training.loop import TrainingStopped, train
 
     with plain_errors(TrainingStopped):
+        module = make_network(network) if network else None
         config = finetune_config(
             checkpoint,
-            open_any_checkpoint(checkpoint).config,
+            model_config(checkpoint, module),
             speech=speech,
             noise=noise,
             rir=rir,
@@ -47,12 +50,15 @@ def finetune(
             files=files,
             seed=seed,
         )
-        train(config, workdir, typer.echo)
-        tell_gain(workdir, steps)
+        train(config, workdir, typer.echo, Functions(network=module))
+        tell_gain(workdir, steps, f" --network {network}" if network else "")
 
 
-def tell_gain(workdir: Path, steps: int) -> None:
-    """The scores of the held-back recordings before and after, if the run has come to its end."""
+def tell_gain(workdir: Path, steps: int, more: str = "") -> None:
+    """The scores of the held-back recordings before and after, if the run has come to its end.
+
+    `more` is what else the command needs that enhances with the model.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -65,4 +71,4 @@ def tell_gain(workdir: Path, steps: int) -> None:
         values = before[name], after[name], after[name] - before[name]
         table.add_row(title, *(f"{v:{'+' if i == 2 else ''}.{digits}f}" for i, v in enumerate(values)))
     Console().print(table)
-    typer.echo(f"rosecd enhance noisy.wav clean.wav -c {workdir}")
+    typer.echo(f"rosecd enhance noisy.wav clean.wav -c {workdir}{more}")

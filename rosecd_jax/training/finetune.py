@@ -1,10 +1,16 @@
 """The settings with which a trained model learns somebody's own speech and noise."""
 
+from pathlib import Path
+
+import flax.linen as nn
+
+from rosecd_jax.conversion.lightning import open_any_checkpoint
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.consistency_training import ConsistencyTrainingConfig
 from rosecd_jax.losses.pesq import SAMPLE_RATE
 from rosecd_jax.losses.teacher import DataPredictionConfig
+from rosecd_jax.models.checkpoint import model_of
 from rosecd_jax.models.score_model import ModelConfig
 from rosecd_jax.training.config import (
     CheckpointConfig,
@@ -14,10 +20,24 @@ from rosecd_jax.training.config import (
     ValidationConfig,
 )
 
-__all__ = ["finetune_config", "objective_of"]
+__all__ = ["finetune_config", "model_config", "objective_of"]
 
 SECONDS = 2.0  # of a crop, as near as the network's stride allows
 PESQ_WEIGHT, SI_SDR_WEIGHT = 5e-3, 1e-3
+
+
+def model_config(checkpoint: str, network: nn.Module | None = None) -> ModelConfig:
+    """The config of the model that is trained further, its weights not yet read.
+
+    Args:
+      checkpoint: ours or the authors'.
+      network: the Flax module of a model that has one of its own.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, or it needs another `network`.
+      TorchFileError: if a file is none of the authors'.
+    """
+    return model_of(Path(checkpoint), open_any_checkpoint(checkpoint).config, network).config
 
 
 def objective_of(model: ModelConfig) -> Objective:

@@ -313,9 +313,9 @@ def load_initial_weights(config: TrainConfig, network: nn.Module | None = None) 
 def check_alike(ours: ModelConfig, theirs: ModelConfig, parts: Sequence[str], what: str) -> None:
     """Raise ValueError, with `what` and the differences, if parts of two models differ, precision aside."""
     described = [{part: to_dict(getattr(config, part)) for part in parts} for config in (theirs, ours)]
-    for network in (one["network"] for one in described):
+    for one in described:
         for how in ("dtype", "remat"):
-            network.pop(how)
+            one.get("network", {}).pop(how, None)
     if lines := difference(described[0], described[1]):
         raise ValueError("\n  ".join([f"{what}:", *lines]))
 
