@@ -98,7 +98,8 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
     """The module's parameters, drawn by its own initializers; pure.
 
     Raises:
-      ValueError: if it has other variables than parameters of floats, or its output is not [B, F, T, 2].
+      ValueError: if it has other variables than parameters of floats, an empty one, or its output is not
+        [B, F, T, 2].
     """
     name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.ones(1)
     out, variables = jax.eval_shape(network.init_with_output, key, x, t)
@@ -116,7 +117,9 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
             f"the network {name} makes{kind} {shape} of an input {x.shape}, it has to make floats {wanted}"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        what = f"the network {name} has a parameter {jax.tree_util.keystr(path)}"
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            where = jax.tree_util.keystr(path)
-            raise ValueError(f"the network {name} has a parameter {where} of {leaf.dtype}, expected floats")
+            raise ValueError(f"{what} of {leaf.dtype}, expected floats")
+        if not leaf.size:
+            raise ValueError(f"{what} of shape {leaf.shape}, which can't be stored: leave it out")
     return nn.meta.unbox(jax.jit(network.init)(key, x, t)["params"])

@@ -100,9 +100,13 @@ def _described(function: Any) -> dict[str, Any]:
 def check_storable(opt_state: optax.OptState) -> None:
     """Raise ValueError if a checkpoint could not hold an optimizer's state: before any training."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(opt_state):
+        where = jax.tree_util.keystr(path)
         if jnp.issubdtype(getattr(leaf, "dtype", object), jax.dtypes.prng_key):
-            where = jax.tree_util.keystr(path)
             raise ValueError(
                 f"the optimizer's state has a typed PRNG key at {where}, which can't be stored; keep its "
                 "jax.random.key_data"
+            )
+        if not getattr(leaf, "size", 1):
+            raise ValueError(
+                f"the optimizer's state has an array of shape {leaf.shape} at {where}, which can't be stored"
             )

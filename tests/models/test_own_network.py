@@ -47,6 +47,13 @@ class Empty(nn.Module):
         return x[..., :2]
 
 
+class WithoutElements(nn.Module):
+    @nn.compact
+    def __call__(self, x, t):
+        self.param("nothing", nn.initializers.zeros, (0, 3))
+        return nn.Dense(2)(x)
+
+
 class WithArray(nn.Module):
     table: object = None
 
@@ -88,7 +95,12 @@ def test_a_model_denoises_by_its_network():
 
 @pytest.mark.parametrize(
     ("network", "words"),
-    [(BatchNormed(), "batch_stats"), (OneChannel(), r"\(1, 256, 1, 2\)"), (Empty(), "no parameters")],
+    [
+        (BatchNormed(), "batch_stats"),
+        (OneChannel(), r"\(1, 256, 1, 2\)"),
+        (Empty(), "no parameters"),
+        (WithoutElements(), r"'nothing'.*\(0, 3\)"),
+    ],
 )
 def test_a_network_that_cannot_be_a_models_is_refused_before_it_is_saved(network, words, tmp_path):
     model = own(network)
