@@ -49,7 +49,7 @@ def measure(
     clean, noisy, estimate = checked(clean, noisy, estimate)
     finite = bool(np.isfinite(estimate).all())
     if not estimate.size or (finite and not np.ptp(estimate)):
-        estimate = np.zeros_like(estimate)  # whatever constant it is
+        estimate = np.zeros_like(estimate)  # treat any constant as silence
     if not clean.size or not np.ptp(clean):
         clean = np.zeros_like(clean)
     scores: dict[str, float] = {}

@@ -72,11 +72,11 @@ def _pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, mode: Lit
     scores = []
     for piece in pieces:
         try:
-            with np.errstate(invalid="ignore"):  # the package scales by the peak: 0/0 where both pause
+            with np.errstate(invalid="ignore"):  # the package divides by the peak, 0 if both pause
                 scores.append(package(rate, piece[0], piece[1], mode))
         except (BufferTooShortError, NoUtterancesError):
             continue
-        except ValueError:  # the package stumbles over its own nan, the score of an estimate without energy
+        except ValueError:  # the package fails on its own nan, for an estimate without energy
             return math.nan
     return float(np.mean(scores)) if scores else math.nan
 
@@ -106,7 +106,7 @@ def _utterances(wave: Wave, rate: int) -> int:
 def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Short-time objective intelligibility (Taal et al. 2011), up to 1, of [samples] at `sample_rate` Hz.
 
-    Returns nan for silence and where less than 0.4 s of speech is left once its pauses are cut out.
+    Returns nan for silence, and for less than 0.4 s of speech without pauses.
     """
     return _stoi(reference, estimate, sample_rate, extended=False)
 
@@ -126,12 +126,12 @@ def _stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, extended:
     with _seeded(), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         score = float(pystoi.stoi(reference, estimate, sample_rate, extended))
-    return math.nan if score == 1e-5 else score  # pystoi's word for "too little speech"
+    return math.nan if score == 1e-5 else score  # 1e-5: too little speech for pystoi
 
 
 @contextlib.contextmanager
 def _seeded() -> Iterator[None]:
-    """pystoi adds noise of the size of rounding, by numpy's global generator: the same at every call."""
+    """Seed NumPy's global generator, from which pystoi draws noise of the size of rounding errors."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
     try:

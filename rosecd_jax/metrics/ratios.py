@@ -68,10 +68,10 @@ def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -
 
 
 def _project(wave: Wave, onto: Wave) -> Wave:
-    with np.errstate(all="ignore"):  # nan on silence, by intent
+    with np.errstate(all="ignore"):  # nan on silence, intentionally
         return np.divide(wave @ onto, onto @ onto) * onto
 
 
 def _decibels(wanted: Wave, unwanted: Wave) -> float:
-    with np.errstate(all="ignore"):  # inf without error, nan on silence, by intent
+    with np.errstate(all="ignore"):  # inf without error, nan on silence, intentionally
         return float(10 * np.log10(np.divide(wanted @ wanted, unwanted @ unwanted)))
