@@ -9,12 +9,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+from jaxtyping import install_import_hook
 
-from rosecd_jax.conversion import params_from_torch
-from rosecd_jax.losses import Batch
-from tests import fidelity
-from tests.goldens import packing
-from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
+from tests import annotations
+
+CHECKED = ["rosecd_jax.audio.stft", "rosecd_jax.diffusion", "rosecd_jax.losses", "rosecd_jax.models"]
+
+with install_import_hook(CHECKED, f"{annotations.__name__}.check"):
+    from rosecd_jax.conversion import params_from_torch
+    from rosecd_jax.losses import Batch
+    from tests import fidelity
+    from tests.goldens import packing
+    from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
 
 
 def pytest_collection_modifyitems(items):

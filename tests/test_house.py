@@ -20,6 +20,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 SETUP = configparser.RawConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 FLOORS = {
+    "arrays": -1,
     "atomic": -1,
     "compilation": -1,
     "config": -1,
@@ -156,7 +157,17 @@ def test_importing_the_package_is_quick():
 
 
 def test_every_room_and_every_public_name_is_there_when_asked_for():
-    inner = {"atomic", "cli", "compilation", "config", "extras", "prefetch", "pretrained", "processes"}
+    inner = {
+        "arrays",
+        "atomic",
+        "cli",
+        "compilation",
+        "config",
+        "extras",
+        "prefetch",
+        "pretrained",
+        "processes",
+    }
     rooms = {room(file) for file in FILES} - inner
     code = "import rosecd_jax; print(*(name for name in rosecd_jax.__all__ if hasattr(rosecd_jax, name)))"
     names = set(run_python(code).split())

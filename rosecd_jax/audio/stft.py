@@ -6,15 +6,18 @@ overlap-add. All four functions are differentiable, also where the spectrogram i
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Complex64, Float32, Int32
 
+from rosecd_jax.arrays import Array
 from rosecd_jax.config import check_fields
 
+Spectra = Complex64[Array, "*shape"]
 
-def hann_window(length: int) -> np.ndarray:
-    """Periodic Hann window, float32 [length]."""
+
+def hann_window(length: int) -> Float32[np.ndarray, " {length}"]:
+    """Periodic Hann window."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
@@ -23,14 +26,16 @@ def frame_count(samples: int, hop: int) -> int:
     return 1 + samples // hop
 
 
-def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
+def stft(
+    wave: Float32[Array, "*batch samples"], n_fft: int = 510, hop: int = 128
+) -> Complex64[Array, "*batch {n_fft//2+1} frames"]:
     """Short-time Fourier transform with a periodic Hann window of `n_fft`, centered, reflect-padded.
 
     Args:
-      wave: float32 [..., samples], at least one sample.
+      wave: at least one sample.
 
     Returns:
-      complex64 [..., n_fft // 2 + 1, 1 + samples // hop].
+      1 + samples // hop frames.
 
     Raises:
       ValueError: if the wave has no samples.
@@ -52,22 +57,18 @@ def stft(wave: jax.Array, n_fft: int = 510, hop: int = 128) -> jax.Array:
 
 
 def istft(
-    spectrogram: jax.Array,
+    spectrogram: Complex64[Array, "*batch {n_fft//2+1} frames"],
     length: int,
     n_fft: int = 510,
     hop: int = 128,
-    valid_frames: jax.Array | None = None,
-) -> jax.Array:
+    valid_frames: Int32[Array, ""] | None = None,
+) -> Float32[Array, "*batch length"]:
     """Inverse of `stft`: overlap-add divided by the overlapped squared window, cut to `length`.
 
     Args:
-      spectrogram: complex64 [..., n_fft // 2 + 1, frames].
       length: samples wanted; what lies beyond the last frame is zero.
-      valid_frames: int32 scalar; the frames after it don't count, as if they had been cut off, but without
+      valid_frames: the frames after it don't count, as if they had been cut off, but without
         another shape, so that one compiled program serves many lengths. None: all count.
-
-    Returns:
-      float32 [..., length].
     """
     frames, pieces = spectrogram.shape[-1], -(-n_fft // hop)
     window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
@@ -83,8 +84,10 @@ def istft(
     return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])])
 
 
-def _overlap_add(framed: jax.Array | np.ndarray, hop: int) -> jax.Array:
-    """[..., frames, pieces · hop] -> [..., (frames + pieces - 1) · hop], summed where frames overlap."""
+def _overlap_add(
+    framed: Float32[Array, "*batch frames width"], hop: int
+) -> Float32[Array, "*batch frames*{hop}+width-{hop}"]:
+    """The sum of frames that begin one hop after another; their width is a multiple of it."""
     *lead, frames, width = framed.shape
     pieces = width // hop
     edges = [(0, 0)] * len(lead)
@@ -93,17 +96,17 @@ def _overlap_add(framed: jax.Array | np.ndarray, hop: int) -> jax.Array:
     return sum(shifted[1:], start=shifted[0]).reshape(*lead, -1)
 
 
-def compress(spectrogram: jax.Array, exponent: float = 0.5, factor: float = 0.15) -> jax.Array:
-    """Amplitude compression X = b |S|^a e^{j arg S} (arXiv 2208.05830, eq. 20); complex64, any shape."""
+def compress(spectrogram: Spectra, exponent: float = 0.5, factor: float = 0.15) -> Spectra:
+    """Amplitude compression X = b |S|^a e^{j arg S} (arXiv 2208.05830, eq. 20)."""
     return factor * _scale_magnitude(spectrogram, exponent)
 
 
-def expand(compressed: jax.Array, exponent: float = 0.5, factor: float = 0.15) -> jax.Array:
-    """Inverse of `compress`: S = (|X| / b)^{1/a} e^{j arg X}; complex64, any shape."""
+def expand(compressed: Spectra, exponent: float = 0.5, factor: float = 0.15) -> Spectra:
+    """Inverse of `compress`: S = (|X| / b)^{1/a} e^{j arg X}."""
     return _scale_magnitude(compressed / factor, 1.0 / exponent)
 
 
-def _scale_magnitude(x: jax.Array, exponent: float) -> jax.Array:
+def _scale_magnitude(x: Spectra, exponent: float) -> Spectra:
     """|x|^exponent e^{j arg x}, with a zero (not NaN) gradient where x is zero."""
     square = jnp.square(x.real) + jnp.square(x.imag)
     audible = square > 0
@@ -156,14 +159,19 @@ class FrontEnd:
         """Samples that `frames` frames amid a signal see, in whole hops, `reach` before the first center."""
         return (frames + 2 * self.reach - 1) * self.hop
 
-    def analyze(self, wave: jax.Array) -> jax.Array:
-        """float32 [..., samples] -> compressed spectrogram, complex64 [..., bins, frames]."""
+    def analyze(
+        self, wave: Float32[Array, "*batch samples"]
+    ) -> Complex64[Array, "*batch {self.bins} frames"]:
+        """The compressed spectrogram of a wave."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
 
     def synthesize(
-        self, compressed: jax.Array, length: int, valid_frames: jax.Array | None = None
-    ) -> jax.Array:
-        """Compressed spectrogram, complex64 [..., bins, frames] -> float32 [..., length]; see `istft`."""
+        self,
+        compressed: Complex64[Array, "*batch {self.bins} frames"],
+        length: int,
+        valid_frames: Int32[Array, ""] | None = None,
+    ) -> Float32[Array, "*batch length"]:
+        """The wave of a compressed spectrogram; see `istft`."""
         spectrogram = expand(compressed, self.exponent, self.factor)
         return istft(spectrogram, length, self.n_fft, self.hop, valid_frames)
 

@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Complex64, Float32
 
+from rosecd_jax.arrays import Array
 from rosecd_jax.config import check_fields
 
 CIn = Literal["edm", "1"]
@@ -19,6 +21,10 @@ COut = Literal["edm", "1", "-1", "sigma", "1/sigma"]
 CSkip = Literal["edm", "0", "1"]
 NetworkScaling = Literal["1", "1/sigma", "1/t"]
 Output = Literal["denoised", "score"]
+Sigmas = Float32[Array, "*sigma"]
+Whole = Complex64[Array, "*shape"]
+Spread = Float32[Array, "*#shape"]
+"""Standard deviations with the axes that broadcast to a state's shape."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +52,14 @@ class Preconditioning:
 
 
 class EDMScalings(NamedTuple):
-    """The scalings of Karras et al., float32 of sigma's shape."""
+    """The scalings of Karras et al., of sigma's shape."""
 
-    c_in: jax.Array
-    c_out: jax.Array
-    c_skip: jax.Array
+    c_in: Sigmas
+    c_out: Sigmas
+    c_skip: Sigmas
 
 
-def edm_scalings(sigma: jax.Array, sigma_data: float) -> EDMScalings:
+def edm_scalings(sigma: Sigmas, sigma_data: float) -> EDMScalings:
     """c_in, c_out and c_skip of EDM (Karras et al. 2022, table 1), together.
 
     c_in = 1 / √(σ² + σ_d²), c_out = σ σ_d / √(σ² + σ_d²) and c_skip = σ_d² / (σ² + σ_d²) give the network's
@@ -64,14 +70,14 @@ def edm_scalings(sigma: jax.Array, sigma_data: float) -> EDMScalings:
     return EDMScalings(c_in=inverse, c_out=sigma * sigma_data * inverse, c_skip=sigma_data**2 / variance)
 
 
-def c_in(config: Preconditioning, sigma: jax.Array) -> jax.Array:
+def c_in(config: Preconditioning, sigma: Sigmas) -> Sigmas:
     """1 / √(σ² + σ_d²), see `edm_scalings`, or 1."""
     if config.c_in == "edm":
         return edm_scalings(sigma, config.sigma_data).c_in
     return jnp.ones_like(sigma)
 
 
-def c_out(config: Preconditioning, sigma: jax.Array) -> jax.Array:
+def c_out(config: Preconditioning, sigma: Sigmas) -> Sigmas:
     """σ σ_d / √(σ² + σ_d²), see `edm_scalings`, σ, 1/σ, or ±1."""
     if config.c_out == "edm":
         return edm_scalings(sigma, config.sigma_data).c_out
@@ -82,15 +88,15 @@ def c_out(config: Preconditioning, sigma: jax.Array) -> jax.Array:
     return jnp.full_like(sigma, float(config.c_out))
 
 
-def c_skip(config: Preconditioning, sigma: jax.Array) -> jax.Array:
+def c_skip(config: Preconditioning, sigma: Sigmas) -> Sigmas:
     """σ_d² / (σ² + σ_d²), see `edm_scalings`, 0 or 1."""
     if config.c_skip == "edm":
         return edm_scalings(sigma, config.sigma_data).c_skip
     return jnp.full_like(sigma, float(config.c_skip))
 
 
-def network_scaling(config: Preconditioning, sigma: jax.Array, t: jax.Array) -> jax.Array:
-    """1, 1/σ or 1/t (arXiv 2409.10753, below eq. 7); t has sigma's shape."""
+def network_scaling(config: Preconditioning, sigma: Sigmas, t: Sigmas) -> Sigmas:
+    """1, 1/σ or 1/t (arXiv 2409.10753, below eq. 7)."""
     if config.network_scaling == "1/sigma":
         return 1 / sigma
     if config.network_scaling == "1/t":
@@ -98,11 +104,11 @@ def network_scaling(config: Preconditioning, sigma: jax.Array, t: jax.Array) -> 
     return jnp.ones_like(sigma)
 
 
-def score_from_denoised(denoised: jax.Array, x_t: jax.Array, sigma: jax.Array) -> jax.Array:
-    """(D − x_t) / σ² (arXiv 2409.10753, eq. 10); sigma already has the axes that broadcast."""
+def score_from_denoised(denoised: Whole, x_t: Whole, sigma: Spread) -> Whole:
+    """(D − x_t) / σ² (arXiv 2409.10753, eq. 10)."""
     return (denoised - x_t) / sigma**2
 
 
-def denoised_from_score(score: jax.Array, x_t: jax.Array, sigma: jax.Array) -> jax.Array:
+def denoised_from_score(score: Whole, x_t: Whole, sigma: Spread) -> Whole:
     """x_t + σ² score (arXiv 2409.10753, eq. 10), the inverse of `score_from_denoised`."""
     return x_t + sigma**2 * score

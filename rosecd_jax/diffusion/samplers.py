@@ -7,6 +7,7 @@ it is needed, so that thirty steps over a long recording don't hold sixty spectr
 import jax
 import jax.numpy as jnp
 
+from rosecd_jax.arrays import Spectrogram
 from rosecd_jax.diffusion.noise import NoiseSource
 from rosecd_jax.diffusion.sde import SBVE, SDE
 from rosecd_jax.diffusion.solvers import (
@@ -20,32 +21,32 @@ from rosecd_jax.diffusion.solvers import (
 )
 
 DenoiseFn = ScoreFn
-"""(x_t, y, t [B]) -> an estimate of x0, complex64 of x_t's shape."""
+"""(x_t, y, t [B]) -> an estimate of x0."""
 
 
 def predictor_corrector(
     score_fn: ScoreFn,
     sde: SDE,
-    y: jax.Array,
+    y: Spectrogram,
     noise: NoiseSource,
     steps: int = 30,
     snr: float = 0.5,
     corrector: Corrector = annealed_langevin,
-) -> jax.Array:
+) -> Spectrogram:
     """The teacher's sampler: a Langevin corrector and the reverse diffusion predictor in turn.
 
     2 · steps network calls.
 
     Args:
       score_fn: (x_t, y, t [B]) -> score.
-      y: noisy spectrogram, complex64 [B, F, T].
+      y: noisy spectrogram.
       noise: draws 0 (prior), then 2i + 1 (corrector) and 2i + 2 (predictor) of step i.
       steps: N of the time grid linspace(1, t_eps, N); the last predictor step is of size t_eps.
       snr: of the corrector.
       corrector: `annealed_langevin` or `langevin`; without one the sampler is `predictor_only`.
 
     Returns:
-      The mean of the last predictor step, complex64 [B, F, T].
+      The mean of the last predictor step.
     """
     times = sde.timesteps(steps)
     dts = jnp.diff(times, append=0.0)
@@ -62,8 +63,8 @@ def predictor_corrector(
 
 
 def predictor_only(
-    score_fn: ScoreFn, sde: SDE, y: jax.Array, noise: NoiseSource, steps: int = 30
-) -> jax.Array:
+    score_fn: ScoreFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 30
+) -> Spectrogram:
     """Reverse diffusion without a corrector: `steps` network calls; noise draws 0 (prior), then i + 1."""
     times = sde.timesteps(steps)
     dts = jnp.diff(times, append=0.0)
@@ -81,11 +82,11 @@ def predictor_only(
 def probability_flow(
     score_fn: ScoreFn,
     sde: SDE,
-    y: jax.Array,
+    y: Spectrogram,
     noise: NoiseSource,
     steps: int = 30,
     final_step: bool = True,
-) -> jax.Array:
+) -> Spectrogram:
     """The probability-flow ODE from x_T to t_eps in `steps` equal steps of Heun's method.
 
     2 · steps network calls. The authors integrate with an adaptive Runge-Kutta method instead, whose cost
@@ -95,9 +96,6 @@ def probability_flow(
       noise: draw 0 (prior) is all that is used.
       final_step: take one predictor step of size t_eps, without noise, from t_eps to clean speech: one more
         network call. The authors mean to do so, but their call lacks the step size and raises.
-
-    Returns:
-      complex64 [B, F, T].
     """
     times = sde.timesteps(steps + 1)
 
@@ -112,7 +110,7 @@ def probability_flow(
     return reverse_diffusion(score_fn, sde, x, y, t, -t, jnp.zeros_like(x))[1]
 
 
-def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: jax.Array, steps: int = 50) -> jax.Array:
+def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, steps: int = 50) -> Spectrogram:
     """The Schrödinger bridge's ODE from y to t_eps, first order: `steps` network calls, no noise at all."""
     times = sde.timesteps(steps + 1)
 
@@ -124,8 +122,8 @@ def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: jax.Array, step
 
 
 def bridge_diffusion(
-    denoise_fn: DenoiseFn, sde: SBVE, y: jax.Array, noise: NoiseSource, steps: int = 50
-) -> jax.Array:
+    denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, noise: NoiseSource, steps: int = 50
+) -> Spectrogram:
     """The Schrödinger bridge's SDE from y to t_eps, first order: `steps` network calls.
 
     Draw i is the noise of step i; the last step's is not used, its mean is the result.
@@ -141,8 +139,8 @@ def bridge_diffusion(
 
 
 def consistency(
-    denoise_fn: DenoiseFn, sde: SDE, y: jax.Array, noise: NoiseSource, steps: int = 1, snr: float = 0.5
-) -> jax.Array:
+    denoise_fn: DenoiseFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 1, snr: float = 0.5
+) -> Spectrogram:
     """The student's sampler: one network call, or `steps` of them with fresh noise in between.
 
     x̂ = D(y + σ_1 z, y, 1); then for the remaining τ of linspace(1, t_eps, steps):

@@ -1,21 +1,21 @@
 """The forward processes that turn clean speech x0 into noisy speech y.
 
-Times are float32, a scalar or one per item [B]; states are complex64 [B, ...]. Time runs from
-`end_time` (noisy) down to `t_eps` (clean).
+Time runs from `end_time` (noisy) down to `t_eps` (clean).
 """
 
 import dataclasses
 import math
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float32
 
+from rosecd_jax.arrays import Array, State, Times
 from rosecd_jax.config import check_fields
 
 
-def per_item(t: jax.Array, x: jax.Array) -> jax.Array:
-    """Give t (scalar or [B]) trailing axes, so that it multiplies a state x [B, ...]."""
+def per_item(t: Times, x: State) -> Array:
+    """Give t trailing axes, so that it multiplies a state x."""
     t = jnp.asarray(t)
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
 
@@ -62,33 +62,33 @@ class OUVE:
         """ln r."""
         return math.log(self.sigma_max / self.sigma_min)
 
-    def mean(self, x0: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+    def mean(self, x0: State, y: State, t: Times) -> State:
         """μ_t = e^{−γt} x0 + (1 − e^{−γt}) y."""
         decay = per_item(jnp.exp(-self.gamma * t), x0)
         return decay * x0 + (1 - decay) * y
 
-    def std(self, t: jax.Array) -> jax.Array:
+    def std(self, t: Times) -> Times:
         """σ_t = σ_min √((r^{2t} − e^{−2γt}) ln r / (γ + ln r))."""
         log_r = self.log_ratio
         # expm1 keeps the digits of the difference for small t.
         difference = jnp.exp(-2 * self.gamma * t) * jnp.expm1(2 * (self.gamma + log_r) * t)
         return self.sigma_min * jnp.sqrt(difference * log_r / (self.gamma + log_r))
 
-    def drift(self, x: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+    def drift(self, x: State, y: State, t: Times) -> State:
         """γ(y − x); t is taken for the sake of one signature."""
         del t
         return self.gamma * (y - x)
 
-    def diffusion(self, t: jax.Array) -> jax.Array:
+    def diffusion(self, t: Times) -> Times:
         """g(t) = σ_min r^t √(2 ln r)."""
         log_r = self.log_ratio
         return self.sigma_min * jnp.exp(log_r * t) * math.sqrt(2 * log_r)
 
-    def timesteps(self, steps: int | None = None) -> jax.Array:
-        """linspace from `end_time` down to `t_eps`, float32 [steps]."""
+    def timesteps(self, steps: int | None = None) -> Float32[Array, " steps"]:
+        """linspace from `end_time` down to `t_eps`."""
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
-    def prior(self, y: jax.Array, z: jax.Array) -> jax.Array:
+    def prior(self, y: State, z: State) -> State:
         """x_T = y + σ_1 z, where a trajectory starts."""
         return y + self.std(jnp.float32(self.end_time)) * z
 
@@ -96,8 +96,8 @@ class OUVE:
 class BridgeSigmas(NamedTuple):
     """The noise schedule of a bridge at t: σ_t from clean speech, σ̄_t to noisy speech, and σ_T in all."""
 
-    forward: jax.Array
-    backward: jax.Array
+    forward: Times
+    backward: Times
     total: float
 
 
@@ -127,7 +127,7 @@ class SBVE:
     def __post_init__(self) -> None:
         _check(self, k=1, c=0, eps=0)
 
-    def sigmas(self, t: jax.Array) -> BridgeSigmas:
+    def sigmas(self, t: Times) -> BridgeSigmas:
         """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the scaling α_t is 1.
 
         See arXiv 2407.16074, table 1 and below eq. 9.
@@ -140,30 +140,30 @@ class SBVE:
         total = math.sqrt(scale * math.expm1(2 * log_k * self.end_time))
         return BridgeSigmas(jnp.sqrt(forward), jnp.sqrt(backward), total)
 
-    def mean(self, x0: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+    def mean(self, x0: State, y: State, t: Times) -> State:
         """μ_t = (σ̄_t² x0 + σ_t² y) / σ_T² (arXiv 2407.16074, eq. 11)."""
         forward, backward, total = self.sigmas(t)
         return per_item(backward**2 / total**2, x0) * x0 + per_item(forward**2 / total**2, x0) * y
 
-    def std(self, t: jax.Array) -> jax.Array:
+    def std(self, t: Times) -> Times:
         """σ̄_t σ_t / σ_T."""
         forward, backward, total = self.sigmas(t)
         return forward * backward / total
 
-    def drift(self, x: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+    def drift(self, x: State, y: State, t: Times) -> State:
         """0: the unconditioned process has none."""
         del y, t
         return jnp.zeros_like(x)
 
-    def diffusion(self, t: jax.Array) -> jax.Array:
+    def diffusion(self, t: Times) -> Times:
         """g(t) = √c k^t."""
         return math.sqrt(self.c) * jnp.exp(math.log(self.k) * t)
 
-    def timesteps(self, steps: int | None = None) -> jax.Array:
-        """linspace from `end_time` down to `t_eps`, float32 [steps]."""
+    def timesteps(self, steps: int | None = None) -> Float32[Array, " steps"]:
+        """linspace from `end_time` down to `t_eps`."""
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
-    def prior(self, y: jax.Array, z: jax.Array) -> jax.Array:
+    def prior(self, y: State, z: State) -> State:
         """y: where a trajectory starts; z is taken for the sake of one signature."""
         del z
         return y

@@ -1,28 +1,29 @@
 """ONE step of each solver of the reverse process, its noise passed in.
 
 Every solver is (score_fn, sde, x, y, t, [dt | snr], z) -> (x, x_mean): `score_fn(x, y, t)` is the score
-(a bridge's solver takes the denoiser instead), x and y are complex64 [B, ...], t is float32 [B] or scalar,
-z is circular unit-variance noise of x's shape, and x_mean is the step before its noise is added. `dt` is
-t_next − t, negative on the way to clean speech; a bridge's solver takes t_next itself, because at its last
-times 1e-4 the sum t + dt has lost digits that the network's embedding of log t sees.
+(a bridge's solver takes the denoiser instead), z is circular unit-variance noise, and x_mean is the step
+before its noise is added. `dt` is t_next − t, negative on the way to clean speech; a bridge's solver takes
+t_next itself, because at its last times 1e-4 the sum t + dt has lost digits that the network's embedding of
+log t sees.
 """
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float32
 
+from rosecd_jax.arrays import Array, State, Times
 from rosecd_jax.diffusion.sde import SBVE, SDE, per_item
 
-ScoreFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-Step = tuple[jax.Array, jax.Array]
+ScoreFn = Callable[[State, State, Times], State]
+Step = tuple[State, State]
 """(x, x_mean) after a step."""
 Corrector = Callable[..., Step]
 """`annealed_langevin`, `langevin` or `langevin_per_item`."""
 
 
 def annealed_langevin(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, snr: float, z: jax.Array
+    score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: float, z: State
 ) -> Step:
     """Corrector: annealed Langevin dynamics with step e = 2 (snr σ_t)² (arXiv 2208.05830, alg. 1)."""
     step = per_item(2 * (snr * sde.std(t)) ** 2, x)
@@ -30,9 +31,7 @@ def annealed_langevin(
     return x_mean + jnp.sqrt(2 * step) * z, x_mean
 
 
-def langevin(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, snr: float, z: jax.Array
-) -> Step:
+def langevin(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: float, z: State) -> Step:
     """Corrector: Langevin dynamics with step e = 2 (snr ‖z‖ / ‖s‖)² (Song et al. 2021, alg. 4).
 
     Both norms are means over the batch, so that items of a batch share their step.
@@ -43,7 +42,7 @@ def langevin(
 
 
 def langevin_per_item(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, snr: float, z: jax.Array
+    score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: float, z: State
 ) -> Step:
     """As `langevin`, each item with a step of its own: what it becomes doesn't depend on its batch."""
     del sde
@@ -51,43 +50,35 @@ def langevin_per_item(
     return _langevin(x, score, z, per_item(2 * (snr * _norms(z) / _norms(score)) ** 2, x))
 
 
-def _norms(x: jax.Array) -> jax.Array:
-    """Of each item, [B, ...] -> [B]."""
+def _norms(x: State) -> Float32[Array, " B"]:
+    """Of each item."""
     return jnp.linalg.norm(x.reshape(x.shape[0], -1), axis=-1)
 
 
-def _langevin(x: jax.Array, score: jax.Array, z: jax.Array, step: jax.Array) -> Step:
+def _langevin(x: State, score: State, z: State, step: Float32[Array, "..."]) -> Step:
     x_mean = x + step * score
     return x_mean + jnp.sqrt(2 * step) * z, x_mean
 
 
-def reverse_diffusion(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, dt: jax.Array, z: jax.Array
-) -> Step:
+def reverse_diffusion(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
     """Predictor: the forward step reversed, x_mean = x + f dt − g² s dt (Song et al. 2021, app. E)."""
     g = per_item(sde.diffusion(t) * jnp.sqrt(-dt), x)
     x_mean = x + sde.drift(x, y, t) * per_item(dt, x) + g**2 * score_fn(x, y, t)
     return x_mean + g * z, x_mean
 
 
-def probability_flow_drift(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array
-) -> jax.Array:
+def probability_flow_drift(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times) -> State:
     """f − ½ g² s: the right-hand side of the probability-flow ODE (Song et al. 2021, eq. 13)."""
     return sde.drift(x, y, t) - 0.5 * per_item(sde.diffusion(t) ** 2, x) * score_fn(x, y, t)
 
 
-def euler(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, dt: jax.Array, z: jax.Array
-) -> Step:
+def euler(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
     """Euler's step of the probability-flow ODE; its noise variant adds g √(−dt) z."""
     x_mean = x + probability_flow_drift(score_fn, sde, x, y, t) * per_item(dt, x)
     return x_mean + per_item(sde.diffusion(t) * jnp.sqrt(-dt), x) * z, x_mean
 
 
-def heun(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, dt: jax.Array, z: jax.Array
-) -> Step:
+def heun(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
     """Heun's step of the probability-flow ODE, two network calls; its noise variant adds g √(−dt) z."""
     first = probability_flow_drift(score_fn, sde, x, y, t)
     second = probability_flow_drift(score_fn, sde, x + first * per_item(dt, x), y, t + dt)
@@ -95,9 +86,7 @@ def heun(
     return x_mean + per_item(sde.diffusion(t) * jnp.sqrt(-dt), x) * z, x_mean
 
 
-def mix(
-    score_fn: ScoreFn, sde: SDE, x: jax.Array, y: jax.Array, t: jax.Array, dt: jax.Array, z: jax.Array
-) -> Step:
+def mix(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
     """The mean of Euler's step of the ODE and the Euler-Maruyama step of the reverse SDE, f − g² s.
 
     One network call: the drifts add to f − ¾ g² s, and half of the noise g √(−dt) z is left.
@@ -108,9 +97,7 @@ def mix(
     return x_mean + 0.5 * per_item(g * jnp.sqrt(-dt), x) * z, x_mean
 
 
-def bridge_ode(
-    denoise_fn: ScoreFn, sde: SBVE, x: jax.Array, y: jax.Array, t: jax.Array, t_next: jax.Array, z: jax.Array
-) -> Step:
+def bridge_ode(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_next: Times, z: State) -> Step:
     """First-order step of the bridge's ODE (arXiv 2407.16074); it has no noise, x is x_mean.
 
     With P = σ' σ̄' of the next time, the weights are P / (σ σ̄ + ε) for x,
@@ -131,9 +118,7 @@ def bridge_ode(
     return x, x
 
 
-def bridge_sde(
-    denoise_fn: ScoreFn, sde: SBVE, x: jax.Array, y: jax.Array, t: jax.Array, t_next: jax.Array, z: jax.Array
-) -> Step:
+def bridge_sde(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_next: Times, z: State) -> Step:
     """First-order step of the bridge's SDE (arXiv 2407.16074): with κ = σ'² / (σ² + ε) of the next time,
 
     x_mean = κ x + (1 − κ) estimate, and the noise is σ' √(1 − κ) z. Its network time is `bridge_ode`'s.

@@ -2,16 +2,16 @@
 
 from typing import NamedTuple
 
-import jax
+from rosecd_jax.arrays import Spectrogram
 
 
 class Batch(NamedTuple):
-    """Compressed complex spectrograms of paired crops, complex64 [B, F, T].
+    """Compressed complex spectrograms of paired crops.
 
     Attributes:
       x0: clean speech.
       y: noisy speech.
     """
 
-    x0: jax.Array
-    y: jax.Array
+    x0: Spectrogram
+    y: Spectrogram

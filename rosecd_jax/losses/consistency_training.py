@@ -10,13 +10,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Int32, Key
 
+from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.distillation import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
 from rosecd_jax.losses.si_sdr import NO_LIMIT
-from rosecd_jax.losses.teacher import Terms, perturb
+from rosecd_jax.losses.teacher import Scalar, Terms, perturb
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 
@@ -49,17 +51,17 @@ class ConsistencyTrainingDraws(NamedTuple):
     """Every random number of one step.
 
     Attributes:
-      n: where on the time grid each item is, int32 [B] in 0 … max(steps − 2, 0).
-      z, z_next: the noise of x_{t_n} (or of x_T) and of x_{t_{n+1}}, complex64 [B, F, T].
+      n: where on the time grid each item is, in 0 … max(steps − 2, 0).
+      z, z_next: the noise of x_{t_n} (or of x_T) and of x_{t_{n+1}}.
     """
 
-    n: jax.Array
-    z: jax.Array
-    z_next: jax.Array
+    n: Int32[Array, " B"]
+    z: Spectrogram
+    z_next: Spectrogram
 
 
 def draw_consistency_training(
-    key: jax.Array, shape: tuple[int, ...], config: ConsistencyTrainingConfig
+    key: Key[Array, ""], shape: tuple[int, ...], config: ConsistencyTrainingConfig
 ) -> ConsistencyTrainingDraws:
     """The random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 3)
@@ -75,7 +77,7 @@ def consistency_training_loss(
     model: ScoreModel,
     target_params: Params,
     config: ConsistencyTrainingConfig = ConsistencyTrainingConfig(),
-) -> tuple[jax.Array, Terms]:
+) -> tuple[Scalar, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
     Consistency training of Song et al. 2023 (arXiv 2303.01469), except that x_{t_{n+1}} has noise of its own
@@ -87,12 +89,11 @@ def consistency_training_loss(
 
     Args:
       params: θ.
-      batch: complex64 [B, F, T].
       draws: see `draw_consistency_training`.
       target_params: θ⁻, the moving average of θ; no gradient flows into it.
 
     Returns:
-      The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
+      The loss, and its weighted terms for the log.
     """
     times = model.sde.timesteps(config.steps)
     t = times[draws.n]

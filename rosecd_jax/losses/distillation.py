@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+from jaxtyping import Float32, Int32, Key
 
+from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import solvers
 from rosecd_jax.diffusion.noise import complex_normal
@@ -15,11 +17,12 @@ from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.pesq import pesq_loss
 from rosecd_jax.losses.si_sdr import NO_LIMIT, neg_si_sdr
-from rosecd_jax.losses.teacher import Terms, perturb, squared
+from rosecd_jax.losses.teacher import Scalar, Terms, perturb, squared
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Solver = Literal["pc", "euler", "heun", "mix", "bridge-ode", "bridge-sde"]
 Weighting = Literal["uniform", "snr", "snr+1", "karras", "truncated-snr"]
+OfItems = Float32[Array, " B"]
 TERM_WEIGHTS = ("consistency_weight", "pesq_weight", "si_sdr_weight")
 ODE_SOLVERS = {"euler": solvers.euler, "heun": solvers.heun, "mix": solvers.mix}
 BRIDGE_SOLVERS = {"bridge-ode": solvers.bridge_ode, "bridge-sde": solvers.bridge_sde}
@@ -61,20 +64,20 @@ class DistillationDraws(NamedTuple):
     """Every random number of one step.
 
     Attributes:
-      n: where on the time grid each item is, int32 [B] in 0 … steps − 2.
-      z: the noise of x_{t_n}, complex64 [B, F, T].
-      corrector, predictor: the noise of the teacher's two half steps, complex64 [B, F, T]; solvers without a
-        corrector use `predictor`.
+      n: where on the time grid each item is, in 0 … steps − 2.
+      z: the noise of x_{t_n}.
+      corrector, predictor: the noise of the teacher's two half steps; solvers without a corrector use
+        `predictor`.
     """
 
-    n: jax.Array
-    z: jax.Array
-    corrector: jax.Array
-    predictor: jax.Array
+    n: Int32[Array, " B"]
+    z: Spectrogram
+    corrector: Spectrogram
+    predictor: Spectrogram
 
 
 def draw_distillation(
-    key: jax.Array, shape: tuple[int, ...], config: DistillationConfig
+    key: Key[Array, ""], shape: tuple[int, ...], config: DistillationConfig
 ) -> DistillationDraws:
     """The random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 4)
@@ -92,8 +95,8 @@ def distillation_loss(
     teacher: ScoreModel,
     teacher_params: Params,
     config: DistillationConfig = DistillationConfig(),
-    make_target: Callable[..., jax.Array] | None = None,
-) -> tuple[jax.Array, Terms]:
+    make_target: Callable[..., Spectrogram] | None = None,
+) -> tuple[Scalar, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
     The objective of arXiv 2507.05688: consistency distillation (Song et al. 2023, arXiv 2303.01469) with two
@@ -102,7 +105,6 @@ def distillation_loss(
 
     Args:
       params: θ.
-      batch: complex64 [B, F, T].
       draws: see `draw_distillation`.
       model: the student; also of the target.
       target_params: θ⁻, the moving average of θ; no gradient flows into it.
@@ -110,7 +112,7 @@ def distillation_loss(
       make_target: `target_in_sequence` (if None) or `target_in_one_loop`.
 
     Returns:
-      The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
+      The loss, and its weighted terms for the log.
     """
     times = model.sde.timesteps(config.steps)
     t, t_next = times[draws.n], times[draws.n + 1]
@@ -132,14 +134,14 @@ def distillation_loss(
 def teacher_step(
     teacher: ScoreModel,
     params: Params,
-    x: jax.Array,
-    y: jax.Array,
-    t: jax.Array,
-    t_next: jax.Array,
+    x: Spectrogram,
+    y: Spectrogram,
+    t: OfItems,
+    t_next: OfItems,
     draws: DistillationDraws,
     config: DistillationConfig,
-) -> jax.Array:
-    """x̂_{t_next}, complex64 [B, F, T], by one step of the teacher from x at t; t and t_next are [B].
+) -> Spectrogram:
+    """x̂_{t_next}, by one step of the teacher from x at t.
 
     By default a corrector and a predictor step of arXiv 2208.05830, the noise kept as in arXiv 2507.05688.
     Euler, Heun and mix step by t_next − t; the authors' step by −1/N whatever the grid. The authors' step of
@@ -168,14 +170,14 @@ TeacherStep = Callable[
     [
         ScoreModel,
         Params,
-        jax.Array,
-        jax.Array,
-        jax.Array,
-        jax.Array,
+        Spectrogram,
+        Spectrogram,
+        OfItems,
+        OfItems,
         DistillationDraws,
         DistillationConfig,
     ],
-    jax.Array,
+    Spectrogram,
 ]
 """Of functions that are called as `teacher_step`."""
 
@@ -190,15 +192,15 @@ class Network(NamedTuple):
 def target_in_sequence(
     student: Network,
     teacher: Network,
-    x: jax.Array,
-    y: jax.Array,
-    t: jax.Array,
-    t_next: jax.Array,
+    x: Spectrogram,
+    y: Spectrogram,
+    t: OfItems,
+    t_next: OfItems,
     draws: DistillationDraws,
     config: DistillationConfig,
     step: TeacherStep = teacher_step,
-) -> jax.Array:
-    """D_{θ⁻}(x̂_{t_next}, y, t_next), complex64 [B, F, T]; x̂ by `step` from x at t."""
+) -> Spectrogram:
+    """D_{θ⁻}(x̂_{t_next}, y, t_next); x̂ by `step` from x at t."""
     x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
     return student.model.denoise(student.params, x_next, y, t_next)
 
@@ -206,36 +208,36 @@ def target_in_sequence(
 def target_in_one_loop(
     student: Network,
     teacher: Network,
-    x: jax.Array,
-    y: jax.Array,
-    t: jax.Array,
-    t_next: jax.Array,
+    x: Spectrogram,
+    y: Spectrogram,
+    t: OfItems,
+    t_next: OfItems,
     draws: DistillationDraws,
     config: DistillationConfig,
-) -> jax.Array:
+) -> Spectrogram:
     """As `target_in_sequence`, for networks of equal configs and the solver "pc".
 
     The calls of the teacher's corrector, of its predictor and of the target are the rounds of one loop, so
     that a compiler meets the network once and not three times. On a CPU convolutions are slower in a loop.
     """
     sde = teacher.model.sde
-    to_tree: Callable[[jax.Array], Params]
+    to_tree: Callable[[Array], Params]
     teacher_vector, to_tree = jax.flatten_util.ravel_pytree(teacher.params)
     target_vector, _ = jax.flatten_util.ravel_pytree(student.params)
 
-    def corrector(x: jax.Array, raw: jax.Array) -> jax.Array:
+    def corrector(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         score = teacher.model.score_of(raw, x, t)
         return solvers.annealed_langevin(lambda *_: score, sde, x, y, t, config.snr, draws.corrector)[0]
 
-    def predictor(x: jax.Array, raw: jax.Array) -> jax.Array:
+    def predictor(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         score = teacher.model.score_of(raw, x, t)
         step = solvers.reverse_diffusion(lambda *_: score, sde, x, y, t, t_next - t, draws.predictor)
         return step[0] if config.trajectory == "noise" else step[1]
 
-    def target(x: jax.Array, raw: jax.Array) -> jax.Array:
+    def target(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         return student.model.denoised_of(raw, x, t_next)
 
-    def call(x: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+    def call(x: Spectrogram, number: Int32[Array, ""]) -> tuple[Spectrogram, None]:
         of_teacher = number < 2
         time = jnp.where(of_teacher, t, t_next)
         scale = teacher.model.scaled, student.model.scaled
@@ -248,9 +250,9 @@ def target_in_one_loop(
 
 
 def consistency_error(
-    denoised: jax.Array, target: jax.Array, t: jax.Array, model: ScoreModel, weighting: Weighting
-) -> jax.Array:
-    """mean over the batch of w(t) mean |denoised − target|², float32 scalar; no gradient to the target.
+    denoised: Spectrogram, target: Spectrogram, t: OfItems, model: ScoreModel, weighting: Weighting
+) -> Scalar:
+    """mean over the batch of w(t) mean |denoised − target|²; no gradient to the target.
 
     The consistency term of arXiv 2507.05688, with the squared L2 distance.
     """
@@ -258,8 +260,8 @@ def consistency_error(
     return jnp.mean(consistency_weight(weighting, t, model.config.preconditioning.sigma_data) * errors)
 
 
-def consistency_weight(weighting: Weighting, t: jax.Array, sigma_data: float) -> jax.Array:
-    """w(t), float32 of t's shape: 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻².
+def consistency_weight(weighting: Weighting, t: OfItems, sigma_data: float) -> OfItems:
+    """w(t): 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻².
 
     The schedules of the code of consistency models (Song et al. 2023, arXiv 2303.01469), at σ = t.
     """
@@ -275,8 +277,8 @@ def consistency_weight(weighting: Weighting, t: jax.Array, sigma_data: float) ->
 
 
 def time_domain_terms(
-    denoised: jax.Array,
-    x0: jax.Array,
+    denoised: Spectrogram,
+    x0: Spectrogram,
     model: ScoreModel,
     pesq_weight: float,
     si_sdr_weight: float,
@@ -285,7 +287,6 @@ def time_domain_terms(
     """The weighted PESQ and −SI-SDR of the waves of two spectrograms (arXiv 2507.05688).
 
     Args:
-      denoised, x0: complex64 [B, F, T].
       pesq_weight, si_sdr_weight, si_sdr_limit: as in `DistillationConfig`.
     """
     samples = model.front_end.samples(x0.shape[-1])

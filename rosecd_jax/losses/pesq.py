@@ -14,9 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 import scipy.signal
+from jaxtyping import Float32
 
+from rosecd_jax.arrays import Array
 from rosecd_jax.audio.stft import hann_window
 from rosecd_jax.losses import bark
+
+Waves = Float32[Array, "B samples"]
+Powers = Float32[Array, "B frames 49"]
+"""Of the Bark bands of each frame."""
 
 SAMPLE_RATE = 16_000
 TAPS = 2048
@@ -88,8 +94,8 @@ def _impulse_responses() -> tuple[np.ndarray, np.ndarray]:
     return by_band, by_emphasis
 
 
-def _filter(wave: jax.Array, response: np.ndarray) -> jax.Array:
-    """Causal convolution of [B, samples] with `response`, cut to the input's length."""
+def _filter(wave: Waves, response: np.ndarray) -> Waves:
+    """Causal convolution with `response`, cut to the input's length."""
     samples = wave.shape[-1]
     response = response[:samples]
     size = scipy.fft.next_fast_len(samples + len(response) - 1, real=True)
@@ -97,8 +103,8 @@ def _filter(wave: jax.Array, response: np.ndarray) -> jax.Array:
     return jnp.fft.irfft(jnp.fft.rfft(wave, size) * spectrum, size)[..., :samples]
 
 
-def _prepare(wave: jax.Array) -> jax.Array:
-    """Set the level, fade the ends, emphasise: float32 [B, samples] -> Bark powers [B, frames, 49]."""
+def _prepare(wave: Waves) -> Powers:
+    """Set the level, fade the ends, emphasise: waves -> Bark powers."""
     band_pass, emphasis = _impulse_responses()
     samples = wave.shape[-1]
     energy = jnp.sum(_filter(wave, band_pass) ** 2, -1, keepdims=True)
@@ -119,12 +125,12 @@ def _prepare(wave: jax.Array) -> jax.Array:
     return (energy @ bark.BAND_MATRIX) * bark.POWER_CORRECTION.astype(np.float32)
 
 
-def _audible(powers: jax.Array, factor: float) -> jax.Array:
+def _audible(powers: Powers, factor: float) -> Powers:
     """Band powers, those under `factor` hearing thresholds zeroed."""
     return jnp.where(powers > bark.HEARING_THRESHOLD * factor, powers, 0.0)
 
 
-def _loudness(powers: jax.Array) -> jax.Array:
+def _loudness(powers: Powers) -> Powers:
     """Zwicker loudness of each band, zero below the threshold of hearing."""
     threshold = bark.HEARING_THRESHOLD
     growth = np.clip(LOW_BARK / (bark.CENTER + LOW_BARK_OFFSET), 1.0, LOW_BARK_MOST) ** LOW_BARK_EXPONENT
@@ -134,8 +140,8 @@ def _loudness(powers: jax.Array) -> jax.Array:
     return jnp.where(powers > threshold, loud, 0.0)
 
 
-def _norm(disturbance: jax.Array, order: int) -> jax.Array:
-    """Norm over bands, each weighted by its width; at least _TINY, with no gradient there: [B, frames]."""
+def _norm(disturbance: Powers, order: int) -> Float32[Array, "B frames"]:
+    """Norm over bands, each weighted by its width; at least _TINY, with no gradient there."""
     total = bark.WIDTH[1:].sum()
     weighted = (disturbance * (bark.WIDTH / total ** (1 / order)).astype(np.float32))[..., 1:]
     if order == 1:
@@ -145,8 +151,8 @@ def _norm(disturbance: jax.Array, order: int) -> jax.Array:
     return jnp.where(heard, total * jnp.sqrt(jnp.where(heard, square, 1.0)), _TINY)
 
 
-def _over_time(disturbance: jax.Array) -> jax.Array:
-    """L6 norm over split seconds, then the root mean square over them: [B, frames] -> [B]."""
+def _over_time(disturbance: Float32[Array, "B frames"]) -> Float32[Array, " B"]:
+    """L6 norm over split seconds, then the root mean square over them."""
     windows = (disturbance.shape[-1] - SPLIT_FRAMES) // SPLIT_HOP + 1
     index = SPLIT_HOP * np.arange(windows)[:, None] + np.arange(SPLIT_FRAMES)
     # Scaled by the largest: a sixth power leaves float32 soon on both sides.
@@ -157,16 +163,13 @@ def _over_time(disturbance: jax.Array) -> jax.Array:
     return peak[:, 0] * jnp.sqrt(jnp.mean(split_second**2, -1))
 
 
-def pesq_loss(reference: jax.Array, degraded: jax.Array) -> jax.Array:
+def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
     """0.1 D_sym + 0.0309 D_asym of ITU-T P.862, clause 10.2: lower is better, 0 for equal waves.
 
     Differentiable in both; finite for silence.
 
     Args:
-      reference, degraded: float32 [B, samples] at 16 kHz, at least LEAST_SAMPLES.
-
-    Returns:
-      float32 [B].
+      reference, degraded: at 16 kHz, at least LEAST_SAMPLES.
 
     Raises:
       ValueError: if the waves are shorter than that.

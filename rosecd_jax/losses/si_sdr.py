@@ -1,26 +1,29 @@
 """Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019), bounded on request."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float32
+
+from rosecd_jax.arrays import Array
 
 EPSILON = 1e-8
 NO_LIMIT = 100.0
 """dB; an upper bound that float32 cannot tell from none."""
 
 
-def neg_si_sdr(estimate: jax.Array, reference: jax.Array, limit: float = NO_LIMIT) -> jax.Array:
+def neg_si_sdr(
+    estimate: Float32[Array, "B samples"], reference: Float32[Array, "B samples"], limit: float = NO_LIMIT
+) -> Float32[Array, " B"]:
     """−SI-SDR in dB of mean-free waves (Le Roux et al. 2019, arXiv 1811.02508).
 
     −10 log₁₀(|α s|² / |ŝ − α s|²) with α = ⟨ŝ, s⟩ / |s|²; with a limit L the denominator
     is |ŝ − α s|² + 10^{−L/10} |α s|².
 
     Args:
-      estimate, reference: float32 [B, samples].
       limit: dB, the bound that the ratio approaches as the error vanishes, so that estimates which are good
         already do not pull the hardest (a thresholded ratio, Wisdom et al. 2020).
 
     Returns:
-      float32 [B]; finite also for silence, by EPSILON in both ratios.
+      One for each item; finite also for silence, by EPSILON in both ratios.
     """
     estimate = estimate - estimate.mean(-1, keepdims=True)
     reference = reference - reference.mean(-1, keepdims=True)

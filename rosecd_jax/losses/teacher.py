@@ -5,7 +5,9 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Complex64, Float32, Key
 
+from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.diffusion.sde import per_item
@@ -14,17 +16,18 @@ from rosecd_jax.losses.pesq import pesq_loss
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 Weighting = Literal["edm", "1", "sigma^2"]
-Terms = dict[str, jax.Array]
+Scalar = Float32[Array, ""]
+Terms = dict[str, Scalar]
 
 
 class ScoreDraws(NamedTuple):
-    """Every random number of one step: t float32 [B] in [t_eps, 1], z complex64 [B, F, T]."""
+    """Every random number of one step; t is in [t_eps, 1]."""
 
-    t: jax.Array
-    z: jax.Array
+    t: Float32[Array, " B"]
+    z: Spectrogram
 
 
-def draw_score(key: jax.Array, shape: tuple[int, ...], model: ScoreModel) -> ScoreDraws:
+def draw_score(key: Key[Array, ""], shape: tuple[int, ...], model: ScoreModel) -> ScoreDraws:
     """Times uniform in [t_eps, 1] and circular noise for a batch of `shape` [B, F, T]."""
     key_t, key_z = jax.random.split(key)
     t = jax.random.uniform(key_t, shape[:1], minval=model.sde.t_eps, maxval=model.sde.end_time)
@@ -32,26 +35,26 @@ def draw_score(key: jax.Array, shape: tuple[int, ...], model: ScoreModel) -> Sco
 
 
 class Perturbed(NamedTuple):
-    """x_t = μ_t + σ_t z and what it is made of; sigma has the axes that broadcast."""
+    """x_t = μ_t + σ_t z and what it is made of."""
 
-    x_t: jax.Array
-    mean: jax.Array
-    sigma: jax.Array
+    x_t: Spectrogram
+    mean: Spectrogram
+    sigma: Float32[Array, "B 1 1"]
 
 
-def perturb(model: ScoreModel, batch: Batch, t: jax.Array, z: jax.Array) -> Perturbed:
-    """A sample of the perturbation kernel at t float32 [B], with noise z complex64 [B, F, T]."""
+def perturb(model: ScoreModel, batch: Batch, t: Float32[Array, " B"], z: Spectrogram) -> Perturbed:
+    """A sample of the perturbation kernel at t, with noise z."""
     mean = model.sde.mean(batch.x0, batch.y, t)
     sigma = per_item(model.sde.std(t), mean)
     return Perturbed(mean + sigma * z, mean, sigma)
 
 
-def squared(error: jax.Array) -> jax.Array:
+def squared(error: Complex64[Array, "*shape"]) -> Float32[Array, "*shape"]:
     """|error|² of complex numbers, with a gradient at zero."""
     return jnp.square(error.real) + jnp.square(error.imag)
 
 
-def edm_weight(sigma: jax.Array, sigma_data: float) -> jax.Array:
+def edm_weight(sigma: Float32[Array, "*shape"], sigma_data: float) -> Float32[Array, "*shape"]:
     """λ(σ) = (σ² + σ_d²) / (σ σ_d)² = 1 / c_out² (Karras et al. 2022, table 1)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
@@ -77,14 +80,14 @@ def score_loss(
     *,
     model: ScoreModel,
     config: DenoiserConfig = DenoiserConfig(),
-) -> tuple[jax.Array, Terms]:
+) -> tuple[Scalar, Terms]:
     """½ Σ_{f,t} λ(σ_t) |D(x_t, y, t) − μ_t|², mean over the batch (arXiv 2409.10753, eq. 8).
 
     The target is μ_t, not x0. Each item has its own weight; the authors' code broadcasts λ over a wrong axis,
     so that there every item is weighted by the sum of the batch's weights divided by the batch size.
 
     Returns:
-      The loss, float32 scalar, and {"loss": the same} for the log.
+      The loss, and {"loss": the same} for the log.
     """
     x_t, mean, sigma = perturb(model, batch, *draws)
     errors = squared(model.denoise(params, x_t, batch.y, draws.t) - mean)
@@ -98,11 +101,11 @@ def score_loss(
 
 def score_matching_loss(
     params: Params, batch: Batch, draws: ScoreDraws, *, model: ScoreModel
-) -> tuple[jax.Array, Terms]:
+) -> tuple[Scalar, Terms]:
     """½ Σ_{f,t} |σ_t s(x_t, y, t) + z|², mean over the batch (arXiv 2208.05830, eq. 18; 2409.10753, eq. 7).
 
     Returns:
-      The loss, float32 scalar, and {"loss": the same} for the log.
+      The loss, and {"loss": the same} for the log.
     """
     x_t, _, sigma = perturb(model, batch, *draws)
     error = sigma * model.score(params, x_t, batch.y, draws.t) + draws.z
@@ -132,13 +135,13 @@ def data_prediction_loss(
     *,
     model: ScoreModel,
     config: DataPredictionConfig = DataPredictionConfig(),
-) -> tuple[jax.Array, Terms]:
+) -> tuple[Scalar, Terms]:
     """½ mean |D − x0|² + w_l1 ½ mean |d − w0| + w_pesq PESQ(w0, d) (arXiv 2409.10753, eq. 14 and 15).
 
     d and w0 are the waves of D(x_t, y, t) and of the clean crop; every mean is over all of a batch.
 
     Returns:
-      The loss, float32 scalar, and its weighted terms for the log, each float32 scalar.
+      The loss, and its weighted terms for the log.
     """
     x_t, _, _ = perturb(model, batch, *draws)
     denoised = model.denoise(params, x_t, batch.y, draws.t)

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
+
+from rosecd_jax.arrays import Array
+
+Maps = Float[Array, "B F T C"]
+Result = Float[Array, "B F T D"]
+Kernel = Float[Array, "3 3 C D"]
 
 LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
 """From these sizes on Winograd's algorithm pays for what it adds to a program's compilation."""
@@ -21,17 +28,14 @@ KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.
 OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 
-def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A 1 × 1 convolution as a matrix product: on a CPU two to three times as fast.
-
-    x [B, F, T, C], kernel [1, 1, C, D] -> [B, F, T, D].
-    """
+def pointwise(x: Maps, kernel: Float[Array, "1 1 C D"]) -> Result:
+    """A 1 × 1 convolution as a matrix product: on a CPU two to three times as fast."""
     return x @ kernel[0, 0]
 
 
 @jax.custom_jvp
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A 3 × 3 convolution, zeros outside: x [B, F, T, C], kernel [3, 3, C, D] -> [B, F, T, D].
+def convolve(x: Maps, kernel: Kernel) -> Result:
+    """A 3 × 3 convolution, zeros outside.
 
     On a CPU, large float32 ones go by Winograd's algorithm, which makes do with 16 products where the sum has
     36; its rounding errors are a few units in the last place larger. Its derivative with respect to x is the
@@ -51,7 +55,7 @@ def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[
     return convolve(x, kernel), _plain(x_dot, kernel) + _by_kernel(x, kernel_dot)
 
 
-def _by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_kernel(x: Maps, kernel: Kernel) -> Result:
     """The plain convolution, computed so that its transpose with respect to the kernel is fast."""
     _, height, width, channels = x.shape
     large = isinstance(width, int) and height * width >= LEAST_POSITIONS
@@ -60,7 +64,7 @@ def _by_kernel(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jax.lax.platform_dependent(x, kernel, cpu=by_blocks, default=_plain)
 
 
-def by_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def by_blocks(x: Maps, kernel: Kernel) -> Result:
     """As `convolve`, one block of rows after another, each a matrix product with its 3 × 3 neighborhoods.
 
     The transpose with respect to the kernel adds up products of a block's gradient and its neighborhoods,
@@ -84,11 +88,11 @@ def by_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return out.reshape(batch, height, width, -1)
 
 
-def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _plain(x: Maps, kernel: Kernel) -> Result:
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def winograd(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def winograd(x: Maps, kernel: Kernel) -> Result:
     """As `convolve`, for even heights and widths: a 4 × 4 tile of x gives 2 × 2 positions of the result."""
     batch, height, width, channels = x.shape
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -11,6 +11,9 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Key
+
+from rosecd_jax.arrays import Array
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 """(generator, shape) -> the initial value, float32."""
@@ -97,7 +100,7 @@ def _uniform(scale: float, fan: str, generator: np.random.Generator, shape: tupl
     return np.float32(limit) * (2 * generator.random(shape, np.float32) - 1)
 
 
-def initial_params(network: nn.Module, key: jax.Array, *inputs: jax.ShapeDtypeStruct) -> Any:
+def initial_params(network: nn.Module, key: Key[Array, ""], *inputs: jax.ShapeDtypeStruct) -> Any:
     """The parameters of a network, a nested dict of float32 arrays; pure.
 
     Each is drawn from the key and the parameter's name, so the others don't change when one is added.

@@ -8,17 +8,21 @@ import flax.linen.dtypes
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32
 
+from rosecd_jax.arrays import Array
 from rosecd_jax.models.convolution import convolve, pointwise
 from rosecd_jax.models.initial import constant, normal, uniform
 
+Maps = Float[Array, "B F T C"]
+Positions = Float[Array, "B positions C"]
 SQRT_HALF = float(np.sqrt(0.5))
 MANY_POSITIONS, QUERIES = 1024, 512
 """Over more positions than these, attention takes so many queries at a time."""
 
 
 @jax.custom_jvp
-def computed_once(x: jax.Array) -> jax.Array:
+def computed_once(x: Maps) -> Maps:
     """x, whose gradient is computed once and stored.
 
     Without it XLA fuses the sum of cotangents that makes up the gradient into each of its many readers and
@@ -35,8 +39,8 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 class Conv(nn.Module):
     """A 1 × 1 or 3 × 3 convolution that keeps the resolution.
 
-    Call: x [B, F, T, C], shift [B, features] to be added at every position, or None -> [B, F, T, features].
-    The shift is added to the bias first, so that the gradients of both need one sum over positions.
+    Called with a shift to be added at every position, it adds that to the bias first, so that the gradients
+    of both need one sum over positions.
 
     Attributes:
       features: channels of the result.
@@ -51,7 +55,9 @@ class Conv(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, shift: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Maps, shift: Float[Array, "B {self.features}"] | None = None
+    ) -> Float[Array, "B F T {self.features}"]:
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", uniform(self.scale), shape)
         bias = self.param("bias", constant(0.0), (self.features,))
@@ -86,7 +92,7 @@ class GroupNorm(nn.Module):
     activation: Callable[[jax.Array], jax.Array] = lambda x: x
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Maps) -> Maps:
         channels = x.shape[-1]
         size = channels // group_count(channels)
         scale = self.param("scale", constant(1.0), (channels,))
@@ -94,12 +100,12 @@ class GroupNorm(nn.Module):
         x32 = x.astype(jnp.float32)
         same_group = np.kron(np.eye(channels // size), np.full((size, size), 1 / size)).astype(np.float32)
 
-        def over_group(means: jax.Array) -> jax.Array:
-            """[B, C] -> the mean over each channel's group, [B, C]; no matrix product, for its precision."""
+        def over_group(means: Float32[Array, "B C"]) -> Float32[Array, "B C"]:
+            """The mean over each channel's group; no matrix product, for its precision."""
             return jnp.sum(means[:, None, :] * same_group, axis=-1)
 
         @jax.checkpoint
-        def normalize(x32: jax.Array, gain: jax.Array, offset: jax.Array) -> jax.Array:
+        def normalize(x32: Maps, gain: Float32[Array, "B C"], offset: Float32[Array, "B C"]) -> Maps:
             gain, offset = gain[:, None, None, :], offset[:, None, None, :]
             return self.activation(x32 * gain + offset).astype(x.dtype)
 
@@ -108,7 +114,7 @@ class GroupNorm(nn.Module):
         return normalize(x32, gain, bias - mean * gain)
 
 
-def _neighbours(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+def _neighbours(x: Maps, axis: int) -> tuple[Maps, Maps]:
     """(x[i − 1], x[i + 1]) along `axis`, zeros outside."""
     pad = [(0, 0)] * x.ndim
     length = x.shape[axis]
@@ -119,8 +125,8 @@ def _neighbours(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     return before, after
 
 
-def upsample(x: jax.Array) -> jax.Array:
-    """Double both resolutions with the FIR filter (1, 3, 3, 1): [B, F, T, C] -> [B, 2F, 2T, C]."""
+def upsample(x: Maps) -> Float[Array, "B 2*F 2*T C"]:
+    """Double both resolutions with the FIR filter (1, 3, 3, 1)."""
     for axis in (1, 2):
         before, after = _neighbours(x, axis)
         pair = jnp.stack([before + 3 * x, 3 * x + after], axis=axis + 1) / 4
@@ -128,8 +134,8 @@ def upsample(x: jax.Array) -> jax.Array:
     return x
 
 
-def downsample(x: jax.Array) -> jax.Array:
-    """Halve both resolutions with the FIR filter (1, 3, 3, 1): [B, 2F, 2T, C] -> [B, F, T, C]."""
+def downsample(x: Maps) -> Float[Array, "B F//2 T//2 C"]:
+    """Halve both resolutions with the FIR filter (1, 3, 3, 1)."""
     for axis in (1, 2):
         pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
         even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
@@ -138,14 +144,14 @@ def downsample(x: jax.Array) -> jax.Array:
 
 
 class TimeEmbedding(nn.Module):
-    """log t -> random Fourier features (fixed) -> two dense layers; float32 [B] -> [B, 4 · channels]."""
+    """log t -> random Fourier features (fixed) -> two dense layers."""
 
     channels: int
     scale: float = 16.0
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, t: jax.Array) -> jax.Array:
+    def __call__(self, t: Float32[Array, " B"]) -> Float[Array, "B {4*self.channels}"]:
         frequencies = self.param("frequencies", normal(self.scale), (self.channels,))
         phase = 2 * jnp.pi * jnp.log(t)[:, None] * jax.lax.stop_gradient(frequencies)
         h = jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
@@ -166,7 +172,9 @@ class ResidualBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array, skip: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x: Maps, embedding: Float[Array, "B E"], skip: Float[Array, "B F T S"] | None = None
+    ) -> Float[Array, "B _ _ {self.features}"]:
         # Joined here and not by the caller, so that under remat the join isn't kept for the gradient.
         x = x if skip is None else computed_once(jnp.concatenate([x, skip], axis=-1))
         channels = x.shape[-1]
@@ -182,8 +190,8 @@ class ResidualBlock(nn.Module):
         return computed_once((x + h) * SQRT_HALF)
 
 
-def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Scaled dot-product attention, [B, positions, channels] each and back; softmax in float32.
+def attention(query: Positions, key: Positions, value: Positions) -> Positions:
+    """Scaled dot-product attention; softmax in float32.
 
     It is divided by the softmax's sum last, where that is cheap, and where positions are many, a part of the
     queries comes after another: their square is not held in memory, and a part of it stays in a CPU's cache.
@@ -191,7 +199,7 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """
     batch, positions, channels = query.shape
 
-    def attend(query: jax.Array) -> jax.Array:
+    def attend(query: Float[Array, "B part C"]) -> Float[Array, "B part C"]:
         scores = jnp.einsum("bqc,bkc->bqk", query, key, preferred_element_type=jnp.float32) / channels**0.5
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
         sums = weights.sum(-1, keepdims=True)
@@ -213,7 +221,7 @@ class AttentionBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Maps) -> Maps:
         batch, height, width, channels = x.shape
         h = GroupNorm(name="norm")(x).reshape(batch, height * width, channels)
         query, key, value = (

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Float32
 
+from rosecd_jax.arrays import Array
 from rosecd_jax.config import check_fields
 from rosecd_jax.models.initial import constant, uniform
 from rosecd_jax.models.layers import (
@@ -21,6 +23,10 @@ from rosecd_jax.models.layers import (
     group_count,
     upsample,
 )
+
+Maps = Float[Array, "B _ _ _"]
+"""What flows between blocks: levels differ in all but the batch."""
+Embedding = Float[Array, "B E"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +131,14 @@ def _rematerialized(*fields: Any, **more: Any) -> Callable[..., jax.Array]:
 class NCSNpp(nn.Module):
     """A U-Net with attention, and with an input and an output pyramid.
 
-    Call: x [B, F, T, 4] (real and imaginary parts of x_t and y), t float32 [B] -> [B, F, T, 2].
-    F must be `config.bins`, T a multiple of `config.stride`.
+    Its input holds the real and imaginary parts of x_t and y, its output one of each; F must be `config.bins`
+    and T a multiple of `config.stride`.
     """
 
     config: NCSNppConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
+    def __call__(self, x: Float32[Array, "B F T 4"], t: Float32[Array, " B"]) -> Float32[Array, "B F T 2"]:
         cfg = self.config
         dtype, pyramid_channels = jnp.dtype(cfg.dtype), x.shape[-1]
         block_of = functools.partial(_rematerialized if cfg.remat else ResidualBlock, dtype=dtype)
@@ -153,7 +159,9 @@ class NCSNpp(nn.Module):
             return last(output) / t[:, None, None, None]
         return last(output)
 
-    def _down(self, x: jax.Array, embedding: jax.Array, block_of: Any) -> tuple[jax.Array, list[jax.Array]]:
+    def _down(
+        self, x: Float[Array, "B F T 4"], embedding: Embedding, block_of: Any
+    ) -> tuple[Maps, list[Maps]]:
         """From the input to the lowest level, and what every block on the way gives."""
         cfg, dtype = self.config, x.dtype
         h = Conv(cfg.channels, 3, dtype=dtype, name="input")(x)
@@ -175,16 +183,16 @@ class NCSNpp(nn.Module):
 
     def _up(
         self,
-        h: jax.Array,
-        skips: list[jax.Array],
-        embedding: jax.Array,
+        h: Maps,
+        skips: list[Maps],
+        embedding: Embedding,
         block_of: Any,
         pyramid_channels: int,
-    ) -> jax.Array:
-        """From the lowest level to the output of `pyramid_channels` channels."""
+    ) -> Float[Array, "B _ _ {pyramid_channels}"]:
+        """From the lowest level to the output."""
         cfg, dtype = self.config, h.dtype
 
-        def pyramid_layer(module: nn.Module, h: jax.Array, level: int) -> jax.Array:
+        def pyramid_layer(module: nn.Module, h: Maps, level: int) -> Maps:
             h = GroupNorm(nn.silu, name=f"up_{level}_pyramid_norm")(h)
             return Conv(pyramid_channels, 3, scale=0.0, dtype=dtype, name=f"up_{level}_pyramid")(h)
 

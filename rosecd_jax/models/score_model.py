@@ -7,7 +7,9 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float32, Key
 
+from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import preconditioning as scaling
@@ -17,6 +19,8 @@ from rosecd_jax.models.initial import initial_params
 from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
 from rosecd_jax.models.own_network import OwnNetwork, init_own
 
+OfItems = Float32[Array, " B"]
+Sigmas = Float32[Array, "B 1 1"]
 Params = Any
 """The network's parameters: a nested dict of arrays, as Flax makes it."""
 
@@ -108,7 +112,7 @@ class ScoreModel:
             )
         return NCSNpp(self.config.network) if self.module is None else self.module
 
-    def init(self, key: jax.Array) -> Params:
+    def init(self, key: Key[Array, ""]) -> Params:
         """Initial parameters, float32; the same key gives the same parameters on every backend.
 
         Those of a module of one's own are drawn by its initializers.
@@ -119,8 +123,8 @@ class ScoreModel:
         x = jax.ShapeDtypeStruct((1, size.bins, size.stride, 4), jnp.float32)
         return initial_params(self.network, key, x, jax.ShapeDtypeStruct((1,), jnp.float32))
 
-    def raw(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """The bare network F, nothing scaled. Shapes as `denoise`.
+    def raw(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
+        """The bare network F, nothing scaled.
 
         Raises:
           ValueError: if the bins are not the network's, or the frames no multiple of its stride.
@@ -136,44 +140,44 @@ class ScoreModel:
         out = jnp.asarray(self.network.apply({"params": params}, channels, t), jnp.float32)
         return jax.lax.complex(out[..., 0], out[..., 1])
 
-    def denoise(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
+    def denoise(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
         """D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² score of a model that gives the score.
 
         Args:
           params: of the network.
-          x_t: state at time t, complex64 [B, F, T].
-          y: noisy speech, complex64 [B, F, T].
-          t: float32 [B].
+          x_t: state at time t.
+          y: noisy speech.
+          t: one time for each item.
 
         Returns:
-          The estimate of the clean speech (an OUVE teacher: of the mean μ_t), complex64 [B, F, T].
+          The estimate of the clean speech (an OUVE teacher: of the mean μ_t).
         """
         return self.denoised_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
-    def score(self, params: Params, x_t: jax.Array, y: jax.Array, t: jax.Array) -> jax.Array:
-        """(D − x_t) / σ_t², of a denoiser that estimates μ_t. Shapes as `denoise`."""
+    def score(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
+        """(D − x_t) / σ_t², of a denoiser that estimates μ_t."""
         return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
-    def scaled(self, x_t: jax.Array, y: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(c_in x_t, c_in y): what the bare network is called with. Shapes as `denoise`."""
+    def scaled(self, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> tuple[Spectrogram, Spectrogram]:
+        """(c_in x_t, c_in y): what the bare network is called with."""
         gain = scaling.c_in(self.config.preconditioning, per_item(self.sde.std(t), x_t))
         return gain * x_t, gain * y
 
-    def denoised_of(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """What `denoise` returns where the bare network gave `raw`, complex64 [B, F, T]."""
+    def denoised_of(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> Spectrogram:
+        """What `denoise` returns where the bare network gave `raw`."""
         output, sigma = self._output(raw, x_t, t)
         if self.config.preconditioning.output == "denoised":
             return output
         return scaling.denoised_from_score(output, x_t, sigma)
 
-    def score_of(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> jax.Array:
-        """What `score` returns where the bare network gave `raw`, complex64 [B, F, T]."""
+    def score_of(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> Spectrogram:
+        """What `score` returns where the bare network gave `raw`."""
         output, sigma = self._output(raw, x_t, t)
         if self.config.preconditioning.output == "score":
             return output
         return scaling.score_from_denoised(output, x_t, sigma)
 
-    def _output(self, raw: jax.Array, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _output(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> tuple[Spectrogram, Sigmas]:
         """(c_skip x_t + c_out · scaling · F, σ_t)."""
         config, sigma = self.config.preconditioning, per_item(self.sde.std(t), x_t)
         gain = scaling.c_out(config, sigma) * scaling.network_scaling(config, sigma, per_item(t, x_t))
