@@ -1,7 +1,7 @@
-"""What audio files there are: suffixes, and what encodings that lose something can be asked for."""
+"""What audio files there are: suffixes, and what is known of a file."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,29 +53,3 @@ class AudioInfo(NamedTuple):
 
 class AudioError(ValueError):
     """Audio that cannot be found, read or written. The message names the file and the remedy."""
-
-
-def lossy_settings(subtype: str, sample_rate: int, channels: int, bit_rate: float) -> dict[str, Any]:
-    """What makes libsndfile write a lossy encoding at `bit_rate` (bits a second) or more; nothing for others.
-
-    MP3 gets a constant rate and Opus a mean, both up to their greatest. Vorbis can be asked for a quality
-    only: it gets the best, whose rate depends on the sound.
-    """
-    if subtype == "VORBIS":
-        return {"compression_level": 0.0}
-    if subtype == "OPUS":
-        return {"compression_level": _level(bit_rate / channels, 6_000, 256_000)}
-    if subtype == "MPEG_LAYER_III":
-        high, middle = sample_rate >= 32_000, sample_rate >= 16_000
-        lowest, highest = (32_000, 320_000) if high else (8_000, 160_000) if middle else (8_000, 64_000)
-        # Frames of fewer than 192 bytes have no room for the exact length.
-        least = 192 * 8 * sample_rate / (1152 if high else 576)
-        # LAME takes the nearest of its rates, which are a quarter apart at most: with a tenth more, the next.
-        wanted = 1.1 * max(bit_rate, least)
-        return {"compression_level": _level(wanted, lowest, highest), "bitrate_mode": "CONSTANT"}
-    return {}
-
-
-def _level(wanted: float, lowest: float, highest: float) -> float:
-    """libsndfile's compression level of a bit rate: 0 is the highest, and what is near 1 it refuses."""
-    return min(max((highest - wanted) / (highest - lowest), 0.0), 0.99)

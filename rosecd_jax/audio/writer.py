@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rosecd_jax.atomic import replacing, temporary_start
 from rosecd_jax.audio.checked_file import CheckedFile
-from rosecd_jax.audio.formats import FORMATS, NO_TAGS, UNWRITABLE, AudioError, AudioInfo, lossy_settings
+from rosecd_jax.audio.formats import FORMATS, NO_TAGS, UNWRITABLE, AudioError, AudioInfo
 
 # libsndfile rounds down in some formats and to the nearest in others, so `write` does the rounding.
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
@@ -82,7 +82,7 @@ def writing(
         format = "RF64"
     if complaint := _misfit(format, subtype, sample_rate, channels):
         raise AudioError(f"{path}: {complaint}")
-    settings = lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
+    settings = _lossy_settings(subtype, sample_rate, channels, bit_rate) if bit_rate else {}
     settings |= {"samplerate": sample_rate, "channels": channels, "subtype": subtype, "format": format}
     try:
         with replacing(path) as temporary, _closed(CheckedFile(temporary)) as file:
@@ -205,6 +205,32 @@ def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str,
     if not soundfile.check_format(format, subtype):
         raise AudioError(f"{path}: no such combination of format {format} and subtype {subtype}; change one")
     return format.upper(), str(subtype or soundfile.default_subtype(format)).upper()
+
+
+def _lossy_settings(subtype: str, sample_rate: int, channels: int, bit_rate: float) -> dict[str, Any]:
+    """What makes libsndfile write a lossy encoding at `bit_rate` (bits a second) or more; nothing for others.
+
+    MP3 gets a constant rate and Opus a mean, both up to their greatest. Vorbis can be asked for a quality
+    only: it gets the best, whose rate depends on the sound.
+    """
+    if subtype == "VORBIS":
+        return {"compression_level": 0.0}
+    if subtype == "OPUS":
+        return {"compression_level": _level(bit_rate / channels, 6_000, 256_000)}
+    if subtype == "MPEG_LAYER_III":
+        high, middle = sample_rate >= 32_000, sample_rate >= 16_000
+        lowest, highest = (32_000, 320_000) if high else (8_000, 160_000) if middle else (8_000, 64_000)
+        # Frames of fewer than 192 bytes have no room for the exact length.
+        least = 192 * 8 * sample_rate / (1152 if high else 576)
+        # LAME takes the nearest of its rates, which are a quarter apart at most: with a tenth more, the next.
+        wanted = 1.1 * max(bit_rate, least)
+        return {"compression_level": _level(wanted, lowest, highest), "bitrate_mode": "CONSTANT"}
+    return {}
+
+
+def _level(wanted: float, lowest: float, highest: float) -> float:
+    """libsndfile's compression level of a bit rate: 0 is the highest, and what is near 1 it refuses."""
+    return min(max((highest - wanted) / (highest - lowest), 0.0), 0.99)
 
 
 def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:

@@ -15,14 +15,12 @@ import numpy as np
 from rosecd_jax.audio import io
 from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.config import check_fields
-from rosecd_jax.inference.files import enhance_file
 from rosecd_jax.inference.pipeline import enhance_folder
-from rosecd_jax.inference.plan import Existing, plan_folder
+from rosecd_jax.inference.plan import Existing, plan_file, plan_folder
 from rosecd_jax.inference.programs import Programs, StreamPrograms
 from rosecd_jax.inference.report import Report
-from rosecd_jax.inference.strength import blend, wet_share
-from rosecd_jax.inference.waves import WaveEnhancer
-from rosecd_jax.models.enhancement import BUCKETS, Sampler, SamplerConfig
+from rosecd_jax.inference.windows import WaveEnhancer
+from rosecd_jax.models.enhancement import BUCKETS, Sampler, SamplerConfig, blend, wet_share
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.pretrained import DEFAULT
 
@@ -168,7 +166,8 @@ class Enhancer:
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
-        enhanced = self.waves.alone(io.resample(np.atleast_2d(wave), sample_rate, rate), operator.index(seed))
+        at_rate = io.resample(np.atleast_2d(wave), sample_rate, rate)
+        enhanced = self.waves(at_rate, operator.index(seed), alone=True)
         enhanced = io.resample(enhanced, rate, sample_rate, samples=wave.shape[-1]).reshape(wave.shape)
         return blend(enhanced, wave, self.waves.wet)
 
@@ -185,26 +184,29 @@ class Enhancer:
         seed: int = 0,
         subtype: str | None = None,
     ) -> float:
-        """Enhance an audio file into another of its rate, length and channels.
+        """Enhance an audio file into another of its rate, length and channels, as a folder of one.
 
         A file longer than the limit is read, enhanced and written in blocks, in bounded memory. A file
         already there is replaced, once the new one is complete.
 
         Args:
-          target: its suffix says its format.
+          target: its suffix says its format; without one, it is a folder for a file of the source's name.
           subtype: its encoding, such as PCM_24; None: the source's, if the format has it.
 
         Returns:
           The length of the file in seconds. Warns if samples were clipped to full scale.
 
         Raises:
-          AudioError: if the source can't be read or the target not be written.
+          AudioError: if the source can't be read or computed, or the target not be written.
         """
-        written = enhance_file(self.waves, Path(source), Path(target), operator.index(seed), subtype)
-        if written.clipped:
-            words = f"{target}: {written.clipped} samples were clipped; a WAV of subtype='FLOAT' keeps them"
+        plan = plan_file(Path(source), Path(target), "overwrite", None, subtype)
+        (report,) = enhance_folder(self.waves, plan, operator.index(seed), subtype, lambda: False)
+        if report.error:
+            raise io.AudioError(report.error)
+        if report.clipped:
+            words = f"{target}: {report.clipped} samples were clipped; a WAV of subtype='FLOAT' keeps them"
             warnings.warn(words, stacklevel=2)
-        return written.seconds
+        return report.seconds
 
     def enhance_folder(
         self,

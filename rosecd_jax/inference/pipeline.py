@@ -1,20 +1,25 @@
-"""A plan carried out: files are read, computed and written at the same time, in batches of like length."""
+"""A plan carried out: files are read, computed and written at the same time, in batches of like length.
+
+Long files are computed in windows, from disk to disk, in bounded memory.
+"""
 
 import dataclasses
 import errno
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from rosecd_jax.audio import io
-from rosecd_jax.inference import files
-from rosecd_jax.inference.plan import THREADS, Job, Plan
+from rosecd_jax.audio.level import LevelMeter
+from rosecd_jax.inference.plan import THREADS, Job, Plan, fitting_subtype
 from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.report import Report
-from rosecd_jax.inference.waves import WaveEnhancer
+from rosecd_jax.inference.windows import WaveEnhancer
+from rosecd_jax.models.enhancement import blend
 from rosecd_jax.prefetch import ahead, ahead_or_none
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -37,6 +42,12 @@ class _Batch(NamedTuple):
 
 Enhanced = tuple[_Loaded, np.ndarray | Exception]
 """A file, or a channel of it, and its enhanced samples or what went wrong."""
+Progress = Callable[[float], None]
+"""Takes seconds of audio that are done."""
+
+
+class _Stopped(Exception):
+    """A file was given up because the caller wants to stop."""
 
 
 def enhance_folder(
@@ -45,7 +56,7 @@ def enhance_folder(
     seed: int,
     subtype: str | None,
     stop: Callable[[], bool],
-    advance: Callable[[float], None] = lambda seconds: None,
+    advance: Progress = lambda seconds: None,
 ) -> Iterator[Report]:
     """Carry out a plan; see `Enhancer.enhance_folder`. `advance` takes seconds of audio done or failed.
 
@@ -96,7 +107,7 @@ class _Stages:
     seed: int
     subtype: str | None
     stop: Callable[[], bool]
-    advance: Callable[[float], None]
+    advance: Progress
     full: list[str] = dataclasses.field(default_factory=list)
     left: list[Job] = dataclasses.field(default_factory=list)
     closed: bool = False
@@ -108,10 +119,13 @@ class _Stages:
     def stopped(self) -> bool:
         return self.closed or bool(self.full) or self.stop()
 
+    def samples(self, job: Job) -> int:
+        """How long a file is at the model's rate, by its header."""
+        return round(job.header.samples * self.sample_rate / job.header.sample_rate)
+
     def like_lengths(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Jobs by padded length, until it has to end."""
-        frames = lambda job: self.waves.frames(files.samples_at(self.sample_rate, job.header))  # noqa: E731
-        for job in sorted(jobs, key=frames):
+        for job in sorted(jobs, key=lambda job: self.waves.frames(self.samples(job))):
             if self.stopped():
                 self.left.append(job)
             else:
@@ -120,26 +134,16 @@ class _Stages:
     def load(self, job: Job) -> _Loaded | Job | Report:
         """A short file in memory; a long one as it is."""
         try:
-            if files.is_long(self.waves, job.header):
-                return job
-            audio = io.read(job.source)
-            return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, self.sample_rate))
+            return job if self.waves.is_long(self.samples(job)) else self._read(job)
         except Exception as error:
-            self.advance(job.seconds)
-            return job.report("failed", _why(job, error))
+            return self._failed(job, error, job.seconds)
 
     def compute(self, batch: _Batch | Job | Report) -> Report | list[Enhanced]:
         """A batch's channels enhanced; a long file from disk to disk."""
         if isinstance(batch, Report):
             return batch
         if isinstance(batch, Job):
-            paths = batch.source, batch.target
-            return self._attempt(
-                batch,
-                lambda done: files.enhance_long_file(
-                    self.waves, *paths, self.seed, self.subtype, self.stopped, done
-                ),
-            )
+            return self._attempt(batch, lambda done: self._enhance_long(batch, done))
         programs, stretches = self.waves.programs, [stretch for _, stretch in batch.items]
         try:
             results = programs(batch.frames, programs.rows(batch.frames), stretches)
@@ -151,20 +155,13 @@ class _Stages:
         """A file as its source is."""
         if isinstance(result, Report):
             return result
-        (job, audio, wave), rows = result
+        file, rows = result
         if isinstance(rows, Exception):
-            self.advance(job.seconds)
-            return job.report("failed", _why(job, rows))
-        enhanced = self.waves.finish(rows, wave)
+            return self._failed(file.job, rows, file.job.seconds)
+        enhanced = self.waves.finish(rows, file.wave)
+        return self._attempt(file.job, lambda done: self._write(file, enhanced, done))
 
-        def work(done: Callable[[float], None]) -> files.Written:
-            made = files.write_like(audio, job.target, enhanced, self.waves, self.subtype)
-            done(made.seconds)
-            return made
-
-        return self._attempt(job, work)
-
-    def _attempt(self, job: Job, work: Callable[[Callable[[float], None]], files.Written]) -> Report:
+    def _attempt(self, job: Job, work: Callable[[Progress], Report]) -> Report:
         seconds_left = job.seconds
 
         def done(seconds: float) -> None:
@@ -173,17 +170,74 @@ class _Stages:
             self.advance(seconds)
 
         try:
-            clipped = work(done).clipped
-        except files.Stopped:
+            return work(done)
+        except _Stopped:
             return job.report("left")
         except Exception as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if isinstance(cause, OSError) and cause.errno in FULL:
                 self.full.append(str(error))
-            self.advance(seconds_left)
-            return job.report("failed", _why(job, error))
-        seconds = job.seconds - seconds_left  # headers may lie
+            return self._failed(job, error, seconds_left)
+
+    def _failed(self, job: Job, error: Exception, seconds_left: float) -> Report:
+        self.advance(seconds_left)
+        return job.report("failed", _why(job, error))
+
+    def _read(self, job: Job) -> _Loaded:
+        audio = io.read(job.source)
+        return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, self.sample_rate))
+
+    def _write(self, file: _Loaded, enhanced: np.ndarray, done: Progress) -> Report:
+        """A file as its source is, from what was enhanced at the model's rate."""
+        (job, audio, _), samples = file, file.audio.wave.shape[1]
+        wave = io.resample(enhanced, self.sample_rate, audio.sample_rate, samples=samples)
+        wave = blend(wave, audio.wave, self.waves.wet)
+        subtype = fitting_subtype(job.target, audio, self.subtype)
+        like = {"bit_rate": audio.bit_rate, "tags": audio.tags}
+        clipped = io.write(job.target, wave, audio.sample_rate, subtype, **like)
+        seconds = samples / audio.sample_rate  # headers may lie
+        done(seconds)
         return job.report("enhanced")._replace(seconds=seconds, clipped=clipped)
+
+    def _enhance_long(self, job: Job, done: Progress) -> Report:
+        """A long file, which is read twice: first for its length and its level.
+
+        Raises:
+          _Stopped: as soon as it has to end; no partial file stays.
+        """
+        (source, target, header), rate, waves = job, self.sample_rate, self.waves
+        meter, length, samples, clipped = LevelMeter(header.channels, rate), 0, 0, 0
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal length
+            for block in self._until_stopped(io.read_blocks(source)):
+                length += block.shape[1]
+                yield block
+
+        for block in io.resample_blocks(counted(), header.sample_rate, rate):
+            samples += block.shape[1]
+            meter.put(block)
+        if not waves.is_long(samples):  # the header promises more than there is
+            file = self._read(job)
+            return self._write(file, waves(file.wave, self.seed), done)
+
+        subtype = fitting_subtype(target, header, self.subtype)
+        like = {"bit_rate": header.bit_rate * header.samples / length, "tags": header.tags}
+        with io.writing(target, header.sample_rate, header.channels, subtype, samples=length, **like) as put:
+            blocks = io.resample_blocks(_as_long_as(source, length), header.sample_rate, rate)
+            enhanced = waves.long(blocks, samples, meter.level(), self.seed)
+            dry = _Reader(source, header.channels) if waves.wet < 1 else None
+            resampled = io.resample_blocks(enhanced, rate, header.sample_rate, length)
+            for block in self._until_stopped(resampled):
+                clipped += put(blend(block, dry.take(block.shape[1]), waves.wet) if dry else block)
+                done(block.shape[1] / header.sample_rate)
+        return job.report("enhanced")._replace(seconds=length / header.sample_rate, clipped=clipped)
+
+    def _until_stopped(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            if self.stopped():
+                raise _Stopped
+            yield block
 
 
 def _why(job: Job, error: Exception) -> str:
@@ -239,3 +293,30 @@ def _by_file(
                 errors = [row for row in rows if isinstance(row, Exception)]
                 yield loaded, errors[0] if errors else np.stack([np.asarray(row) for row in rows])
                 rows = []
+
+
+class _Reader:
+    """A file's samples in blocks of any size."""
+
+    def __init__(self, source: Path, channels: int) -> None:
+        self.blocks, self.rest = io.read_blocks(source), np.zeros((channels, 0), np.float32)
+
+    def take(self, samples: int) -> np.ndarray:
+        """The next samples, float32 [channels, samples]."""
+        while self.rest.shape[1] < samples:
+            self.rest = np.concatenate([self.rest, next(self.blocks)], axis=1)
+        taken, self.rest = np.split(self.rest, [samples], axis=1)
+        return taken
+
+
+def _as_long_as(source: Path, samples: int) -> Iterator[np.ndarray]:
+    """The blocks of a file that must hold as many samples as it did before."""
+    changed = io.AudioError(f"{source}: changed while it was read; enhance it again")
+    found = 0
+    for block in io.read_blocks(source):
+        found += block.shape[1]
+        if found > samples:
+            raise changed
+        yield block
+    if found < samples:
+        raise changed

@@ -7,8 +7,6 @@ from typing import Literal, NamedTuple
 
 from rosecd_jax.atomic import existing_part
 from rosecd_jax.audio import io
-from rosecd_jax.inference import files
-from rosecd_jax.inference.done import is_done
 from rosecd_jax.inference.report import Report, Status
 
 Existing = Literal["refuse", "resume", "overwrite"]
@@ -27,7 +25,20 @@ class Job(NamedTuple):
         return self.header.samples / self.header.sample_rate
 
     def is_done(self, subtype: str | None) -> bool:
-        return is_done(self.source, self.header, self.target, subtype)
+        """Whether the target is complete, as long as the source, not older than it, and encoded as asked.
+
+        A target whose encoding fills up its last block is longer by the padding.
+        """
+        header, target = self.header, self.target
+        try:
+            made, current = io.info(target), target.stat().st_mtime >= self.source.stat().st_mtime
+        except (io.AudioError, OSError):
+            return False
+        as_asked = subtype is None or made.subtype == subtype.upper()
+        if not (current and as_asked and made[:2] == header[:2]):
+            return False
+        lengths = range(max(1, made.samples - io.most_padding(made)), made.samples + 1)
+        return header.samples in lengths or _samples(self.source) in lengths
 
     def report(self, status: Status, error: str = "") -> Report:
         return Report(self.source, self.target, status, self.seconds, error)
@@ -55,7 +66,7 @@ def plan_folder(
         raise ValueError(f"share is {share}; expected (i, n) with 0 <= i < n")
     _refuse_folders(source, target)
     looked = io.look(source)
-    found, others = (_outside(target, source, files) for files in (looked.files, looked.others))
+    found, others = (_outside(target, source, some) for some in (looked.files, looked.others))
     if not found:
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:
@@ -101,10 +112,16 @@ def _settle(item: tuple[Path, tuple[Path, str]], existing: Existing, subtype: st
     if error:
         return Report(file, goal, "failed", 0.0, error)
     try:
-        job = Job(file, goal, io.info(file))
-        files.refuse_misfit(goal, job.header, subtype)
+        return _look(file, goal, existing, subtype)
     except (io.AudioError, OSError) as refusal:
         return Report(file, goal, "failed", 0.0, str(refusal))
+
+
+def _look(source: Path, target: Path, existing: Existing, subtype: str | None) -> Job | Report:
+    """Read a file's header, and decide by it; AudioError if it or its output doesn't fit."""
+    job = Job(source, target, io.info(source))
+    wanted = fitting_subtype(target, job.header, subtype)
+    io.refuse_misfit(target, job.header.sample_rate, job.header.channels, wanted)
     return job.report("kept") if existing == "resume" and job.is_done(subtype) else job
 
 
@@ -125,7 +142,7 @@ def plan_file(
     format = format and format.lower().removeprefix(".")
     if target.is_dir() or not target.suffix:
         target = target / (source.with_suffix(f".{format}") if format else source).name
-    if files.same_file(source, target):
+    if source.exists() and target.exists() and source.samefile(target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
     if format and target.suffix.lower() != f".{format}":
         raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
@@ -133,13 +150,10 @@ def plan_file(
         raise io.AudioError(f"{target}: its suffix should say the format; add one, or give --format")
     _refuse_unfit(target.suffix.removeprefix("."), subtype)
     _refuse_unwritable(target.parent)
-    job = Job(source, target, io.info(source))
-    files.refuse_misfit(target, job.header, subtype)
+    found = _look(source, target, existing, subtype)
     if target.exists() and existing == "refuse":
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or choose another output")
-    if existing == "resume" and job.is_done(subtype):
-        return Plan([], [job.report("kept")])
-    return Plan([job], [])
+    return Plan([found], []) if isinstance(found, Job) else Plan([], [found])
 
 
 def _real(path: Path) -> Path:
@@ -157,7 +171,7 @@ def _refuse_unwritable(folder: Path) -> None:
 def _refuse_unfit(format: str, subtype: str | None) -> None:
     if not io.fits(f"a.{format}", subtype):
         of = f"{format} and subtype {subtype}" if subtype else format
-        raise ValueError(
+        raise io.AudioError(
             f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
         )
 
@@ -189,3 +203,24 @@ def _goals(
             error = f"{file}: {goal.suffix} can't hold subtype {subtype}; give --format too"
         goals[file] = goal, error
     return goals
+
+
+def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str | None) -> str | None:
+    """The encoding of an output: the wanted, else the source's, else one as deep, else the default."""
+    if wanted is not None:
+        return wanted
+    same_format = io.FORMATS.get(target.suffix.lower()) == source.format
+    subtype = source.subtype if same_format else source.subtype.replace("ALAC_", "PCM_")
+    plain = subtype.startswith("PCM_") or subtype in ("FLOAT", "DOUBLE")
+    if (same_format or plain) and io.fits(target, subtype):
+        return subtype
+    deep = plain and subtype not in ("PCM_S8", "PCM_U8", "PCM_16")
+    return "PCM_24" if deep and io.fits(target, "PCM_24") else None
+
+
+def _samples(path: Path) -> int:
+    """How long a file is when it is read, or 0: headers of MP3 files that were cut promise more."""
+    try:
+        return sum(block.shape[1] for block in io.read_blocks(path))
+    except (io.AudioError, OSError):
+        return 0

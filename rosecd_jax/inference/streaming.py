@@ -10,8 +10,7 @@ from rosecd_jax.audio.resampling import StreamResampler
 from rosecd_jax.inference.programs import StreamPrograms
 from rosecd_jax.inference.step_times import StepTimes
 from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys
-from rosecd_jax.inference.strength import blend
-from rosecd_jax.models.enhancement import SamplerConfig
+from rosecd_jax.models.enhancement import SamplerConfig, blend
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 AUTO, DEFAULTS = SamplerConfig(), StreamConfig()
@@ -60,7 +59,7 @@ class StreamingEnhancer:
             and nothing above half the model's rate is left.
           seed: of the noise that the sampler starts from.
           programs: of the same model, parameters and sampler, shared with other streams.
-          wet: share of the model's output in what is given, see `inference.strength.wet_share`.
+          wet: share of the model's output in what is given, see `models.enhancement.wet_share`.
 
         Raises:
           ValueError: if sampler or window don't go with the model, or there are no channels or no such rate.

@@ -1,21 +1,25 @@
-"""Signals of any length in overlapping windows, as a stream: bounded memory, linear time.
+"""Waves at the model's rate, of any length and number of channels, through compiled programs.
 
-A window's frames are those that the whole signal has, its noise belongs to their absolute numbers, its scale
-is the signal's. So neighbours agree where they overlap, but for what the network sees of the rest; there one
-fades into the other.
+Long ones go in overlapping windows, as a stream: bounded memory, linear time. A window's frames are those
+that the whole signal has, its noise belongs to their absolute numbers, its scale is the signal's. So
+neighbors agree where they overlap, but for what the network sees of the rest; there one fades into the other.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from rosecd_jax.audio.level import Level
-from rosecd_jax.audio.stft import FrontEnd
+from rosecd_jax.audio.level import Level, measure
 from rosecd_jax.inference.programs import Programs, Stretch
+from rosecd_jax.models.enhancement import FRAMES, padded_frames
 from rosecd_jax.prefetch import ahead, groups
 
+WINDOW = 2560
+"""Frames of a long signal's windows (20 s at 16 kHz): many times what networks are trained on, and a length
+that shorter signals have a program for."""
 DEPTH = 3
 """Batches of windows under way at a time."""
 
@@ -52,65 +56,130 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
     return WindowPlan(window, firsts, overlap // 2)
 
 
-def enhance_windows(
-    blocks: Iterable[np.ndarray],
-    samples: int,
-    level: Level,
-    seed: int,
-    plan: WindowPlan,
-    programs: Programs,
-) -> Iterator[np.ndarray]:
-    """Enhance a signal that comes in blocks; yields it in other blocks.
+@dataclasses.dataclass(frozen=True)
+class WaveEnhancer:
+    """What `Enhancer` is made of, for waves that have been resampled. Attributes as there.
 
-    Args:
-      blocks: float32 [channels, any number] at the model's rate.
-      samples: their sum; more than a window.
-      level: of the signal, see `audio.level`.
-      plan: for the signal's frames.
-
-    Yields:
-      float32 [channels, any number], `samples` in all; a silent channel stays so.
+    `wet` is the share of the model's output in files (see `models.enhancement.wet_share`); waves are the
+    model's alone.
     """
-    front = programs.model.front_end
-    hop, fade = front.hop, plan.fade * front.hop
-    starts = [first * hop for first in plan.firsts]
-    ends = [join * hop - fade // 2 for join in plan.joins]
-    ramp = (np.arange(fade, dtype=np.float32) + 0.5) / fade
-    windows = prepare(blocks, samples, level, front, plan)
-    stretches = (Stretch(row, valid, first, seed) for wave, valid, first in windows for row in wave)
-    rows = programs.rows(plan.window)
-    results = ahead(lambda batch: programs.submit(plan.window, rows, batch), groups(stretches, rows), DEPTH)
-    computed = groups(itertools.chain.from_iterable(results), len(level.scale))
 
-    held, position = np.zeros((len(level.scale), 0), np.float32), 0
-    for start, end, channels in zip(starts, [*ends, samples], computed, strict=True):
-        enhanced = np.stack(channels) * level.scale[:, None]
-        if held.size:
-            entering = enhanced[:, position - start :][:, :fade]
-            yield held * (1 - ramp) + entering * ramp
-            position += fade
-        yield enhanced[:, position - start : end - start]
-        held, position = enhanced[:, end - start :][:, :fade], end
+    programs: Programs
+    buckets: Sequence[int]
+    limit: float
+    wet: float = 1.0
 
+    @property
+    def unit(self) -> int:
+        """Frame counts and the windows' beginnings are multiples of this."""
+        return max(FRAMES, self.programs.model.config.stride)
 
-def prepare(
-    blocks: Iterable[np.ndarray], samples: int, level: Level, front: FrontEnd, plan: WindowPlan
-) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Scale a signal, reflect its ends, and cut the windows of a plan, as `enhance_frames` takes them.
+    @property
+    def window(self) -> int:
+        """Frames of a window of a long signal; no more than the longest signal has that isn't long."""
+        limit = int(self.limit * self.programs.model.front_end.sample_rate)
+        return max(min(WINDOW, self.frames(limit)), 4 * self.unit) // self.unit * self.unit
 
-    A short signal is one window; see `enhance_windows` for the arguments.
+    def frames(self, samples: int) -> int:
+        """Frames that a signal of `samples` samples is padded to."""
+        frames = self.programs.model.front_end.frames(samples)
+        return padded_frames(frames, self.programs.model.config.stride, self.buckets)
 
-    Yields:
-      (wave float32 [channels, stretch], how many of its frames are the signal's, its first frame)
-    """
-    before, length = front.reach * front.hop, front.stretch(plan.window)
-    blocks = _reflect_end((level.scaled(block) for block in blocks), front.n_fft // 2, length)
-    buffer, begin = _at_least(before + 1, next(blocks), blocks), -before
-    buffer = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
-    for first in plan.firsts:
-        start = first * front.hop - before
-        buffer, begin = _at_least(length, buffer[:, start - begin :], blocks), start
-        yield buffer[:, :length], min(plan.window, front.frames(samples) - first), first
+    def is_long(self, samples: int) -> bool:
+        """Whether a signal of `samples` samples goes in windows."""
+        above = samples > self.limit * self.programs.model.front_end.sample_rate
+        return above and self.frames(samples) > self.window
+
+    def rows_alone(self, frames: int, channels: int) -> int:
+        """How many channels of a signal that comes alone go together; few programs for all their counts."""
+        return min(self.programs.rows(frames), 1 << (channels - 1).bit_length())
+
+    def prepare(self, samples: int, channels: int) -> None:
+        """Compile what `alone` needs for a signal of `samples` samples."""
+        if self.is_long(samples):
+            self.programs.program(self.window, self.programs.rows(self.window))
+        else:
+            frames = self.frames(samples)
+            self.programs.program(frames, self.rows_alone(frames, channels))
+
+    def __call__(self, wave: np.ndarray, seed: int, alone: bool = False) -> np.ndarray:
+        """float32 [channels, samples] -> float32 [channels, samples], each channel by itself.
+
+        By the programs that enhance it together with others, so that its bits are the same as there; if it is
+        `alone`, by programs that have no more rows than it takes: faster, on a GPU.
+        """
+        samples = wave.shape[1]
+        if self.is_long(samples):
+            return np.concatenate(list(self.long([wave], samples, self.level(wave), seed)), axis=1)
+        frames, stretches = self.stretches(wave, seed)
+        rows = self.rows_alone(frames, len(wave)) if alone else self.programs.rows(frames)
+        futures = [self.programs.submit(frames, rows, batch) for batch in groups(stretches, rows)]
+        return self.finish(np.concatenate([future.result() for future in futures]), wave)
+
+    def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:
+        """The program's frames and one stretch a channel, for a signal that is not long."""
+        plan = WindowPlan(self.frames(wave.shape[1]), (0,), 0)
+        return plan.window, list(self._cut([wave], wave.shape[1], self.level(wave), seed, plan))
+
+    def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
+        """The programs' results [channels, frames · hop], at the length and loudness of the signal."""
+        return enhanced[:, : wave.shape[1]] * self.level(wave).scale[:, None]
+
+    def level(self, wave: np.ndarray) -> Level:
+        """Of float32 [channels, samples] at the model's rate."""
+        return measure(wave, self.programs.model.front_end.sample_rate)
+
+    def long(
+        self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int
+    ) -> Iterator[np.ndarray]:
+        """Enhance a long signal that comes in blocks; yields it in other blocks.
+
+        Args:
+          blocks: float32 [channels, any number].
+          samples: their sum.
+          level: of the signal, see `audio.level`.
+
+        Yields:
+          float32 [channels, any number], `samples` in all; a silent channel stays so.
+        """
+        front, programs = self.programs.model.front_end, self.programs
+        plan = plan_windows(front.frames(samples), self.window, self.unit)
+        hop, fade = front.hop, plan.fade * front.hop
+        starts = [first * hop for first in plan.firsts]
+        ends = [join * hop - fade // 2 for join in plan.joins]
+        ramp = (np.arange(fade, dtype=np.float32) + 0.5) / fade
+        rows = programs.rows(plan.window)
+        batches = groups(self._cut(blocks, samples, level, seed, plan), rows)
+        results = ahead(lambda batch: programs.submit(plan.window, rows, batch), batches, DEPTH)
+        computed = groups(itertools.chain.from_iterable(results), len(level.scale))
+
+        held, position = np.zeros((len(level.scale), 0), np.float32), 0
+        for start, end, channels in zip(starts, [*ends, samples], computed, strict=True):
+            enhanced = np.stack(channels) * level.scale[:, None]
+            if held.size:
+                entering = enhanced[:, position - start :][:, :fade]
+                yield held * (1 - ramp) + entering * ramp
+                position += fade
+            yield enhanced[:, position - start : end - start]
+            held, position = enhanced[:, end - start :][:, :fade], end
+
+    def _cut(
+        self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int, plan: WindowPlan
+    ) -> Iterator[Stretch]:
+        """Scale a signal, reflect its ends, and cut the windows of a plan out of it, each channel by itself.
+
+        See `long` for the arguments; a signal that is not long is one window.
+        """
+        front = self.programs.model.front_end
+        before, length = front.reach * front.hop, front.stretch(plan.window)
+        blocks = _reflect_end((level.scaled(block) for block in blocks), front.n_fft // 2, length)
+        buffer, begin = _at_least(before + 1, next(blocks), blocks), -before
+        buffer = np.concatenate([buffer[:, before:0:-1], buffer], axis=1)
+        for first in plan.firsts:
+            start = first * front.hop - before
+            buffer, begin = _at_least(length, buffer[:, start - begin :], blocks), start
+            valid = min(plan.window, front.frames(samples) - first)
+            yield from (Stretch(row, valid, first, seed) for row in buffer[:, :length])
 
 
 def _reflect_end(blocks: Iterable[np.ndarray], most: int, length: int) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from rosecd_jax.inference.files import fitting_subtype
+from rosecd_jax.inference.plan import fitting_subtype
 from rosecd_jax.inference.report import Summary
 from tests.inference.small import speech_like
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from rosecd_jax.audio import io
-from rosecd_jax.inference.done import is_done
-from rosecd_jax.inference.plan import plan_folder
+from rosecd_jax.inference.plan import Job, plan_folder
 from tests.inference.small import outcomes, write
 
 PADDED = [("wav", "IMA_ADPCM"), ("wav", "MS_ADPCM"), ("wav", "GSM610"), ("wav", "NMS_ADPCM_32")]
@@ -35,12 +34,12 @@ def test_what_is_shorter_or_longer_by_more_than_a_block_is_not_done(tmp_path, fo
     block = 1 + io.most_padding(io.AudioInfo(16_000, 1, 1, subtype, io.FORMATS[f".{format}"]))
     for samples in (8003 - block, 8003 - 2 * block, 8003 + block, 8003 + 2 * block):
         write(target, samples, subtype=subtype)
-        assert not is_done(source, io.info(source), target, None), samples
+        assert not Job(source, target, io.info(source)).is_done(None), samples
     write(target, 8003, subtype=subtype)
-    assert is_done(source, io.info(source), target, None)
+    assert Job(source, target, io.info(source)).is_done(None)
     if format != "flac":  # whose header has the length, whatever is behind it
         target.write_bytes(target.read_bytes()[:-2000])
-        assert not is_done(source, io.info(source), target, None)
+        assert not Job(source, target, io.info(source)).is_done(None)
 
 
 def test_a_source_that_cannot_be_read_has_no_output_that_is_done(tmp_path):
@@ -48,7 +47,7 @@ def test_a_source_that_cannot_be_read_has_no_output_that_is_done(tmp_path):
     header = io.info(source)
     source.write_bytes(source.read_bytes()[:-4] + np.float32(np.nan).tobytes())
     write(tmp_path / "out.wav", 5, subtype="IMA_ADPCM")
-    assert not is_done(source, header, tmp_path / "out.wav", None)
+    assert not Job(source, tmp_path / "out.wav", header).is_done(None)
 
 
 def test_two_inputs_that_a_link_among_the_outputs_brings_together_are_told(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from rosecd_jax.audio import io
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.inference.strength import blend, wet_share
+from rosecd_jax.models.enhancement import blend, wet_share
 from tests.helpers import random_params
 from tests.inference.small import MODEL, speech_like
 
