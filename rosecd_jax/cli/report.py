@@ -1,0 +1,42 @@
+"""The command `rosecd report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rosecd_jax.cli.common import plain_errors
+
+
+def report(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that `rosecd evaluate --output` wrote.")
+    ],
+    ratings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Ratings that a blind session of the report saved; may be repeated."
+        ),
+    ] = None,
+    measure: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Measure by which the files with players are chosen.",
+            show_default="the first in the results",
+        ),
+    ] = "",
+    play: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="File that gets a player; may be repeated.",
+            show_default="the best, the median, the worst and the most harmed of every system",
+        ),
+    ] = None,
+) -> None:
+    """Write report.html: an evaluation's tables, charts, sounds and a blind test in one offline file."""
+    with plain_errors():
+        from rosecd_jax.evaluation.report import write_report
+
+        typer.echo(write_report(directory, ratings or [], measure, play or []))
