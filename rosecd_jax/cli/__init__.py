@@ -10,6 +10,7 @@ from rosecd_jax.cli.evaluate import evaluate
 from rosecd_jax.cli.export import export
 from rosecd_jax.cli.finetune import finetune
 from rosecd_jax.cli.prepare import folder, mix, synthetic, voicebank
+from rosecd_jax.cli.report import report
 from rosecd_jax.cli.stream import stream
 from rosecd_jax.cli.train import train
 
@@ -17,7 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 prepare_app = typer.Typer(help="Make training data.", no_args_is_help=True)
 app.add_typer(prepare_app, name="prepare")
 
-for command in (enhance, stream, finetune, evaluate, check, convert, export, info, models):
+for command in (enhance, stream, finetune, evaluate, report, check, convert, export, info, models):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 for command in (synthetic, voicebank, folder, mix):
