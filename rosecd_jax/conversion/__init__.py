@@ -1,4 +1,4 @@
-"""The authors' checkpoints <-> ours."""
+"""Conversion of the authors' checkpoints to and from this package's."""
 
 from rosecd_jax.conversion.lightning import (
     TorchCheckpoint,

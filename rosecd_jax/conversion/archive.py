@@ -1,7 +1,7 @@
-"""The zip archive of a PyTorch file: checked with the standard library's reader, then read member by member.
+"""The zip archive of a PyTorch file, checked by the standard library, then read member by member.
 
-Only what `torch.save` and ordinary zip programs write is accepted. Sizes are checked against the length of
-the file before memory is taken, and nothing is ever extracted to a path that an archive names.
+Only archives as `torch.save` and common zip programs write them are accepted. Sizes are checked against the
+length of the file before memory is allocated, and nothing is extracted to a path from the archive.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 MOST_MEMBERS = 200_000
 SMALL = 16 * 2**20
-"""Compressed members may hold this many bytes in all, or 20 times the file, whichever is more."""
+"""Maximum bytes of all inflated members, or `MOST_INFLATION` times the file, whichever is more."""
 MOST_INFLATION = 20
 ENCRYPTED = 0b100001
 SYMBOLIC_LINK = 0xA
@@ -22,7 +22,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ZipError(ValueError):
-    """An archive that is broken, or that no PyTorch wrote."""
+    """An archive is broken, or was not written by PyTorch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Member:
     """One file of the archive.
 
     Attributes:
-      name: as the archive spells it.
-      start: of its bytes in the file.
+      name: path in the archive.
+      start: offset of its bytes in the file.
       stored: bytes in the file.
-      size: bytes when inflated; equal to `stored` for members that are not compressed.
+      size: bytes when inflated; equal to `stored` for uncompressed members.
       compressed: whether it is deflated.
-      crc: CRC-32 of its contents, as the archive says.
+      crc: CRC-32 of its contents, from the archive.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Member:
 
 
 def read_directory(file: BinaryIO) -> dict[str, Member]:
-    """The members of an archive, by name, in its order.
+    """Read the members of an archive, by name, in its order.
 
     Raises:
-      ZipError: if it is truncated or inconsistent; if a name is absolute, climbs, is given twice or belongs
-        to a link; if a member is encrypted, not compressed by deflate, or inflates suspiciously.
+      ZipError: if it is truncated or inconsistent; if a name is absolute, contains "..", occurs twice or is a
+        link; if a member is encrypted, compressed by other methods than deflate, or inflates suspiciously.
     """
     length = file.seek(0, os.SEEK_END)
     try:
@@ -72,7 +72,7 @@ def read_directory(file: BinaryIO) -> dict[str, Member]:
 
 
 def read_member(file: BinaryIO, member: Member) -> bytes:
-    """The whole contents.
+    """Read the whole contents of a member.
 
     Raises:
       ZipError: if they are damaged.
@@ -91,7 +91,7 @@ def read_member(file: BinaryIO, member: Member) -> bytes:
 
 
 def check_crc(data: bytes | memoryview, member: Member) -> None:
-    """Compare whole contents with the checksum (PyTorch can leave it out, it is zero then).
+    """Compare a member's contents with its checksum (0 if PyTorch left it out).
 
     Raises:
       ZipError: if they differ.
@@ -101,7 +101,7 @@ def check_crc(data: bytes | memoryview, member: Member) -> None:
 
 
 def _check_sizes(members: Sequence[zipfile.ZipInfo], length: int, directory: int) -> None:
-    """Members must have room side by side before the directory, and not inflate out of proportion."""
+    """Check that members fit before the directory without overlap, and don't inflate suspiciously."""
     if len(members) > MOST_MEMBERS:
         raise ZipError(f"it lists {len(members)} members, more than a checkpoint needs")
     if sum(member.compress_size + 30 for member in members) > directory:
@@ -132,7 +132,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    """A member whose local header agrees with the directory, with the place of its bytes."""
+    """Locate the bytes of a member, whose local header has to agree with the directory."""
     with archive.open(info):  # compares the names
         assert archive.fp is not None
         archive.fp.seek(info.header_offset + 26)

@@ -1,6 +1,6 @@
-"""What the dictionary in a PyTorch file holds: parameters, their average, hyper-parameters.
+"""Parameters, their average and hyper-parameters in the dictionary of a PyTorch file.
 
-Three layouts: a checkpoint of Lightning; a dictionary with a state dict in it and no more; a state dict.
+Three layouts: a Lightning checkpoint; a dictionary with only a state dict; a state dict.
 """
 
 from collections.abc import Mapping
@@ -11,24 +11,24 @@ from rosecd_jax.conversion.relatives import SUPPORTED, relative
 from rosecd_jax.conversion.torch_file import Placeholder, TorchFileError, TorchTensor
 
 NETWORK = "dnn."
-"""How the names of the network's parameters begin in their state dicts; the rest are constants of losses."""
+"""Prefix of the network's parameters in the authors' state dicts; other names are constants of losses."""
 FREQUENCIES = "all_modules.0.W"
-"""The network's first parameter; what stands before it stands before all of the network's names."""
+"""The network's first parameter; its prefix is that of all of the network's parameters."""
 OURS = "rosecd_jax"
-"""Our entry in checkpoints that we write for them; their code passes over it."""
+"""Our entry in checkpoints that we write for the authors' code, which ignores it."""
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net")
 HYPER_PARAMETERS = ("hyper_parameters", "config")
 
 
 class Contents(NamedTuple):
-    """Of a file.
+    """The contents of a PyTorch file.
 
     Attributes:
-      state: parameter name, without a prefix -> tensor.
-      ema: what torch_ema saved, or None.
-      hyper_parameters: theirs, or None where the file has none.
-      ours: what we added when we wrote the file; empty if we did not.
-      step: of the training, or None.
+      state: parameter name, without prefix -> tensor.
+      ema: the state of torch_ema, or None.
+      hyper_parameters: the authors', or None if the file has none.
+      ours: entries that we added when we wrote the file; empty for the authors' files.
+      step: training step, or None.
     """
 
     state: Mapping[str, Any]
@@ -39,11 +39,11 @@ class Contents(NamedTuple):
 
 
 def read_contents(path: Path, tree: Any) -> Contents:
-    """Find the parts of what a file holds.
+    """Find the parts of a file's contents.
 
     Raises:
-      TorchFileError: if there are no parameters of a network that is supported; names the project if it is a
-        known relative.
+      TorchFileError: if there are no parameters of a supported network; names the project if it is a known
+        relative.
     """
     entries = mapping(tree, f"{path}: the file holds")
     state = _state_dict(path, entries)
@@ -62,7 +62,7 @@ def read_contents(path: Path, tree: Any) -> Contents:
 
 
 def mapping(value: Any, what: str) -> Mapping[Any, Any]:
-    """A dict, or what stands for an object with entries (Lightning's AttributeDict, a Namespace)."""
+    """Return a dict, or the entries of a placeholder (of Lightning's AttributeDict, or a Namespace)."""
     if isinstance(value, Placeholder):
         value = value.entries if value.entries is not None else value.state
     if not isinstance(value, dict):
@@ -77,13 +77,13 @@ def _state_dict(path: Path, entries: Mapping[Any, Any]) -> Mapping[Any, Any]:
     if entries and all(isinstance(value, TorchTensor) for value in entries.values()):
         return entries
     raise TorchFileError(
-        f"{path} has no 'state_dict': expected a checkpoint that Lightning wrote in the authors' training, "
-        "or a file of the network's parameters alone"
+        f"{path} has no 'state_dict': expected a Lightning checkpoint of the authors' training, or a file "
+        "with only the network's parameters"
     )
 
 
 def _of_network(path: Path, state: Mapping[Any, Any]) -> dict[str, Any]:
-    """The parameters of the network, by their names in it."""
+    """Select the parameters of the network, and remove their prefix."""
     names = [name for name in state if isinstance(name, str)]
     prefixes = [name.removesuffix(FREQUENCIES) for name in names if name.endswith(FREQUENCIES)]
     if len(prefixes) > 1 and NETWORK not in prefixes:

@@ -1,4 +1,4 @@
-"""The authors' hyper-parameters <-> our config of a model."""
+"""Conversion of the authors' hyper-parameters to and from our model config."""
 
 import dataclasses
 import difflib
@@ -15,13 +15,13 @@ from rosecd_jax.models.score_model import ModelConfig
 
 MISSING = object()
 MOST_BLOCKS = 8
-"""Residual blocks a level; published are two. A network of 64 takes longer than ten seconds to be checked."""
+"""Maximum residual blocks per level; published models have two. Checking 64 takes more than ten seconds."""
 _SPELLINGS: dict[str, dict[Any, Any]] = {
     "fir_kernel": {"song": [1, 3, 3, 1]},
     "loss_type": {"mse": "score_matching", "mae": "score_matching"},
 }
-"""What SGMSE+'s revisions of 2022 and 2023 called the same: name -> their value -> the value of today. A loss
-of the mean absolute error is another training of the same model."""
+"""Renamed values of SGMSE+'s revisions of 2022 and 2023: name -> old value -> current value. The loss "mae"
+only affects training."""
 _FIXED: dict[str, Any] = {
     "nonlinearity": "swish",
     "conditional": True,
@@ -40,13 +40,13 @@ _FIXED: dict[str, Any] = {
     "minus": True,
     "resamp_with_conv": True,
 }
-"""What their code leaves open, or left open in 2022, and ours does not: what all published models have."""
+"""Options of the authors' code, some only of 2022, that ours lacks; published models have these values."""
 
 
 class HyperParameters:
-    """Their dictionary, read with care: a value that a file makes up is refused by name.
+    """Validating access to the authors' dictionary of hyper-parameters.
 
-    Every method raises ValueError, naming the hyper-parameter, where a value is missing or doesn't fit.
+    Every method raises ValueError, naming the hyper-parameter, if a value is missing or invalid.
     """
 
     def __init__(self, values: Mapping[Any, Any]) -> None:
@@ -87,7 +87,7 @@ class HyperParameters:
         return value
 
     def fixed(self, name: str, value: Any) -> None:
-        """Where it is given at all, it has to be this value."""
+        """Require this value, if there is one."""
         found = self._get(name, value)
         if isinstance(found, tuple):
             found = list(found)
@@ -104,21 +104,21 @@ class HyperParameters:
 
     @staticmethod
     def _error(name: str, value: Any, expected: str) -> ValueError:
-        # A hostile file's value may be endless when written out.
+        # A hostile file's value may be long when formatted.
         shown = repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
         return ValueError(f"hyper-parameter {name!r} is {shown}, supported is {expected}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """What one of their names of a network means.
+    """Meaning of one of the authors' names of networks.
 
     Attributes:
-      sample_rate, n_fft, hop: of models whose hyper-parameters don't say.
-      attention: likewise.
-      fixed: further hyper-parameters with the only values that are supported.
-      fields: of our network's config that this name stands for.
-      wrapped: whether their model scales input and output (else the network itself gives minus the score).
+      sample_rate: default, in Hz.
+      attention: default heights of attention.
+      fixed: further hyper-parameters of which only one value is supported.
+      fields: fields of our network's config that the name implies.
+      wrapped: whether their model scales input and output (otherwise the network returns minus the score).
     """
 
     sample_rate: int = 16_000
@@ -143,15 +143,15 @@ BACKBONES = {
 
 
 def config_from_hyper_parameters(values: Mapping[Any, Any], role: str | None = None) -> ModelConfig:
-    """Our config of the model that their hyper-parameters describe.
+    """Convert the authors' hyper-parameters to our model config.
 
     Args:
-      values: what their checkpoints hold under "hyper_parameters".
-      role: "teacher" or "student"; None: a student has a c_in of 1 where c_out and c_skip are "edm".
+      values: "hyper_parameters" of their checkpoints.
+      role: "teacher" or "student"; None: student if c_in is "1" and c_out and c_skip are "edm".
 
     Raises:
-      ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported, or the known
-        relative whose these are.
+      ValueError: naming the hyper-parameter that is missing, of a wrong type, or not supported, or the
+        related project that they belong to.
     """
     return _read_config(HyperParameters(values), role)
 
@@ -191,9 +191,9 @@ def _read_config(hyper: HyperParameters, role: str | None) -> ModelConfig:
 
 
 SGMSE_PLUS = Preconditioning(c_in="1", c_out="-1", c_skip="0", output="score")
-"""How the networks before `ncsnpp_v2` are used: they give minus the score, nothing is scaled around them."""
+"""Preconditioning of networks before `ncsnpp_v2`: their output is minus the score, nothing else is scaled."""
 SGMSE_PLUS_BRIDGE = dataclasses.replace(SGMSE_PLUS, output="denoised")
-"""With a bridge they are used the same way, but what they give is minus the clean speech."""
+"""The same for a bridge, where the output is minus the clean speech."""
 
 
 def _read_sde(hyper: HyperParameters) -> SDE:
@@ -205,7 +205,7 @@ def _read_sde(hyper: HyperParameters) -> SDE:
             t_eps=hyper.positive("t_eps", 0.03),
             steps=hyper.count("N", 30),
         )
-    # Their t_eps bounds a bridge's times in training only; their samplers go to 1e-4 whatever it is.
+    # Their t_eps bounds a bridge's times only in training; their samplers always go to 1e-4.
     return SBVE(
         k=hyper.positive("k", 2.6),
         c=hyper.positive("c", 0.4),
@@ -215,11 +215,13 @@ def _read_sde(hyper: HyperParameters) -> SDE:
 
 
 def _read_output(hyper: HyperParameters, sde: SDE) -> Preconditioning:
-    """What a network gives that nothing is scaled around."""
+    """Preconditioning of a network without scaling."""
     if isinstance(sde, SBVE):
         hyper.choice("loss_type", ("data_prediction",))
         return SGMSE_PLUS_BRIDGE
-    hyper.choice("loss_type", ("score_matching", "denoiser"), "score_matching")  # either takes it as a score
+    hyper.choice(
+        "loss_type", ("score_matching", "denoiser"), "score_matching"
+    )  # for both, the output is a score
     return SGMSE_PLUS
 
 
@@ -232,7 +234,7 @@ def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
     scaling = hyper.values.get("network_scaling")
     scaling = "1" if scaling is None else hyper.choice("network_scaling", ("1", "1/sigma", "1/t"))
     c_in = hyper.choice("c_in", ("1", "edm"), "1")
-    # A plain denoiser's output is taken as it is, whatever c_out and c_skip say.
+    # A plain denoiser's output is not scaled, regardless of c_out and c_skip.
     c_out = hyper.choice("c_out", ("1", "sigma", "1/sigma", "edm"), "1") if kind != "denoiser" else "1"
     c_skip = hyper.choice("c_skip", ("0", "1", "edm"), "0") if kind != "denoiser" else "0"
     return Preconditioning(
@@ -246,23 +248,23 @@ def _read_preconditioning(hyper: HyperParameters, sde: SDE) -> Preconditioning:
 
 
 def refuse_misspelled(values: Mapping[str, Any]) -> None:
-    """Raise ValueError if a name that nobody reads is nearly one that is missing; values as of a person."""
+    """Raise ValueError if an unused name resembles a missing one, in values written by a user."""
     hyper = HyperParameters(values)
     _read_config(hyper, None)
     for name in sorted(set(values) - hyper.asked):
         if close := difflib.get_close_matches(name, hyper.asked - set(values), 1, 0.8):
-            raise ValueError(f"hyper-parameter {name!r} is not known; is {close[0]!r} meant?")
+            raise ValueError(f"hyper-parameter {name!r} is not known; did you mean {close[0]!r}?")
 
 
 def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None, float]:
-    """What a published model is to be sampled with where that is not their code's default.
+    """Return the authors' recommended sampler settings for a published model.
 
     Args:
       name: of the file.
       values: its hyper-parameters.
 
     Returns:
-      Steps (None: as the hyper-parameters say) and the corrector's snr.
+      Steps (None: those of the hyper-parameters) and the corrector's snr.
     """
     if (
         re.search(r"wsj0[-_]?reverb", f"{name} {values.get('base_dir')}".lower())
@@ -273,9 +275,9 @@ def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None,
 
 
 def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:
-    """What their `ScoreModel(**hyper_parameters, data_module_cls=SpecsDataModule)` takes to be this model.
+    """Convert a config to arguments of the authors' `ScoreModel(..., data_module_cls=SpecsDataModule)`.
 
-    What only matters in training has their defaults; no loss is switched on that has parameters of its own.
+    Values that only matter in training have their defaults, without losses that have parameters.
 
     Raises:
       ValueError: if their code has no such model.

@@ -1,4 +1,4 @@
-"""The authors' Lightning checkpoints <-> our models."""
+"""Conversion of the authors' Lightning checkpoints to and from our models."""
 
 import dataclasses
 import os
@@ -26,13 +26,13 @@ from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 
 @dataclasses.dataclass(frozen=True)
 class TorchCheckpoint:
-    """One of the authors' checkpoints, its numbers still in the file.
+    """A checkpoint of the authors, whose weights are still in the file.
 
     Attributes:
       path: of the file.
       config: of the model.
-      step: of the training, or None where the file doesn't tell.
-      weights: "raw", and "ema" where the file has it -> their parameter name -> tensor.
+      step: training step, or None if unknown.
+      weights: "raw", and "ema" if the file has it -> the authors' parameter name -> tensor.
     """
 
     path: Path
@@ -44,14 +44,14 @@ class TorchCheckpoint:
 def open_torch_checkpoint(
     path: str | os.PathLike, hyper_parameters: Mapping[str, Any] | ModelConfig | None = None
 ) -> TorchCheckpoint:
-    """Read all of a checkpoint but its numbers.
+    """Read a checkpoint of the authors without its weights.
 
     Args:
-      path: of the file: a checkpoint of their training, or their network's parameters alone.
-      hyper_parameters: theirs, or our config of the model; None: the file's own, which it has to have then.
+      path: of a checkpoint of their training, or of a file with only their network's parameters.
+      hyper_parameters: theirs, or our config of the model; None if the file has them.
 
     Raises:
-      TorchFileError: if the file can't be read or is no such checkpoint, if its model is not known here
+      TorchFileError: if the file can't be read or is not such a checkpoint, if its model is not supported
         (naming the hyper-parameter), or a parameter is missing, unknown, or of a wrong shape (naming it).
     """
     path = Path(path)
@@ -66,14 +66,14 @@ def open_torch_checkpoint(
 
 def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConfig | None) -> ModelConfig:
     if given is not None and contents.hyper_parameters is not None:
-        raise TorchFileError(f"{path} has hyper-parameters of its own; leave the others out")
+        raise TorchFileError(f"{path} has its own hyper-parameters; don't pass others")
     if isinstance(given, ModelConfig):
         return given
     values = contents.hyper_parameters if given is None else given
     if values is None:
         raise TorchFileError(
-            f"{path} has no 'hyper_parameters', which say what its model is: give them by `rosecd convert "
-            "--hyper-parameters FILE`, a JSON file of what its training was called with"
+            f"{path} has no 'hyper_parameters', which describe its model: pass them as JSON, by "
+            "`rosecd convert --hyper-parameters FILE`"
         )
     role, snr = contents.ours.get("role"), contents.ours.get("corrector_snr")
     try:
@@ -89,7 +89,7 @@ def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConf
 def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig) -> None:
     for name, tensor in state.items():
         if not isinstance(tensor, TorchTensor):
-            raise TorchFileError(f"{path}: {kind} parameter {name[:100]!r} is no tensor")
+            raise TorchFileError(f"{path}: {kind} parameter {name[:100]!r} is not a tensor")
     try:
         check_state(state, config.network)
         check_reading(state[name] for name in parameter_names(config.network))
@@ -100,10 +100,10 @@ def _check(path: Path, kind: str, state: Mapping[str, Any], config: ModelConfig)
 def _weights(
     path: Path, ema: Any, config: ModelConfig, state: Mapping[str, Any]
 ) -> dict[str, Mapping[str, Any]]:
-    """Raw and averaged weights, from the state dict and torch_ema's state.
+    """Return raw and averaged weights, from the state dict and torch_ema's state.
 
-    A file that was written while the average was swapped in, as in a validation, has the average in its state
-    dict and the raw weights in `collected_params`.
+    A file written during validation, while the average is swapped in, has the average in its state dict and
+    the raw weights in `collected_params`.
     """
     if ema is None:
         return {"raw": state}
@@ -117,11 +117,11 @@ def _weights(
 def _named(
     path: Path, lists: Mapping[Any, Any], field: str, config: ModelConfig, state: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A list without names, in the order of the network's parameters."""
+    """Name the parameters in a list, which has the order of the network's parameters."""
     found, names = lists.get(field), list(parameter_names(config.network))
     if not isinstance(found, list):
         raise TorchFileError(f"{path}: its 'ema' has no list {field!r}")
-    if len(found) == len(names) - 1 and FREQUENCIES in state:  # some versions leave out what isn't trained
+    if len(found) == len(names) - 1 and FREQUENCIES in state:  # some versions omit untrained parameters
         place = names.index(FREQUENCIES)
         found = [*found[:place], state[FREQUENCIES], *found[place:]]
     if len(found) != len(names):
@@ -134,18 +134,18 @@ def _named(
 def load_torch_checkpoint(
     path: str | os.PathLike, hyper_parameters: Mapping[str, Any] | ModelConfig | None = None
 ) -> tuple[ScoreModel, dict[str, Params]]:
-    """Convert one of the authors' checkpoints in memory. Nothing that the file asks to run is run.
+    """Convert a checkpoint of the authors in memory, without running code from the file.
 
     Args:
-      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training, or of the network's parameters alone.
-      hyper_parameters: as for `open_torch_checkpoint`.
+      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training, or with only the network's parameters.
+      hyper_parameters: as in `open_torch_checkpoint`.
 
     Returns:
-      The model, and {"raw": params, "ema": params}: float32 numpy arrays. A file without a moving average
-      gives the raw weights twice.
+      The model, and {"raw": params, "ema": params} of float32 numpy arrays. Without a moving average in the
+      file, "ema" are the raw weights.
 
     Raises:
-      TorchFileError: as `open_torch_checkpoint`, or if the file is damaged.
+      TorchFileError: as in `open_torch_checkpoint`, or if the file is damaged.
     """
     checkpoint = open_torch_checkpoint(path, hyper_parameters)
     params = {kind: torch_params(checkpoint, kind) for kind in checkpoint.weights}
@@ -153,38 +153,38 @@ def load_torch_checkpoint(
 
 
 def open_any_checkpoint(path: str | os.PathLike) -> TorchCheckpoint | StoredModel:
-    """All of a checkpoint but its weights; `path` and errors as for `load_any_checkpoint`."""
+    """Read a checkpoint without its weights; `path` and errors as in `load_any_checkpoint`."""
     return open_torch_checkpoint(path) if Path(path).is_file() else open_checkpoint(path)
 
 
 def load_any_checkpoint(
     path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema", network: nn.Module | None = None
 ) -> tuple[ScoreModel, Params]:
-    """One of the authors' checkpoints where `path` is a file, else one of ours (see `load_checkpoint`).
+    """Load a checkpoint of the authors if `path` is a file, else one of ours (see `load_checkpoint`).
 
-    `network` is for one of ours.
+    `network` is only for ours.
 
     Returns:
       The model and its parameters, float32 arrays on the default device.
 
     Raises:
-      TorchFileError: for a file, as `load_torch_checkpoint`.
-      CheckpointError: for anything else, as `load_checkpoint`.
+      TorchFileError: for a file, as in `load_torch_checkpoint`.
+      CheckpointError: otherwise, as in `load_checkpoint`.
     """
     if not Path(path).is_file():
         return load_checkpoint(path, weights, network)
     if network is not None:
-        raise TorchFileError(f"{path} holds one of the authors' networks: leave `network` out")
+        raise TorchFileError(f"{path} holds a network of the authors: leave `network` out")
     checkpoint = open_torch_checkpoint(path)
     params = jax.tree.map(jnp.asarray, torch_params(checkpoint, weights))
     return ScoreModel(checkpoint.config), params
 
 
 def torch_params(checkpoint: TorchCheckpoint, weights: str) -> Params:
-    """One of an opened checkpoint's sets of weights ("ema" falls back on "raw"), float32 numpy arrays.
+    """Read the weights of an opened checkpoint ("ema" falls back to "raw") as float32 numpy arrays.
 
     Raises:
-      TorchFileError: if the file is damaged there, or has changed since it was opened.
+      TorchFileError: if the file is damaged, or has changed since it was opened.
     """
     if weights not in WEIGHTS:
         raise TorchFileError(f"weights={weights!r}: expected one of {WEIGHTS}")
@@ -197,15 +197,15 @@ def save_torch_checkpoint(
 ) -> Path:
     """Write a model as a checkpoint that the authors' code loads.
 
-    `torch.load(path, weights_only=True)` reads the file; their class is rebuilt by
-    `ScoreModel.load_from_checkpoint(path, data_module_cls=SpecsDataModule)` (a file that is safe to load
-    can't name that class itself).
+    `torch.load(path, weights_only=True)` reads the file, and
+    `ScoreModel.load_from_checkpoint(path, data_module_cls=SpecsDataModule)` their model (a file that is safe
+    to load can't name that class itself).
 
     Args:
       path: of the file.
-      model: its config becomes their hyper-parameters; the dtype of computation has no place there.
-      params: one parameter tree, or {"raw": tree, "ema": tree}; one of these stands for the other, too.
-      overwrite: replace what is there.
+      model: its config becomes their hyper-parameters, without the dtype.
+      params: a parameter tree, or {"raw": tree, "ema": tree}; if one is missing, the other replaces it.
+      overwrite: replace an existing file.
 
     Returns:
       The path.
@@ -238,7 +238,7 @@ def save_torch_checkpoint(
         "lr_schedulers": [],
         "hparams_name": "kwargs",
         "hyper_parameters": hyper_parameters,
-        # No number of updates: the average is not warmed up a second time.
+        # Without a number of updates, the average is not warmed up again.
         "ema": {
             "decay": hyper_parameters["ema_decay"],
             "num_updates": None,

@@ -1,8 +1,8 @@
-"""The authors' parameter names <-> ours.
+"""Conversion of the authors' parameters to and from ours.
 
 Their network is one flat list, `all_modules.N`, in the order of construction; ours is a tree of named blocks.
-Walking both in the same order pairs every tensor. PyTorch stores convolutions as [out, in, height, width]
-and dense layers as [out, in]; ours are [height, width, in, out] and [in, out].
+Iterating over both in the same order pairs every tensor. PyTorch stores convolutions as [out, in, height,
+width] and dense layers as [out, in]; Flax as [height, width, in, out] and [in, out].
 """
 
 import functools
@@ -37,7 +37,7 @@ _ATTENTION = {
 
 
 def _modules(config: NCSNppConfig) -> Iterator[tuple[str, dict]]:
-    """Our block names in the order of their list, each with its map of inner names."""
+    """Iterate over our block names in the order of the authors' list, each with its map of inner names."""
     widths = [config.channels * multiplier for multiplier in config.multipliers]
     attends = [height in config.attention_heights for height in config.heights]
     last = len(widths) - 1
@@ -79,7 +79,7 @@ def _modules(config: NCSNppConfig) -> Iterator[tuple[str, dict]]:
 
 
 def parameter_names(config: NCSNppConfig) -> dict[str, str]:
-    """Their name -> our path ("a/b/c"), for every parameter of a network of this size, in their order."""
+    """Map the authors' names to our paths ("a/b/c"), for all parameters of a network, in their order."""
     names = {"output_layer.weight": "output/kernel", "output_layer.bias": "output/bias"}
     for index, (block, inner) in enumerate(_modules(config)):
         for theirs, (ours, leaves) in inner.items():
@@ -91,7 +91,7 @@ def parameter_names(config: NCSNppConfig) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=8)
 def parameter_shapes(config: NCSNppConfig) -> dict[str, tuple[int, ...]]:
-    """Their name -> the shape they store, for every parameter of a network of this size."""
+    """Map the authors' names to the shapes they store, for all parameters of a network."""
     x = jax.ShapeDtypeStruct((1, config.bins, config.stride, 4), jnp.float32)
     t = jax.ShapeDtypeStruct((1,), jnp.float32)
     variables = jax.eval_shape(NCSNpp(config).init, jax.random.key(0), x, t)
@@ -103,14 +103,14 @@ def parameter_shapes(config: NCSNppConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _their_axes(name: str, dimensions: int) -> tuple[int, ...]:
-    """Our axes in the order of theirs; attention's dense layers (`W`) are stored as ours."""
+    """Our axes in their order; attention's dense layers (`W`) are stored in our order."""
     if not name.endswith("weight"):
         return tuple(range(dimensions))
     return {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[dimensions]
 
 
 def check_state(state: Mapping[str, Any], config: NCSNppConfig) -> None:
-    """Whether a state dict of theirs is that of this network; arguments as `params_from_torch`.
+    """Check that a state dict of the authors fits a network; arguments as in `params_from_torch`.
 
     Raises:
       ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape or dtype.
@@ -122,25 +122,25 @@ def check_state(state: Mapping[str, Any], config: NCSNppConfig) -> None:
     for name, shape in parameter_shapes(config).items():
         found = state[name]
         if tuple(found.shape) != shape:
-            raise ValueError(f"parameter {name} is {tuple(found.shape)}, the network asks for {shape}")
+            raise ValueError(f"parameter {name} is {tuple(found.shape)}, the network expects {shape}")
         if not jnp.issubdtype(found.dtype, jnp.floating):
             raise ValueError(f"parameter {name} holds {found.dtype}, expected floating-point numbers")
 
 
 def _some(names: Iterable[str]) -> list[str]:
-    """For messages: a file may have thousands of names, or endless ones."""
+    """Shorten a list of names, which may be long or many, for messages."""
     return [name[:100] for name in sorted(names)[:5]]
 
 
 def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
-    """Their state dict -> our parameter tree.
+    """Convert the authors' state dict to our parameter tree.
 
     Args:
-      state: names without a "dnn." prefix; numpy arrays, or tensors of a file that are read one by one.
+      state: names without the "dnn." prefix; numpy arrays, or tensors of a file, which are read one by one.
       config: of the network.
 
     Returns:
-      float32 numpy arrays, nested as Flax nests them.
+      A tree of float32 numpy arrays, as in Flax.
 
     Raises:
       ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape or dtype.
@@ -154,13 +154,13 @@ def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
             node = node.setdefault(part, {})
         array = np.asarray(state[theirs])
         axes = np.argsort(_their_axes(theirs, array.ndim))
-        # A copy in any case: the array may be a small part of what was read.
+        # Always copy: the array may be a view of a large buffer.
         node[leaf] = np.array(array.transpose(axes), dtype=np.float32, order="C")
     return params
 
 
 def params_to_torch(params: Mapping[str, Any], config: NCSNppConfig) -> dict[str, np.ndarray]:
-    """The inverse of `params_from_torch`: names without a "dnn." prefix, in the order of their network.
+    """Invert `params_from_torch`; names have no "dnn." prefix and the order of the authors' network.
 
     Raises:
       ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape.
@@ -175,8 +175,8 @@ def params_to_torch(params: Mapping[str, Any], config: NCSNppConfig) -> dict[str
     for theirs, name in names.items():
         axes = _their_axes(theirs, len(shapes[theirs]))
         array = np.asarray(ours[name], dtype=np.float32)
-        wanted = tuple(shapes[theirs][axis] for axis in np.argsort(axes))
-        if array.shape != wanted:
-            raise ValueError(f"parameter {name} is {array.shape}, the network asks for {wanted}")
+        expected = tuple(shapes[theirs][axis] for axis in np.argsort(axes))
+        if array.shape != expected:
+            raise ValueError(f"parameter {name} is {array.shape}, the network expects {expected}")
         state[theirs] = np.ascontiguousarray(array.transpose(axes))
     return state

@@ -1,6 +1,6 @@
-"""Checkpoints of related projects that are not supported, and how they are recognized.
+"""Recognition of checkpoints of related projects, which are not supported.
 
-Each was checked against its authors' training code: what `save_hyperparameters` or `torch.save` puts there.
+Each rule was checked against what `save_hyperparameters` or `torch.save` stores in the project's code.
 """
 
 import re
@@ -34,10 +34,10 @@ _DISCRIMINATIVE = ("discriminative", "discriminatively")
 
 
 def relative(hyper_parameters: Mapping[Any, Any], parameters: Iterable[Any]) -> str | None:
-    """The project that a checkpoint is of, if it is one of those that are known and not supported.
+    """Name the related project that wrote a checkpoint; None if it is not a known one.
 
     Args:
-      hyper_parameters: the file's; empty if it has none.
+      hyper_parameters: from the file; empty if it has none.
       parameters: the names in its state dict.
     """
     for (name, value), project in _BY_VALUE.items():

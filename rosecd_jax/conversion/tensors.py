@@ -1,4 +1,4 @@
-"""Tensors of a PyTorch file, and the plain values that its pickle may build."""
+"""Tensors of a PyTorch file, and constructors of the plain values that its pickle may build."""
 
 import dataclasses
 import io
@@ -16,10 +16,10 @@ from rosecd_jax.conversion.unpickler import PickleError, Placeholder, check_key
 
 MOST_DIMENSIONS = 32
 MOST_REPEATED = 2**20
-"""Elements of a tensor that has more of them than its storage, because it repeats some."""
+"""Maximum elements of a tensor that has more than its storage, because it repeats some."""
 
 MOST_TIMES = 2
-"""How often the numbers of the storages may be read, on average, for all tensors of a network."""
+"""Maximum ratio of the bytes read for all tensors of a network to those of their storages."""
 
 DTYPES: dict[str, tuple[Any, str]] = {
     "float32": (np.float32, "FloatStorage"),
@@ -40,7 +40,7 @@ DTYPES: dict[str, tuple[Any, str]] = {
     "float8_e4m3fn": (ml_dtypes.float8_e4m3fn, ""),
     "float8_e5m2": (ml_dtypes.float8_e5m2, ""),
 }
-"""Name -> numpy's dtype, and the storage class that PyTorch has for it, if any."""
+"""Name -> NumPy's dtype, and PyTorch's storage class for it, if any."""
 _ALIASES = {"float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32"}
 _ALIASES |= {"short": "int16", "cfloat": "complex64", "cdouble": "complex128"}
 _UNTYPED = "UntypedStorage"
@@ -51,11 +51,11 @@ CONSTANTS |= {f"torch.{alias}": np.dtype(DTYPES[name][0]) for alias, name in _AL
 
 
 class TorchFileError(ValueError):
-    """A PyTorch file that can't be read or written; the message names the file and what is wrong."""
+    """A PyTorch file can't be read or written; the message names the file and the problem."""
 
 
 class Source:
-    """Where the numbers of a file are; opened for each tensor again, so that none stays open or mapped."""
+    """A PyTorch file, opened again for each tensor, so that it does not stay open or mapped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,7 +75,7 @@ class Source:
         return file
 
     def read(self, member: archive.Member, start: int, size: int) -> np.ndarray:
-        """Bytes of a member, uint8 [size]; the checksum is verified where all of it is read."""
+        """Read bytes of a member, uint8 [size]; the checksum is verified if all of it is read."""
         try:
             with self.open() as file:
                 if member.compressed:
@@ -94,7 +94,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """One member of the archive as a row of numbers."""
+    """One member of the archive as a 1-D array."""
 
     source: Source
     member: archive.Member
@@ -103,11 +103,11 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TorchTensor:
-    """A tensor whose numbers are still in the file.
+    """A tensor whose elements are still in the file.
 
     Attributes:
       shape: its sizes.
-      dtype: numpy's, in native byte order (bfloat16 and float8 are those of ml_dtypes).
+      dtype: NumPy's or ml_dtypes' (bfloat16 and float8), in native byte order.
     """
 
     shape: tuple[int, ...]
@@ -125,10 +125,10 @@ class TorchTensor:
         return np.array(self.read(), dtype, copy=copy)
 
     def read(self) -> np.ndarray:
-        """The numbers, in an array of their own (not writable where elements repeat or were compressed).
+        """Read the tensor into a new array (read-only if elements repeat or were compressed).
 
         Raises:
-          TorchFileError: if the file has gone, has changed, or is damaged there.
+          TorchFileError: if the file is gone, has changed, or is damaged.
         """
         if self.size == 0:
             return np.zeros(self.shape, self.dtype)
@@ -142,21 +142,21 @@ class TorchTensor:
         steps = tuple(
             stride * item if size > 1 else 0 for size, stride in zip(self.shape, self._strides, strict=True)
         )
-        view = np.ndarray(self.shape, self.dtype, data, strides=steps)  # checks the bounds once more
+        view = np.ndarray(self.shape, self.dtype, data, strides=steps)  # checks the bounds again
         view.flags.writeable &= self.size <= span
-        if self.dtype == np.bool_:  # any other byte than 0 and 1 would be no boolean
+        if self.dtype == np.bool_:  # bytes other than 0 and 1 are not valid booleans
             return view.view(np.uint8) != 0
         return view
 
 
 def check_reading(tensors: Iterable[TorchTensor]) -> None:
-    """Whether reading tensors, one after the other, takes what their storages hold, not many times as much.
+    """Check that reading tensors one by one does not take many times the size of their storages.
 
-    A file of some kilobytes can name one storage for a thousand tensors, or by turns with another that has
-    to be inflated again each time. A network that `torch.save` wrote reads each of its numbers once.
+    A file of some kilobytes can use one storage for a thousand tensors, or alternate between two that have to
+    be inflated again each time. In a network written by `torch.save`, each element is read once.
 
     Raises:
-      TorchFileError: if together they are far more than the storages that they are in.
+      TorchFileError: if the tensors are much larger than their storages.
     """
     storages: dict[str, int] = {}
     memory = work = 0
@@ -173,17 +173,17 @@ def check_reading(tensors: Iterable[TorchTensor]) -> None:
     held = sum(storages.values())
     if max(memory, work) > MOST_TIMES * held:
         raise TorchFileError(
-            f"tensors take {memory} bytes, and {work} to be read, out of storages of {held}; "
+            f"tensors take {memory} bytes of memory and {work} of reading, their storages only {held}; "
             "this looks like a bomb"
         )
 
 
 def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Elements from the first to the last of a view that is not empty."""
+    """Number of elements from the first to the last of a non-empty view."""
     return 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
-# What a pickle may build. Arguments are whatever the file holds: each is checked before it is used.
+# Values that a pickle may build. Arguments come from the file: each is checked before it is used.
 
 
 def _natural(value: Any, what: str) -> int:
@@ -193,20 +193,20 @@ def _natural(value: Any, what: str) -> int:
 
 
 def _brief(value: Any) -> str:
-    """For messages: a value of a file may be endless when written out."""
+    """Format a value from a file, which may be long, for messages."""
     return repr(value)[:80] if isinstance(value, (int, float, str, type(None))) else type(value).__name__
 
 
 def find_storage(source: Source, top: str, identity: Any) -> Storage:
-    """What persistent id ("storage", class, key, location, count) stands for."""
+    """Find the storage of a persistent id ("storage", class, key, location, count)."""
     if type(identity) is not tuple or len(identity) != 5 or identity[0] != "storage":
-        raise PickleError("it refers to something else than a storage")
+        raise PickleError("it refers to something other than a storage")
     _, kind, key, _, count = identity
     name = kind.name.rpartition(".")[2] if isinstance(kind, Placeholder) else type(kind).__name__
     if not isinstance(kind, Placeholder) or not kind.name.startswith("torch.") or name not in _STORAGES:
         raise PickleError(f"storages of type {name[:100]!r} are not known; save the tensor as float32")
     if type(key) is not str or len(key) > 100:
-        raise PickleError("the name of a storage is no short text")
+        raise PickleError("the name of a storage is not a short string")
     member = source.members.get(f"{top}/data/{key}")
     if member is None:
         raise PickleError(f"storage {key!r} is missing from the archive")
@@ -237,14 +237,14 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, dtype: np.dtype
 
 
 def _tensor_v3(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> Any:
-    """With the dtype given, for storages that are mere bytes."""
+    """Build a tensor of an explicit dtype, for untyped storages."""
     if len(rest) < 3 or not isinstance(rest[2], np.dtype):
-        raise PickleError("a tensor of a dtype that is not known; save it as float32")
+        raise PickleError("a tensor of an unknown dtype; save it as float32")
     return _tensor(storage, offset, shape, strides, rest[2])
 
 
 def _of_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
-    """A tensor with attributes, or of a subclass: the tensor alone."""
+    """Build a tensor of a subclass, or with attributes, as a plain tensor."""
     del kind, state
     if not isinstance(function, Placeholder) or function.name not in _REBUILDERS or type(args) is not tuple:
         raise PickleError("a tensor that is built in an unknown way")
@@ -255,7 +255,7 @@ def _dict(items: Any = ()) -> dict:
     if isinstance(items, dict):
         return dict(items)
     if not isinstance(items, (list, tuple)) or any(len(pair) != 2 for pair in items):
-        raise PickleError("a dictionary of something else than pairs")
+        raise PickleError("a dictionary of something other than pairs")
     return {check_key(key): value for key, value in items}
 
 
@@ -286,12 +286,12 @@ def _latin(text: Any = "", encoding: Any = "latin1") -> bytes:
 
 def _complex(real: Any, imaginary: Any = 0.0) -> complex:
     if not isinstance(real, (int, float)) or not isinstance(imaginary, (int, float)):
-        raise PickleError("a complex number of something else than numbers")
+        raise PickleError("a complex number of something other than numbers")
     return complex(real, imaginary)
 
 
 def _numpy_scalar(dtype: Any, data: Any = b"") -> Any:
-    """A number of numpy's, as Python's."""
+    """Build a Python number for a NumPy scalar."""
     args = dtype.args if isinstance(dtype, Placeholder) and dtype.name == "numpy.dtype" else None
     kind = args[0] if args else None
     if kind not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"):

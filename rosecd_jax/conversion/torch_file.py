@@ -1,4 +1,4 @@
-"""PyTorch's .ckpt and .pt files, read and written without PyTorch; nothing that a file asks to run is run."""
+"""Reading and writing of PyTorch's .ckpt and .pt files without PyTorch, and without running their code."""
 
 import functools
 import os
@@ -27,28 +27,28 @@ from rosecd_jax.conversion.unpickler import PickleError, Placeholder, load_pickl
 __all__ = ["Placeholder", "TorchFileError", "TorchTensor", "read_torch_file", "write_torch_file"]
 
 LONGEST_PICKLE = 16 * 2**20
-"""Bytes of the pickle in a file (the numbers are stored beside it); a published checkpoint's takes 0.5 MB."""
+"""Maximum bytes of the pickle, without tensors; that of a published checkpoint has 0.5 MB."""
 ALIGNMENT = 64
-"""Of the numbers of a tensor in the file, in bytes; as PyTorch's."""
+"""Alignment of tensors in the file, in bytes, as in PyTorch."""
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _STORAGE_CLASSES = {np.dtype(dtype): storage for dtype, storage in DTYPES.values() if storage}
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
-    """Read what `torch.save` wrote (PyTorch 1.6 and later). Tensors stay in the file until their `read()`.
+    """Read a file of `torch.save` (PyTorch 1.6 and later). Tensors stay in the file until their `read()`.
 
     Returns:
-      The saved value. Plain values are themselves; OrderedDict, defaultdict and Counter are dicts,
-      parameters are tensors, torch.Size is a tuple, torch.device a string, a torch dtype numpy's. Everything
-      else is a `Placeholder`. Nothing is imported or called. Values may be nested deeply, or hold themselves,
-      where a file is hostile: walk them without recursion.
+      The saved value. OrderedDict, defaultdict and Counter become dicts, parameters tensors, torch.Size a
+      tuple, torch.device a string, and a torch dtype NumPy's; classes, functions and other objects become
+      `Placeholder`s. Nothing is imported or called. Values of a hostile file may be nested deeply, or contain
+      themselves: traverse them without recursion.
 
     Raises:
       TorchFileError: if there is no such file, or it is truncated, damaged, hostile, or of another format.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+    if path.exists() and not path.is_file():  # opening a named pipe would block forever
         raise TorchFileError(f"{path} is not a file")
     source = Source(path)
     try:
@@ -58,7 +58,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
             pickles = [name for name in source.members if name.rpartition("/")[2] == "data.pkl"]
             top = pickles[0].rpartition("/")[0] if len(pickles) == 1 else ""
             if top == "" or "/" in top:
-                raise TorchFileError(f"{path} is a zip archive, but not one that torch.save wrote")
+                raise TorchFileError(f"{path} is a zip archive, but was not written by torch.save")
             if f"{top}/constants.pkl" in source.members:
                 raise TorchFileError(f"{path} is a TorchScript program; save its state_dict with torch.save")
             source.byte_order = _byte_order(file, source.members.get(f"{top}/byteorder"))
@@ -98,12 +98,12 @@ def _byte_order(file: Any, member: archive.Member | None) -> str:
 
 
 def write_torch_file(path: str | os.PathLike, tree: Any) -> Path:
-    """Write a file that `torch.load(path, weights_only=True)` reads; under a temporary name first.
+    """Write a file that `torch.load(path, weights_only=True)` reads, atomically.
 
     Args:
-      path: of the file; what is there is replaced.
-      tree: dicts with keys that are texts or whole numbers, lists, tuples, numpy arrays, numbers, texts,
-        booleans and None, nested as you like. A `collections.OrderedDict` stays one, arrays become tensors.
+      path: of the file; an existing file is replaced.
+      tree: nested dicts with str or int keys, lists, tuples, numpy arrays, numbers, strings, booleans and
+        None. A `collections.OrderedDict` stays one, arrays become tensors.
 
     Returns:
       The path.
@@ -130,7 +130,7 @@ def write_torch_file(path: str | os.PathLike, tree: Any) -> Path:
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes | memoryview) -> None:
-    """A stored member whose bytes begin at a multiple of `ALIGNMENT`."""
+    """Add a stored member whose bytes begin at a multiple of `ALIGNMENT`."""
     member = zipfile.ZipInfo(f"archive/{name}", (1980, 1, 1, 0, 0, 0))
     member.file_size = len(data)
     huge = len(data) > 2**30
@@ -143,7 +143,7 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes | memoryview) -> None:
 
 
 def _pickled(value: Any, arrays: list[np.ndarray], where: str) -> bytes:
-    """The opcodes of protocol 2 that build a value; its arrays are appended to `arrays`."""
+    """Encode a value as opcodes of protocol 2; its arrays are appended to `arrays`."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None:
@@ -174,7 +174,7 @@ def _pickled(value: Any, arrays: list[np.ndarray], where: str) -> bytes:
         return b"](" + items + b"e" if isinstance(value, list) else b"(" + items + b"t"
     if isinstance(value, np.ndarray):
         return _pickled_tensor(value, arrays, where)
-    raise TypeError(f"{where or 'the tree'} is a {type(value).__name__}, which has no place in it")
+    raise TypeError(f"{where or 'the tree'} is a {type(value).__name__}, which is not supported")
 
 
 def _text(value: str) -> bytes:

@@ -1,8 +1,8 @@
-"""A reader of pickles that runs nothing: it knows the opcodes of protocols 2 to 5 and builds plain values.
+"""A safe reader of pickles of protocols 2 to 5, which builds plain values and runs no code.
 
-What a pickle asks to import or to call becomes a `Placeholder`, which only records the request, unless the
-caller's table of constructors has a function of ours for that name. Sizes, depth and number of objects are
-bounded by the length of the pickle and by `MOST_OPCODES`.
+Imports and calls become a `Placeholder`, which only records them, unless the caller's table of constructors
+has a function for that name. Sizes, depth and number of objects are bounded by the length of the pickle and
+by `MOST_OPCODES`.
 """
 
 import struct
@@ -10,25 +10,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MOST_OPCODES = 1_500_000
-"""A published checkpoint with its optimizer takes about 100 000; this many objects stay well below 1 GB."""
+"""A published checkpoint with its optimizer has about 100,000; this many objects need far less than 1 GB."""
 LONGEST_INTEGER = 128
-"""Bytes of an integer. A much longer one could not even be printed."""
+"""Maximum bytes of an integer; Python can't print much longer ones."""
 
 
 class PickleError(ValueError):
-    """A pickle that is broken, or asks for what no checkpoint needs."""
+    """A pickle is broken, or uses features that no checkpoint needs."""
 
 
 class Placeholder:
-    """What stands for a class, a function or an object of unknown type; inert.
+    """An inert record of a class, a function or an object of unknown type.
 
     Attributes:
       name: qualified, for example "sgmse.data_module.SpecsDataModule".
-      args: None for the class or function itself, else the tuple that it was called with.
+      args: None for the class or function itself, else the arguments it was called with.
       keywords: of the call, or None.
-      state: what the object's state was set to, or None.
-      items: what was appended to it, or None.
-      entries: what was set under keys of it, or None.
+      state: state of the object, or None.
+      items: appended items, or None.
+      entries: items set by key, or None.
     """
 
     __slots__ = ("args", "entries", "items", "keywords", "name", "state")
@@ -46,7 +46,7 @@ class Placeholder:
 
 
 Constructor = Callable[..., Any]
-"""Called with the arguments that the pickle gives; raises TypeError or ValueError where they don't fit."""
+"""Called with arguments from the pickle; raises TypeError or ValueError if they don't fit."""
 
 
 def load_pickle(
@@ -55,17 +55,17 @@ def load_pickle(
     constants: Mapping[str, Any],
     persistent: Callable[[Any], Any],
 ) -> Any:
-    """Build what a pickle describes.
+    """Build the value that a pickle describes.
 
     Args:
       data: the pickle.
       constructors: qualified name -> our function for it.
       constants: qualified name -> our value for it.
-      persistent: the value of a persistent id.
+      persistent: maps a persistent id to its value.
 
     Raises:
-      PickleError: if the pickle is broken or too large, holds an opcode or a key that isn't supported, or
-        gives a constructor what it can't take.
+      PickleError: if the pickle is broken or too large, has an opcode or a key that isn't supported, or calls
+        a constructor with invalid arguments.
     """
     try:
         return _Reader(data, constructors, constants, persistent).run()
@@ -74,9 +74,9 @@ def load_pickle(
     except (IndexError, struct.error) as error:
         raise PickleError("it ends or is broken in the middle") from error
     except UnicodeDecodeError as error:
-        raise PickleError("a text in it is not UTF-8") from error
+        raise PickleError("a string in it is not UTF-8") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise PickleError("it calls a constructor with what doesn't fit") from error
+        raise PickleError("it calls a constructor with invalid arguments") from error
 
 
 _MARK = object()
@@ -84,10 +84,10 @@ _LIMIT = 2**61 - 1  # integers below it are their own hash
 
 
 def check_key(key: Any) -> Any:
-    """A key of a dictionary or set, refused where hashing could be made to take for ever.
+    """Return a key of a dictionary or set unless it allows attacks by hash collisions.
 
     Raises:
-      PickleError: for nested tuples, and for numbers whose hashes can be made to collide.
+      PickleError: for tuples, and for numbers whose hashes can be made to collide.
     """
     if type(key) is int and abs(key) >= _LIMIT:
         raise PickleError("a dictionary or set has a huge number as its key")
@@ -97,7 +97,7 @@ def check_key(key: Any) -> Any:
 
 
 class _Reader:
-    """One run over a pickle."""
+    """The state of reading a pickle."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class _Reader:
     def discard(self) -> None:
         del self.stack[-1]
 
-    # Numbers and texts.
+    # Numbers and strings.
 
     def protocol(self) -> None:
         if self.number("<B") > 5:
@@ -234,11 +234,11 @@ class _Reader:
             raise PickleError(f"it refers to number {index}, which it never stored")
         self.push(self.memo[index])
 
-    # What a pickle could do harm with.
+    # Imports and calls, which could do harm.
 
     def named(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str or len(module) + len(name) > 1000:
-            raise PickleError("the name of a class in it is no short text")
+            raise PickleError("the name of a class in it is not a short string")
         module = {"__builtin__": "builtins", "numpy._core.multiarray": "numpy.core.multiarray"}.get(
             module, module
         )
@@ -254,7 +254,7 @@ class _Reader:
         if constructor is None or function.args is not None or keywords:
             self.push(Placeholder(function.name, args, keywords))
             return
-        # A value of the memo may be copied again and again by calls of a few bytes.
+        # Calls of a few bytes may copy a value of the memo many times.
         self.copied += sum(_weight(argument) for argument in args)
         if self.copied > MOST_OPCODES:
             raise PickleError(f"it copies more than {MOST_OPCODES} values")
@@ -272,7 +272,7 @@ class _Reader:
         state, target = self.pop(), self.top()
         if isinstance(target, Placeholder):
             target.state = state
-        # Attributes of known objects (such as the `_metadata` of a state dict) carry nothing of use.
+        # Attributes of known objects (such as the `_metadata` of a state dict) are not needed.
 
     def stack_global(self) -> None:
         name = self.pop()
@@ -332,7 +332,7 @@ _OPERATIONS: dict[int, Callable[[_Reader], None]] = {
     ord("c"): lambda r: r.named(r.line(), r.line()),
     0x93: _Reader.stack_global,
     ord("R"): _Reader.reduce,
-    0x81: _Reader.reduce,  # NEWOBJ: the same for us, we call nothing
+    0x81: _Reader.reduce,  # NEWOBJ: the same here, since nothing is called
     0x92: _Reader.new_with_keywords,
     ord("b"): _Reader.build,
     ord("Q"): lambda r: r.push(r.persistent(r.pop())),

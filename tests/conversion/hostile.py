@@ -207,7 +207,7 @@ CASES = [
     Case(
         "a persistent id that is a call",
         archive(b"\x80\x02cos\nsystem\n(" + text(SHELL) + b"tRQ."),
-        "something else than a storage",
+        "something other than a storage",
     ),
     # Sizes.
     Case("bomb for a pickle", archive(bytes(200_000_000), deflated=True), "bomb"),
@@ -288,7 +288,7 @@ CASES = [
     Case("no zip at all", bytes(range(256)) * 10, "not a PyTorch file"),
     Case("legacy file", pickle.dumps(0x1950A86A20F9469CFC6C, 2) + PLAIN, "before 1.6"),
     Case("a mere pickle that runs", pickle.dumps(Runs(os.system, SHELL), 4), "before 1.6"),
-    Case("another zip", changed(GOOD, b"data.pkl", b"data.txt"), "not one that torch.save wrote"),
+    Case("another zip", changed(GOOD, b"data.pkl", b"data.txt"), "was not written by torch.save"),
     Case("a program of TorchScript", archive(PLAIN, {"constants.pkl": PLAIN}), "TorchScript"),
     Case("absolute name", with_member("/etc/cron.d/x"), "absolute or climbs"),
     Case("climbing name", with_member("archive/../../x"), "absolute or climbs"),

@@ -95,7 +95,7 @@ CASES = [
         "a parameter that commands the terminal",
         network({ESCAPES: b"N"}, {}),
         INERT,
-        r"parameter '\\x1b\[2J\\x1b\]0;title\\x07' is no tensor",
+        r"parameter '\\x1b\[2J\\x1b\]0;title\\x07' is not a tensor",
     ),
     Case(
         "a storage that commands the terminal",

@@ -44,7 +44,7 @@ def test_a_state_dict_alone_is_read_with_hyper_parameters(tmp_path, prefix, key)
 
 
 def test_hyper_parameters_of_a_file_are_not_replaced():
-    with pytest.raises(TorchFileError, match="has hyper-parameters of its own"):
+    with pytest.raises(TorchFileError, match="has its own hyper-parameters"):
         load_torch_checkpoint(TINY, TINY_CONFIG)
 
 
@@ -55,7 +55,7 @@ def test_a_misspelled_hyper_parameter_is_named(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps(values))
     done = rosecd("convert", bare, tmp_path / "out", "--hyper-parameters", tmp_path / "x.json")
     assert done.exit_code == 1
-    assert "'sigm_min' is not known; is 'sigma_min' meant?" in done.output
+    assert "'sigm_min' is not known; did you mean 'sigma_min'?" in done.output
 
 
 def test_a_student_has_no_sampler_to_set(tmp_path):
@@ -115,11 +115,11 @@ def test_convert_takes_hyper_parameters_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
-        ("x.json", "{", "no JSON"),
+        ("x.json", "{", "not JSON"),
         ("x.json", "[1]", "holds a list"),
         ("x.json", '{"backbone": "ncsnpp_v2", "sde": "ouve", "nf": 8}', "raw parameters missing"),
         ("x.json", "{}", "'backbone' is missing"),
-        ("x.json", "[" * 100_000, "no JSON"),
+        ("x.json", "[" * 100_000, "not JSON"),
         ("nowhere.json", None, "nowhere.json"),
         ("nowhere.py", None, "no config file"),
         (

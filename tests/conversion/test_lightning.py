@@ -195,7 +195,7 @@ def change(tree, path, value):
             r"raw parameter output_layer.bias is \(3,\), the .* \(2,\)",
         ),
         ((STATE, "dnn.output_layer.bias"), np.ones(2, int), "output_layer.bias holds int64"),
-        ((STATE, "dnn.output_layer.bias"), "text", "'output_layer.bias' is no tensor"),
+        ((STATE, "dnn.output_layer.bias"), "text", "'output_layer.bias' is not a tensor"),
         (("ema", "shadow_params", 0), np.ones(3), r"ema parameter output_layer.weight is \(3,\)"),
         (("ema", "shadow_params", 5), None, "'ema' has 76 parameters|ema parameter"),
         (("ema", "shadow_params"), None, "no list 'shadow_params'"),
@@ -212,7 +212,7 @@ def change(tree, path, value):
         ((HYPER, "backbone"), [1], "'backbone' is a list"),
         ((HYPER, "sde"), "vp", "'sde' is 'vp', supported is one of ouve, sbve"),
         ((HYPER, "loss_type"), "data_prediction", "doesn't go with sde 'ouve'"),
-        ((HYPER, "nf"), 8, r"is \(.*\), the network asks for"),
+        ((HYPER, "nf"), 8, r"is \(.*\), the network expects"),
         ((HYPER, "nf"), 4.5, "'nf' is 4.5"),
         ((HYPER, "nf"), 10**9, "'nf' is 1000000000"),
         ((HYPER, "hop_length"), 511, "'hop_length' is 511, supported is a whole number from 1 to 510"),
@@ -346,7 +346,7 @@ def test_a_model_that_their_code_has_not_is_refused_and_leaves_nothing(tmp_path)
     with pytest.raises(TorchFileError, match=r"missing: \['output/bias', 'output/kernel'\]"):
         save_torch_checkpoint(tmp_path / "x.ckpt", model, params)
     params["ema"]["output"]["bias"] = np.ones(3)
-    with pytest.raises(TorchFileError, match=r"output/bias is \(3,\), the network asks for \(2,\)"):
+    with pytest.raises(TorchFileError, match=r"output/bias is \(3,\), the network expects \(2,\)"):
         save_torch_checkpoint(tmp_path / "x.ckpt", model, params["ema"])
     assert list(tmp_path.iterdir()) == []
 
