@@ -173,8 +173,7 @@ class Cards {
   async choose(card, sound, play) {
     const loaded = this.player.load(card);
     this.player.select(sound);
-    await loaded;
-    if (play && !this.player.playing) await this.player.play(card);
+    await (play ? this.player.play(card) : loaded);
   }
 
   /* Goes to a recording. */

@@ -205,7 +205,7 @@ class BlindSession {
     const { card } = this.trial;
     this.chosen = chosen;
     this.mark();
-    await this.player.load(card);
+    this.player.load(card);
     this.player.select(place);
     await this.player.play(card);
   }

@@ -93,8 +93,10 @@ class Player {
   }
 
   async play(card) {
-    await this.load(card);
-    await this.context.resume();
+    const loaded = this.load(card);
+    const resumed = this.context.resume(); // at once: browsers allow it during a click or key only
+    await loaded;
+    await resumed;
     if (this.card === card && !this.playing) this.start(this.offset < this.duration - 0.02 ? this.offset : 0);
   }
 

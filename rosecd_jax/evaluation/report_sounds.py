@@ -142,8 +142,10 @@ def prepare(
     Returns:
       The recordings, and in words what is left out and why.
     """
-    recordings, missing, room = [], [], most_bytes
-    too_large = []
+    recordings, missing, too_large, room = [], [], [], most_bytes
+    if not Path(results["clean"]).is_dir():
+        remedy = "make the report where the evaluation ran, or copy the data there"
+        return [], [f"Nothing can be played: there is no folder {results['clean']}; {remedy}."]
     with tempfile.TemporaryDirectory() as folder:
         for pick in picks:
             name = results["files"][pick.index]["file"]

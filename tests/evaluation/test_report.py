@@ -229,11 +229,14 @@ def test_missing_waves_are_named_where_they_would_be(tmp_path):
     missing = [words for _, words in page.all("div", "missing")]
     assert len(missing) == 1
     assert "no such file" in missing[0]
+    (tmp_path / "clean" / data[0][0]).unlink()
+    text = write_report(directory).read_text("utf-8")
+    assert "alert(1)&lt;/script&gt;.wav cannot be played: " in text
     (tmp_path / "clean").rename(tmp_path / "elsewhere")
     page = Page(write_report(directory).read_text("utf-8"))
     assert not page.all("article", "card")
     warnings = [words for _, words in page.all("p", "warning")]
-    assert any("cannot be played" in words and "no such file" in words for words in warnings)
+    assert sum(f"there is no folder {tmp_path / 'clean'}; " in words for words in warnings) == 1
     assert "hidden" in next(a for a, _ in page.all("button") if a.get("id") == "blind-open")
 
 
