@@ -9,7 +9,7 @@ class FileTable {
     this.measure = 0;
     this.column = 0;
     this.down = false;
-    this.most = 300; // rows that are shown before "Show all"
+    this.most = 100; // rows that are shown before "Show all"
     document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
     for (const id of ["view", "which", "words"]) {
       document.getElementById(id).addEventListener("input", () => this.draw());

@@ -190,6 +190,7 @@ def gain_chart(
     x, y = _axis(across, 52, 550), _axis(heights, 296, 12, zero=True)
     parts = _frame(x, y, [(tick, f"{tick:g}") for tick in x.ticks(7)], "input SNR (dB)")
     parts.append(_line(x.start, y.place(0), x.end, y.place(0), "zero"))
+    trends = []
     for series in shown:
         chosen = points[series]
         if chosen.size > MOST_POINTS:
@@ -200,7 +201,8 @@ def gain_chart(
             change = f"{sign * gain[i]:+.{measure['digits']}f} at {snrs[i]:.1f} dB"
             dots.append((x.place(snrs[i]), y.place(gain[i]), f"{files[i]}, {series.name}: {change}"))
         parts.append(_marks(dots, series.color))
-        parts.append(_trend(snrs[points[series]], gain[points[series]], x, y, series.color))
+        trends.append(_trend(snrs[points[series]], gain[points[series]], x, y, series.color))
+    parts += trends  # above all points
     return _svg(560, 344, f"{what}, by input SNR", parts)
 
 
