@@ -1,6 +1,7 @@
 """The command `rosecd evaluate`."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,30 +21,79 @@ from rosecd_jax.cli.common import (
     plain_errors,
     progress_bar,
 )
+from rosecd_jax.cli.configs import find_config
+from rosecd_jax.cli.modules import load_module, raised_by
+from rosecd_jax.cli.summary import print_notes, print_results, print_summary
 from rosecd_jax.pretrained import DEFAULT
 
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.evaluate import Evaluation
 
-MAX_NOTES = 10  # printed one by one
+__all__ = ["evaluate", "print_summary", "run_evaluation", "unique_name"]
+
+NOISY = "noisy"
+NUMBERS = {"steps": int, "snr": float, "limit": float}
+SETTINGS = ("name", "weights", "sampler", "corrector", "dtype", *NUMBERS)
+CONFIG_KEYS = {"data", "checkpoints", "enhanced", "metrics", "baseline", "output", "published"}
+
+
+DataArgument = Annotated[Path | None, typer.Argument(help="Folder with clean/ and noisy/.")]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        metavar="MODEL[,KEY=VALUE]...",
+        help="Model to measure; may be repeated. Keys are the sampler's options and name, for example "
+        "teacher,steps=5,name=five. Without --enhanced, the packaged model is the default.",
+    ),
+]
+FoldersOption = Annotated[list[Path] | None, typer.Option(help="Folder of enhanced files; may be repeated.")]
+MetricsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAMES",
+        help="Measures, separated by commas, or all (docs/evaluation.md).",
+        show_default="pesq,estoi,si_sdr,si_sir,si_sar",
+    ),
+]
+BaselineOption = Annotated[
+    str, typer.Option(help="System that others are compared with.", show_default=NOISY)
+]
+ManifestOption = Annotated[
+    Path | None, typer.Option(help="CSV with a column `file`; results are grouped by its others.")
+]
+ScoresOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[SYSTEM=]FILE",
+        help="CSV with scores of another tool: file, metric, value, and system unless it is given here.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None, typer.Option(help="Folder for results.json, enhanced files and a CSV table per method.")
+]
+ReportOption = Annotated[
+    Path | None, typer.Option(help="Like --output, with report.html: tables, charts and sounds.")
+]
+ConfigOption = Annotated[
+    str, typer.Option(help="Config with get_config(), as NAME or FILE.py, that lists systems and measures.")
+]
+CacheOption = Annotated[bool, typer.Option(help="Keep scores for the next evaluation of the same files.")]
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Folder with clean/ and noisy/.")],
-    checkpoint: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--checkpoint",
-            "-c",
-            help="Model to measure; may be repeated. Without --enhanced, the packaged model is the default.",
-        ),
-    ] = None,
-    enhanced: Annotated[
-        list[Path] | None, typer.Option(help="Folder of enhanced files; may be repeated.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for the enhanced files and a CSV table per method.")
-    ] = None,
+    data: DataArgument = None,
+    checkpoint: ModelsOption = None,
+    enhanced: FoldersOption = None,
+    metrics: MetricsOption = "",
+    baseline: BaselineOption = "",
+    manifest: ManifestOption = None,
+    scores: ScoresOption = None,
+    output: OutputOption = None,
+    report: ReportOption = None,
+    config: ConfigOption = "",
+    cache: CacheOption = True,
     weights: WeightsOption = "ema",
     sampler: SamplerOption = "auto",
     steps: StepsOption = 0,
@@ -58,77 +108,151 @@ def evaluate(
     with plain_errors():
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype, "limit": limit, "network": network}
-        checkpoints = checkpoint or ([] if enhanced else [Path(DEFAULT)])
-        run_evaluation(data, checkpoints, enhanced or [], output, seed, **options)
+        given = read_config(config) if config else {}
+        if not (folder := data or given.get("data")):
+            raise ValueError("no data: give a folder with clean/ and noisy/")
+        folders = [*map(Path, given.get("enhanced", ())), *(enhanced or ())]
+        checkpoints = [*given.get("checkpoints", ()), *(checkpoint or ())]
+        run_evaluation(
+            Path(folder),
+            checkpoints or ([] if folders else [DEFAULT]),
+            folders,
+            report or output or (Path(given["output"]) if "output" in given else None),
+            seed,
+            metrics=metrics or given.get("metrics", ""),
+            baseline=baseline or given.get("baseline", ""),
+            manifest=manifest,
+            scores=scores or (),
+            published=given.get("published", ()),
+            cache=cache,
+            report=report is not None,
+            **options,
+        )
 
 
 def run_evaluation(
     data: Path,
-    checkpoints: Sequence[Path],
+    checkpoints: Sequence[str | Path],
     enhanced: Sequence[Path],
     output: Path | None,
     seed: int = 0,
+    *,
+    metrics: str = "",
+    baseline: str = "",
+    manifest: Path | None = None,
+    scores: Sequence[str] = (),
+    published: Sequence[Mapping[str, Any]] = (),
+    cache: bool = False,
+    report: bool = False,
     **options: Any,
 ) -> "list[Evaluation]":
-    """Evaluate the noisy input, every checkpoint and every folder; print the summary.
+    """Evaluate the noisy input, every checkpoint and every folder; print the results and write them.
 
-    `options` are those of `Enhancer.from_checkpoint`.
+    `options` are those of `Enhancer.from_checkpoint`; the others are the command's.
     """
-    from rosecd_jax.evaluation.evaluate import evaluate
+    from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, write_results
+    from rosecd_jax.evaluation.cache import default_path
+    from rosecd_jax.evaluation.tables import read_manifest, read_scores
+    from rosecd_jax.metrics import MEASURES, USUAL
 
-    named = [(unique_name(path, checkpoints), path) for path in checkpoints]
-    # One signal at a time, so that the time of each can be measured.
-    models = [(name, load_enhancer(path, batch_frames=0, **options)) for name, path in named]
-    folders = [(unique_name(path, enhanced), path) for path in enhanced]
-    methods: list[Any] = [("noisy", None), *models, *folders]
-    names = [name for name, _ in methods]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"two methods share a name ({', '.join(names)}): give directories of different names"
-        )
+    names = tuple(MEASURES) if metrics == "all" else tuple(filter(None, metrics.split(","))) or USUAL
+    columns = read_manifest(manifest) if manifest else {}
+    others = [table for word in scores for table in read_scores(*_owner(word))]
+    systems = load_systems(checkpoints, enhanced, options)
+    kept = ScoreCache(default_path()) if cache else None
     with progress_bar(None, "evaluating") as advance:
-        report = lambda method, done, total: advance(done, total, method)  # noqa: E731
-        evaluations = evaluate(data, methods, output=output, seed=seed, progress=report)
-    print_summary(evaluations)
+        advanced = lambda method, done, total: advance(done, total, method)  # noqa: E731
+        evaluations = evaluate(
+            data, systems, output=output, seed=seed, measures=names, cache=kept, progress=advanced
+        )
+    results = build_results(
+        data, evaluations, baseline=baseline, manifest=columns, others=others, published=published
+    )
+    print_results(results, {one.method: one.real_time_factor for one in evaluations})
+    if output:
+        write_results(output, results, evaluations)
+    if output and report:
+        from rosecd_jax.evaluation.report import write_report
+
+        typer.echo(f"report: {write_report(output)}")
     for evaluation in evaluations:
-        shown = evaluation.notes[:MAX_NOTES] + evaluation.notes[MAX_NOTES:][-1:]
-        for note in shown:
-            typer.secho(f"rosecd: {evaluation.method}: {note}", fg="yellow", err=True)
-        if more := len(evaluation.notes) - len(shown):
-            where = f"see {output / evaluation.method}.csv" if output else "--output writes a table of them"
-            typer.secho(f"rosecd: {evaluation.method}: {more} more notes; {where}", fg="yellow", err=True)
-        for result in evaluation.errors:
-            typer.secho(f"rosecd: {evaluation.method}: {result.error}", fg="red", err=True)
+        print_notes(evaluation, output)
     if any(evaluation.errors for evaluation in evaluations):
         raise typer.Exit(1)
     return evaluations
 
 
+def load_systems(
+    checkpoints: Sequence[str | Path], folders: Sequence[Path], options: Mapping[str, Any]
+) -> list[Any]:
+    """The noisy input, models and folders, each as (name, system); no name twice.
+
+    Raises:
+      ValueError: if a name stands for two of them.
+    """
+    specs = [parse_system(str(word)) for word in checkpoints]
+    paths = [path for path, _ in specs]
+    named = [(given.pop("name", "") or unique_name(path, paths), path, given) for path, given in specs]
+    directories = [(unique_name(path, folders), path) for path in folders]
+    names = [NOISY, *(name for name, _, _ in named), *(name for name, _ in directories)]
+    if same := [name for name in names if names.count(name) > 1]:
+        raise ValueError(
+            f"two systems are called {same[0]}; name one by --checkpoint PATH,name=NAME, or rename a folder"
+        )
+    # One signal at a time, so that the time of each can be measured.
+    models = [
+        (name, load_enhancer(path, **{"batch_frames": 0, **options, **given})) for name, path, given in named
+    ]
+    return [(NOISY, None), *models, *directories]
+
+
+def parse_system(text: str) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint and its own settings, of PATH[,key=value]...
+
+    Raises:
+      ValueError: for an unknown key, or a value that is no number where one is needed.
+    """
+    words = text.split(",")
+    first = next((i for i, word in enumerate(words) if re.match(r"\w+=", word)), len(words))
+    settings: dict[str, Any] = {}
+    for word in words[first:]:
+        key, equals, value = word.partition("=")
+        if key not in SETTINGS or not equals:
+            raise ValueError(f"{text}: no setting {word!r}; known are {', '.join(SETTINGS)}")
+        try:
+            settings[key] = NUMBERS.get(key, str)(value)
+        except ValueError:
+            raise ValueError(f"{text}: {key} is {value!r}; expected a number") from None
+    return Path(",".join(words[:first])), settings
+
+
 def unique_name(path: Path, among: Sequence[Path]) -> str:
-    """Return the last part of a path, with its parent's name if another path has the same last part."""
+    """The last part of a path, with its parent's name if another system has the same last part."""
     path = path.resolve()
-    alike = sum(other.resolve().name == path.name for other in among) > 1
+    alike = path.name == NOISY or sum(other.resolve().name == path.name for other in among) > 1
     return f"{path.parent.name}-{path.name}" if alike else path.name
 
 
-def print_summary(evaluations: "Sequence[Evaluation]") -> None:
-    """Print mean ± standard deviation (number of files) of every score, and the real-time factor."""
-    from rich.console import Console
-    from rich.table import Table
+def read_config(word: str) -> dict[str, Any]:
+    """What a config's get_config() returns: systems, measures, published figures.
 
-    titles = {"pesq": "PESQ", "estoi": "ESTOI", "si_sdr": "SI-SDR", "si_sir": "SI-SIR", "si_sar": "SI-SAR"}
-    table = Table("method", *titles.values(), "s per s of audio")
-    for evaluation in evaluations:
-        summary = evaluation.summary()
-        digits = {"pesq": 2, "estoi": 3}
-        scores = [
-            f"{summary[name][0]:.{digits.get(name, 1)}f} ± {summary[name][1]:.{digits.get(name, 1)}f} "
-            f"({evaluation.values(name).size})"
-            for name in titles
-        ]
-        factor = evaluation.real_time_factor
-        speed = "" if factor != factor else f"{factor:.4f}"
-        table.add_row(evaluation.method, *scores, speed)
-    console = Console()
-    console.width = max(console.width, 132)
-    console.print(table)
+    Raises:
+      ValueError: if the file fails, or returns anything else.
+    """
+    _, path = find_config(word)
+    try:
+        found = load_module(path).get_config()
+    except Exception as error:  # the file is a program
+        raise ValueError(f"{path}: {raised_by(path, error) or error}") from error
+    found = found.to_dict() if hasattr(found, "to_dict") else found
+    unknown = sorted(set(found) - CONFIG_KEYS) if isinstance(found, Mapping) else ["no mapping"]
+    if unknown:
+        known = ", ".join(sorted(CONFIG_KEYS))
+        raise ValueError(f"{path}: get_config() returns {unknown[0]}; expected a mapping with keys {known}")
+    return dict(found)
+
+
+def _owner(word: str) -> tuple[Path, str]:
+    """The file and the system of [SYSTEM=]FILE."""
+    system, equals, file = word.rpartition("=")
+    return (Path(file), system) if equals and not Path(word).exists() else (Path(word), "")

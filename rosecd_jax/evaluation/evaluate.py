@@ -1,37 +1,52 @@
-"""Paired recordings and a model (or its output) -> a table of scores per file, and their summary."""
+"""Scores of models, or of their output, on paired recordings: per file and summarized."""
 
-import csv
 import dataclasses
-import io as text_io
 import itertools
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
-from rosecd_jax.evaluation.pairing import counterpart
-from rosecd_jax.evaluation.scoring import Estimate, FileResult, failed, score
-from rosecd_jax.extras import extra
+from rosecd_jax.evaluation import estimates
+from rosecd_jax.evaluation.cache import ScoreCache
+from rosecd_jax.evaluation.scoring import Estimate, FileResult, Task, available, failed, score
+from rosecd_jax.evaluation.tables import write_table
 from rosecd_jax.inference.enhancer import Enhancer
-from rosecd_jax.metrics import Scores
+from rosecd_jax.metrics import USUAL
 from rosecd_jax.processes import Job, Workers
+
+Kind = Literal["noisy", "checkpoint", "folder"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The results of one method ("noisy", a checkpoint, a folder) on all files."""
+    """The results of one system ("noisy", a model, a folder of enhanced files) on all files.
+
+    Attributes:
+      method: the system's name.
+      files: a result for each clean file.
+      measures: names of the scores, in order.
+      kind, source: what it is, and the folder or checkpoint that it came from.
+      settings: how a model was run.
+      network_calls: of a model, for one signal; None if it is no model.
+      unpaired: files of a folder for which there is no clean file.
+    """
 
     method: str
     files: tuple[FileResult, ...]
+    measures: tuple[str, ...] = USUAL
+    kind: Kind = "folder"
+    source: str = ""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    network_calls: int | None = None
+    unpaired: tuple[str, ...] = ()
 
     @property
     def errors(self) -> list[FileResult]:
@@ -40,39 +55,51 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the scores has to know: of single files, then of all."""
+        """Notes on the scores of single files, then of all."""
         notes = [f"{result.file}: {result.note}" for result in self.files if result.note]
+        if self.unpaired:
+            listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
+            notes.append(f"{len(self.unpaired)} files have no clean file of their name: {listed}")
         shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
         if how := " and ".join(filter(None, shifted)):
             notes.append(
-                f"against the clean ones, {how}, which costs scores: shift each back by its delay, which the "
-                "table of --output has"
+                f"compared with the clean files, {how}, which lowers scores: shift each file by its delay in "
+                "the table of --output"
             )
         return notes
 
+    def scores(self, name: str) -> np.ndarray:
+        """A score of every file, float64 [files]; nan where it is undefined."""
+        return np.array([result.measures.get(name, math.nan) for result in self.files], np.float64)
+
     def values(self, name: str) -> np.ndarray:
-        """A score of the files that have it, float64: without errors and what clean files leave undefined."""
-        values = np.array([getattr(result.scores, name) for result in self.files], np.float64)
+        """A score of all files for which it is defined, float64 [files]."""
+        values = self.scores(name)
         return values[~np.isnan(values)]
 
     def summary(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of each score over the files that have it; nan if none has."""
         found = {}
-        for name in Scores._fields:
+        for name in self.measures:
             values = self.values(name)
             found[name] = (float(values.mean()), float(values.std())) if values.size else (np.nan, np.nan)
         return found
 
     @property
-    def real_time_factor(self) -> float:
-        """Seconds of computing per second of audio, of files with scores; nan if not enhanced here."""
+    def computing_seconds(self) -> tuple[float, float]:
+        """Seconds of computing, and of audio, over files with scores that were enhanced here."""
         timed = [result for result in self.files if not (result.error or math.isnan(result.computing))]
-        audio = sum(result.seconds for result in timed)
-        return sum(result.computing for result in timed) / audio if audio else float("nan")
+        return sum(result.computing for result in timed), sum(result.seconds for result in timed)
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing per second of audio, over files with scores; nan if not enhanced here."""
+        computing, audio = self.computing_seconds
+        return computing / audio if audio else math.nan
 
 
 def _shifted(files: Sequence[FileResult], sign: int, word: str) -> str:
-    """How many files are late (sign 1) or early (-1), and by how much; empty if none is."""
+    """Describe how many files are late (sign 1) or early (-1), and by how much; empty if none is."""
     found = [result for result in files if (result.delay or 0) * sign > 0]
     samples = [abs(result.delay or 0) for result in found]
     times = [1000 * delay / result.sample_rate for delay, result in zip(samples, found, strict=True)]
@@ -90,116 +117,103 @@ def evaluate(
     *,
     output: str | os.PathLike | None = None,
     seed: int = 0,
+    measures: Sequence[str] = USUAL,
+    cache: ScoreCache | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Evaluation]:
-    """Score methods on a folder of paired recordings.
+    """Score systems on a folder of paired recordings.
 
-    Files belong together by their paths, with any suffix. A file that can't be scored costs its own scores
-    alone, also if the process dies that scores it.
+    Files are paired by their paths, with any suffix. A file that can't be scored, even if its scoring process
+    dies, does not affect others.
 
     Args:
-      data: holds clean/ and noisy/.
-      methods: (name, how) where how is an Enhancer, a folder of files already enhanced, or None for the noisy
-        input itself.
-      output: a folder for enhanced files (output/name/…, float wav) and per-file tables (output/name.csv).
+      data: folder with clean/ and noisy/.
+      methods: (name, system), where system is an Enhancer, a folder of enhanced files, or None for the noisy
+        input.
+      output: folder for enhanced files (output/name/…, float WAV) and tables of all files (output/name.csv).
+        Files that an earlier run enhanced there, with the same model from the same input, are kept.
       seed: of the samplers.
-      progress: called with (method, files done, files in all).
+      measures: names of scores, keys of `metrics.MEASURES`.
+      cache: where scores are looked up and kept, by the content of the files; None: nowhere.
+      progress: called with (method, files done, number of files).
 
     Returns:
-      One Evaluation a method, in order.
+      One Evaluation per method, in order.
 
     Raises:
-      AudioError: if clean/ or noisy/ is missing, or a method's folder is.
-      ImportError: without the package pystoi. Without pesq there is no PESQ, which is noted.
+      AudioError: if clean/, noisy/ or a method's folder is missing.
+      ValueError: if a measure is unknown.
+      ImportError: if a measure's package is missing. Without pesq, PESQ is left out, with a note.
     """
-    with extra("eval", "evaluation"):  # here, and not when the first file has been enhanced
-        import pystoi  # noqa: F401
-    clean, noisy = Path(data) / "clean", Path(data) / "noisy"
-    names = [file.relative_to(clean) for file in io.find(clean)]
-    io.find(noisy)
-    workers = max(1, (os.cpu_count() or 2) // 2)
-    # Scores are computed in other processes while the next files are enhanced; on a CPU in turn with them,
-    # since they would slow the enhancement, which is being timed. The waves of so many files are in memory.
-    beside, most = jax.default_backend() != "cpu", 4 * workers
-    group, ahead = (1, most) if beside else (most, 0)
+    available(measures)  # before the first file is enhanced
+    task = Task(Path(data) / "clean", Path(data) / "noisy", tuple(measures), cache)
+    names = [file.relative_to(task.clean) for file in io.find(task.clean)]
+    io.find(task.noisy)
     evaluations = []
-    with Workers(workers) as pool:
-        for method, how in methods:
-            if isinstance(how, Path):
-                io.find(how)
-            kept = Path(output) / method if output and isinstance(how, Enhancer) else None
-            told = partial(progress, method) if progress else None
-            estimates = _estimates(clean, noisy, names, how, seed, kept, told)
-            jobs: deque[Job[FileResult]] = deque()
+    with Workers(max(1, (os.cpu_count() or 2) // 2)) as pool:
+        for method, system in methods:
+            unpaired = _unpaired(system, names) if isinstance(system, Path) else ()
+            folder = Path(output) / method if output else None
+            made = estimates.estimates(task.noisy, names, system, seed, folder)
             results: list[FileResult] = []
-            while enhanced := list(itertools.islice(estimates, group)):
-                jobs.extend(pool.submit(score, clean, noisy, estimate) for estimate in enhanced)
-                while len(jobs) > ahead:
-                    results.append(_result(pool, jobs.popleft()))
-            results += [_result(pool, job) for job in jobs]
-            evaluations.append(Evaluation(method, tuple(results)))
+            for result in _score_all(pool, task, made):
+                results.append(result)
+                if progress:
+                    progress(method, len(results), len(names))
+            described = _describe(method, system)
+            evaluations.append(
+                Evaluation(method, tuple(results), tuple(measures), **described, unpaired=unpaired)
+            )
             if output:
-                write_table(Path(output) / f"{method}.csv", evaluations[-1])
+                write_table(Path(output) / f"{method}.csv", results, measures)
     return evaluations
 
 
-def _estimates(
-    clean: Path,
-    noisy: Path,
-    names: Sequence[Path],
-    how: Enhancer | Path | None,
-    seed: int,
-    kept: Path | None,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[Estimate]:
-    """The estimate of each file, written into the folder `kept`, or why there is none."""
-    for done, name in enumerate(names, start=1):
-        try:
-            made = isinstance(how, Path)
-            audio = _read_estimate(counterpart(how, name)) if made else io.read(counterpart(noisy, name))
-            wave, computing = audio.wave, float("nan")
-            if isinstance(how, Enhancer):
-                how.prepare(wave.shape[-1], audio.sample_rate, len(wave))
-                start = time.perf_counter()
-                wave = how(wave, audio.sample_rate, seed=seed)
-                computing = time.perf_counter() - start
-            estimate = Estimate(name, wave, audio.sample_rate, computing)
-        except ValueError as error:
-            estimate = Estimate(name, None, 0, float("nan"), str(error))
-        if kept and estimate.wave is not None:
-            target = (kept / name).with_suffix(".wav")
-            io.write(target, estimate.wave, estimate.sample_rate, subtype="FLOAT")
-        if progress:
-            progress(done, len(names))
-        yield estimate
+def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[FileResult]:
+    """Yield the scores of estimates in order, computed in other processes.
+
+    They are computed while the next files are enhanced. On a CPU the two alternate, in groups of files whose
+    waves are in memory, since scoring would slow down the enhancement that is timed.
+    """
+    concurrent, most = jax.default_backend() != "cpu", 4 * pool.count
+    group, ahead = (1, most) if concurrent else (most, 0)
+    jobs: deque[Job[FileResult]] = deque()
+    while enhanced := list(itertools.islice(made, group)):
+        jobs.extend(pool.submit(score, task, estimate) for estimate in enhanced)
+        del enhanced
+        while len(jobs) > ahead:
+            yield _result(pool, jobs.popleft())
+    while jobs:
+        yield _result(pool, jobs.popleft())
 
 
-def _read_estimate(path: Path) -> io.Audio:
-    """An enhanced file; NaN all over if a sample is not finite, so that it has the worst scores."""
-    try:
-        return io.read(path)
-    except io.NotFiniteError:
-        header = io.info(path)
-        wave = np.full((header.channels, header.samples), np.nan, np.float32)
-        return io.Audio(wave, header.sample_rate, header.subtype, header.format)
+def _describe(method: str, system: Enhancer | Path | None) -> dict[str, Any]:
+    """What an Evaluation says about its system."""
+    if system is None:
+        return {"kind": "noisy"}
+    if isinstance(system, Path):
+        return {"kind": "folder", "source": str(system)}
+    calls = estimates.network_calls(system)
+    return {
+        "kind": "checkpoint",
+        "source": method,
+        "settings": estimates.settings(system),
+        "network_calls": calls,
+    }
+
+
+def _unpaired(folder: Path, names: Sequence[Path]) -> tuple[str, ...]:
+    """Audio files of a folder that have no clean file of their name, whatever the suffix."""
+    known = {name.with_suffix("") for name in names}
+    found = [file.relative_to(folder) for file in io.find(folder)]
+    return tuple(str(name) for name in found if name.with_suffix("") not in known)
 
 
 def _result(workers: Workers, job: Job[FileResult]) -> FileResult:
-    """The scores of a file, or that they can't be computed."""
+    """Wait for the scores of a file; an error if its process died twice."""
     try:
         return workers.result(job)
     except BrokenProcessPool:
         estimate: Estimate = job.arguments[-1]
-        words = "the process that scored it died, and so did another; leave the file out"
-        return failed(estimate, f"{estimate.name}: {words}")
-
-
-def write_table(path: Path, evaluation: Evaluation) -> None:
-    """The per-file results as CSV, complete or not at all."""
-    table = text_io.StringIO()
-    rows = csv.writer(table)
-    rows.writerow(["file", "seconds", "computing_seconds", *Scores._fields, "error", "note", "delay"])
-    for result in evaluation.files:
-        words = result.error, result.note, result.delay
-        rows.writerow([result.file, result.seconds, result.computing, *result.scores, *words])
-    write_text(path, table.getvalue())
+        problem = "two processes that scored it died; leave the file out"
+        return failed(estimate, f"{estimate.name}: {problem}")

@@ -1,4 +1,4 @@
-"""Which file belongs to which, and whether they can be compared sample by sample."""
+"""Pairing of files, and alignment of their waves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,38 +7,38 @@ import numpy as np
 
 from rosecd_jax.audio import io
 
-HOPS_SECONDS = 0.032  # lengths may differ by so much: four hops of 8 ms, which programs cut or pad
-DELAY_SECONDS = 0.125  # the longest that is looked for
-LIKE = 0.2  # normalized correlation from which on two waves show the same speech
+HOPS_SECONDS = 0.032  # maximum difference of lengths: four hops of 8 ms, which programs cut or pad
+DELAY_SECONDS = 0.125  # maximum delay that is searched
+LIKE = 0.2  # minimum normalized correlation of two waves of the same speech
 
 
 def counterpart(folder: Path, name: Path) -> Path:
-    """The audio file of a folder that belongs to `name`: of that path, or of that path but for the suffix.
+    """Find the audio file `name` in a folder, or else the one that differs only in its suffix.
 
     Raises:
       AudioError: if there is none, or more than one.
     """
     if (folder / name).exists():
         return folder / name
-    beside = (folder / name).parent
-    found = sorted(path for path in beside.iterdir() if path.stem == name.stem) if beside.is_dir() else []
+    parent = (folder / name).parent
+    found = sorted(path for path in parent.iterdir() if path.stem == name.stem) if parent.is_dir() else []
     found = [path for path in found if path.is_file() and io.is_audio(path)]
     if len(found) > 1:
         listed = ", ".join(path.name for path in found)
         raise io.AudioError(f"{folder / name}: no such file, but {listed}; keep one of them")
     if not found:
-        raise io.AudioError(f"{folder / name}: no such file, nor one of that name with another suffix")
+        raise io.AudioError(f"{folder / name}: no such file, with this or another suffix")
     return found[0]
 
 
 def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[tuple[np.ndarray, ...], str]:
-    """Cut clean, noisy and enhanced waves [channels, samples] to one length, if they nearly have one.
+    """Cut clean, noisy and enhanced waves [channels, samples] to one length, if they differ only slightly.
 
     Returns:
-      The waves, and what was done to them in words, if anything.
+      The waves, and a note if they were cut.
 
     Raises:
-      ValueError: if their rates or channels differ, or their lengths by more, with a remedy.
+      ValueError: if their rates or channels differ, or their lengths by more than `HOPS_SECONDS`.
     """
     sides = "clean", "noisy", "enhanced"
     if len(set(rates)) > 1:
@@ -60,7 +60,7 @@ def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[t
 
 
 def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> int | None:
-    """How many samples an estimate is late, 1/8 s at most, both [samples]; None if they are too unlike."""
+    """Measure an estimate's delay in samples, up to 1/8 s; both [samples]; None if they are too unlike."""
     energy = np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(estimate**2, dtype=np.float64))
     if not energy:
         return None

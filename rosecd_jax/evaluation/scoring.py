@@ -1,91 +1,193 @@
-"""The scores of one file, computed in a worker process."""
+"""Scoring of one file, in a worker process."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.evaluation.cache import ScoreCache, content_key
 from rosecd_jax.evaluation.pairing import counterpart, delay, fit
 from rosecd_jax.extras import remedy
-from rosecd_jax.metrics import WORST, Scores, evaluate_pair, pesq_is_installed
+from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
+
+LEVEL_DB = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
 class FileResult:
-    """One file of one method.
+    """The result of one system for one file.
 
     Attributes:
-      file: path below the clean folder.
+      file: path relative to the clean folder.
       seconds: length of the recording; 0 if `error` is set.
-      computing: seconds it took to enhance it, compiling excluded; nan if it was not enhanced here.
-      scores: mean over the channels that have one, see `metrics.evaluate_pair`; all nan if `error` is set.
-      error: why there are no scores.
-      note: what a reader of the scores has to know, such as that they are the worst there are.
-      delay: samples by which the estimate is late against the clean file; None if it could not be found.
+      computing: seconds of enhancement, without compiling; nan if it was not enhanced here.
+      measures: each score by its name, the mean over the channels that have one, see `metrics.measure`;
+        empty if `error` is set.
+      error: the reason why there are no scores.
+      note: a remark on the scores, for example that they are the worst possible.
+      delay: samples by which the estimate lags the clean file; None if it could not be determined.
       sample_rate: Hz; 0 if `error` is set.
+      snr: of the noisy input, dB; nan where it is undefined.
+      noisy, estimate: the noisy file and the estimate's, each relative to its folder.
     """
 
     file: str
     seconds: float
     computing: float
-    scores: Scores
+    measures: dict[str, float] = dataclasses.field(default_factory=dict)
     error: str = ""
     note: str = ""
     delay: int | None = None
     sample_rate: int = 0
+    snr: float = math.nan
+    noisy: str = ""
+    estimate: str = ""
+
+    @property
+    def scores(self) -> Scores:
+        """The usual scores; nan where one was not computed."""
+        return Scores(*(self.measures.get(name, math.nan) for name in USUAL))
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A file's enhanced wave, float32 [channels, samples], or why there is none; `computing`: seconds."""
+    """A file's enhanced wave, float32 [channels, samples], or `error`.
+
+    Attributes:
+      name: path of the clean file, relative to its folder.
+      computing: seconds; nan if it was not enhanced here.
+      file: path of the estimate, relative to its system's folder.
+    """
 
     name: Path
     wave: np.ndarray | None
     sample_rate: int
     computing: float
     error: str = ""
+    file: str = ""
 
 
-def score(clean: Path, noisy: Path, estimate: Estimate) -> FileResult:
-    """Score an estimate against its files in two folders."""
+class Task(NamedTuple):
+    """What is the same for all files: the folders, the names of the measures, where scores are kept."""
+
+    clean: Path
+    noisy: Path
+    names: tuple[str, ...] = USUAL
+    cache: ScoreCache | None = None
+
+
+def score(task: Task, estimate: Estimate) -> FileResult:
+    """Score an estimate against its files in the clean and noisy folders."""
     name = str(estimate.name)
     try:
         if estimate.wave is None:
             raise ValueError(estimate.error)
-        reference, mixture = io.read(clean / estimate.name), io.read(counterpart(noisy, estimate.name))
+        partner = counterpart(task.noisy, estimate.name)
+        reference, mixture = io.read(task.clean / estimate.name), io.read(partner)
         waves = reference.wave, mixture.wave, estimate.wave
         waves, cut = fit(name, waves, (reference.sample_rate, mixture.sample_rate, estimate.sample_rate))
     except ValueError as error:
         return failed(estimate, str(error))
     rate, enhanced = reference.sample_rate, waves[2]
-    found = [evaluate_pair(*channel, sample_rate=rate) for channel in zip(*waves, strict=True)]
-    scores = Scores(*map(_mean, zip(*found, strict=True)))
+    found = [_scores(task, channel, rate) for channel in zip(*waves, strict=True)]
+    scores = {name: _mean([one[name] for one in found]) for name in found[0]}
     notes = [cut] if cut else []
-    missing = [field for field in Scores._fields if math.isnan(getattr(scores, field))]
-    if "pesq" in missing and not pesq_is_installed():
-        missing.remove("pesq")
+    if "pesq" in task.names and "pesq" not in scores:
         notes.append(f"no PESQ: it needs the package pesq ({remedy('eval')}, with a C compiler)")
-    if missing:
-        notes.append(f"the clean file defines no {', '.join(missing)}: left out for every method")
-    if worst := [field for i, field in enumerate(Scores._fields) if WORST[i] in {one[i] for one in found}]:
+    if undefined := [name for name, value in scores.items() if math.isnan(value)]:
+        notes.append(f"undefined for the clean file: {', '.join(undefined)}; left out for every method")
+    worst = [name for name in scores if _is_worst(name, [one.get(name, math.nan) for one in found])]
+    if worst:
         why = "" if np.ptp(enhanced) else ": it is constant"
         if not np.isfinite(enhanced).all():
             why = ": it holds NaN or infinite samples"
-        notes.append(f"the estimate has the worst {', '.join(worst)} there is{why}")
+        notes.append(f"the estimate has the worst possible {', '.join(worst)}{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
-    seconds, note = enhanced.shape[-1] / rate, "; ".join(notes)
-    return FileResult(name, seconds, estimate.computing, scores, note=note, delay=late, sample_rate=rate)
+    if late is None and np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave):
+        notes.append(
+            "too unlike the clean file to tell its delay: it is of another recording, or far off in time"
+        )
+    if note := _level_note(*waves[:2]):
+        notes.append(note)
+    return FileResult(
+        name,
+        seconds=enhanced.shape[-1] / rate,
+        computing=estimate.computing,
+        measures={name: scores.get(name, math.nan) for name in task.names},
+        note="; ".join(notes),
+        delay=late,
+        sample_rate=rate,
+        snr=_snr(*waves[:2]),
+        noisy=partner.relative_to(task.noisy).as_posix(),
+        estimate=estimate.file,
+    )
 
 
 def failed(estimate: Estimate, error: str) -> FileResult:
-    """The result of a file that has no scores."""
-    return FileResult(str(estimate.name), 0.0, estimate.computing, Scores(*[math.nan] * 5), error)
+    """Return the result of a file without scores."""
+    return FileResult(str(estimate.name), 0.0, estimate.computing, error=error)
+
+
+def available(names: Sequence[str]) -> list[str]:
+    """The measures whose packages are installed; the absence of any other than PESQ's raises ImportError."""
+    found = []
+    for family in families(names):
+        wanted = [one.name for one in family.measures if one.name in names]
+        if not family.missing:
+            found += wanted
+        elif set(wanted) != {"pesq"}:
+            extra, missing = family.extra or "eval", ", ".join(family.missing)
+            raise ImportError(f"{', '.join(wanted)} needs {missing}: {remedy(extra)}")
+    return found
+
+
+def _scores(task: Task, waves: tuple[np.ndarray, ...], rate: int) -> dict[str, float]:
+    """The scores of one channel, family by family, from the cache where it has them."""
+    scores: dict[str, float] = {}
+    names = available(task.names)
+    for family in families(names):
+        members = [one.name for one in family.measures]
+        versions = [f"{package} {version}" for package, version in family.versions.items()]
+        key = content_key([*members, *versions, str(rate)], waves) if task.cache else ""
+        values = task.cache.get(key) if task.cache else None
+        if values is None:
+            values = list(measure(members, *waves, sample_rate=rate).values())
+            if task.cache:
+                task.cache.put(key, values)
+        scores |= zip(members, values, strict=True)
+    return {name: scores[name] for name in names}
+
+
+def _is_worst(name: str, values: Sequence[float]) -> bool:
+    """Whether a channel has the worst score of a measure that has one."""
+    return MEASURES[name].better != "" and MEASURES[name].worst in values
+
+
+def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
+    """SNR of a noisy wave in dB over all channels; nan if clean wave or noise is silent."""
+    speech, noise = (float(np.sum(np.square(wave, dtype=np.float64))) for wave in (clean, noisy - clean))
+    return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
+
+
+def _level_note(clean: np.ndarray, noisy: np.ndarray) -> str:
+    """A remark if the speech in the noisy file is much louder or fainter than in the clean one."""
+    speech = float(np.sum(clean**2, dtype=np.float64))
+    both = float(np.sum(clean * noisy, dtype=np.float64))
+    noise = float(np.sum((noisy - both / speech * clean) ** 2, dtype=np.float64)) if speech else 0.0
+    if not speech or both**2 < 0.25 * speech * noise:  # too noisy to tell
+        return ""
+    gain = 20 * math.log10(abs(both) / speech)
+    if abs(gain) < LEVEL_DB:
+        return ""
+    louder = f"{abs(gain):.1f} dB {'louder' if gain > 0 else 'fainter'}"
+    return f"speech is {louder} in the noisy file than in the clean one: SI-SIR and SI-SAR are meaningless"
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are not nan; nan if none is."""
+    """Mean of the values that are not nan; nan if all are."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

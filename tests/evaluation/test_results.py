@@ -1,0 +1,215 @@
+"""rosecd_jax.evaluation: results.json, tables that are read, and what is kept from an earlier run."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from rosecd_jax.audio import io
+from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, read_results, scoring, write_results
+from rosecd_jax.evaluation.tables import read_manifest, read_scores
+from rosecd_jax.inference import Enhancer, SamplerConfig
+from tests.helpers import TINY
+
+RATE = 16_000
+NAMES = ("a.wav", "sub/b.wav", "sub/c.wav")
+MEASURES = ("si_sdr", "seg_snr", "level")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three pairs, 0, 10 and 20 dB, and a folder with half of the noise."""
+    folder = tmp_path_factory.mktemp("pairs")
+    generator = np.random.default_rng(0)
+    for i, name in enumerate(NAMES):
+        clean = 0.2 * np.sin(2 * np.pi * 300 * np.arange(8000 + 800 * i) / RATE)
+        noise = generator.normal(size=clean.size) * np.sqrt(np.mean(clean**2)) * 10 ** (-i / 2)
+        for side, wave in (("clean", clean), ("noisy", clean + noise), ("better", clean + noise / 2)):
+            io.write(folder / side / name, wave, RATE, subtype="FLOAT")
+    return folder
+
+
+def systems(data):
+    model = Enhancer(TINY, TINY.init(jax.random.key(0)), SamplerConfig("consistency", 1), buckets=())
+    return [("noisy", None), ("model", model), ("better", data / "better")]
+
+
+def run(data, output, **options):
+    evaluations = evaluate(data, systems(data), output=output, measures=MEASURES)
+    results = build_results(data, evaluations, **options)
+    write_results(output, results, evaluations)
+    return evaluations
+
+
+def test_two_runs_write_the_same_bytes(data, tmp_path):
+    for name in ("one", "two"):
+        run(data, tmp_path / name)
+    assert (tmp_path / "one/results.json").read_bytes() == (tmp_path / "two/results.json").read_bytes()
+
+
+def test_results_hold_intervals_differences_and_groups(data, tmp_path):
+    manifest = {name.removesuffix(".wav"): {"speaker": "p1" if i else "p2"} for i, name in enumerate(NAMES)}
+    run(data, tmp_path, manifest=manifest)
+    results = read_results(tmp_path)
+    noisy, model, better = results["systems"]
+    assert [system["kind"] for system in results["systems"]] == ["noisy", "checkpoint", "folder"]
+    assert (model["network_calls"], noisy["network_calls"]) == (1, None)
+    assert noisy["difference"] is None
+    gain = better["difference"]["si_sdr"]
+    assert gain["mean"] == pytest.approx(20 * math.log10(2), abs=0.1)
+    assert gain["low"] <= gain["mean"] <= gain["high"]
+    assert (gain["better"], gain["worse"], gain["files"]) == (1, 0, 3)
+    labels = {(group["by"], group["label"]): group["files"] for group in results["groups"]}
+    assert labels[("speaker", "p1")] == 2
+    assert sum(files for (by, _), files in labels.items() if by == "snr") == 3
+    assert [file["snr"] for file in results["files"]] == pytest.approx([0, 10, 20], abs=0.2)
+    entry = results["files"][1]
+    assert entry["file"] == entry["noisy"] == "sub/b.wav"
+    assert (tmp_path / "model" / entry["systems"]["model"]["file"]).is_file()
+    assert entry["columns"] == {"speaker": "p1"}
+    times = json.loads((tmp_path / "times.json").read_text())["systems"]
+    assert times["model"]["real_time_factor"] > 0
+    assert times["noisy"]["real_time_factor"] is None
+
+
+def test_files_that_a_run_has_enhanced_are_kept(data, tmp_path, monkeypatch):
+    calls, enhance = [], Enhancer.__call__
+
+    def counted(self, *arguments, **options):
+        calls.append(1)
+        return enhance(self, *arguments, **options)
+
+    monkeypatch.setattr(Enhancer, "__call__", counted)
+    first = run(data, tmp_path)
+    assert len(calls) == 3
+    again = run(data, tmp_path)
+    assert len(calls) == 3
+    assert again[1].real_time_factor == first[1].real_time_factor
+    assert [file.measures for file in again[1].files] == [file.measures for file in first[1].files]
+    (tmp_path / "model" / "a.wav").write_bytes(b"damaged")
+    run(data, tmp_path)
+    assert len(calls) == 4
+    (_, (_, model), _) = systems(data)
+    other = Enhancer(TINY, TINY.init(jax.random.key(1)), model.sampler, buckets=())
+    evaluate(data, [("model", other)], output=tmp_path, measures=MEASURES)
+    assert len(calls) == 7
+
+
+def test_scores_are_computed_once(data, tmp_path, monkeypatch):
+    task = scoring.Task(data / "clean", data / "noisy", MEASURES, ScoreCache(tmp_path / "cache" / "scores"))
+    wave = io.read(data / "noisy" / "a.wav").wave
+    estimate = scoring.Estimate(data.joinpath("a.wav").relative_to(data), wave, RATE, math.nan)
+    first = scoring.score(task, estimate)
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: pytest.fail("computed again"))
+    assert scoring.score(task, estimate) == first
+    monkeypatch.undo()
+    changed = scoring.Estimate(estimate.name, 0.5 * wave, RATE, math.nan)
+    assert scoring.score(task, changed).measures["level"] == pytest.approx(-6.02, abs=0.01)
+
+
+def test_a_cache_that_is_none_is_no_error(tmp_path):
+    (tmp_path / "file").write_bytes(b"no database, and longer than a header of one" * 100)
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        cache = ScoreCache(path)
+        cache.put("key", [1.0, math.nan])
+        assert cache.get("key") is None
+    cache = ScoreCache(tmp_path / "new")
+    cache.put("key", [1.0, math.nan])
+    assert cache.get("key") == pytest.approx([1.0, math.nan], nan_ok=True)
+    assert cache.get("other") is None
+
+
+def test_scores_of_other_tools_stand_beside_ours(data, tmp_path):
+    table = tmp_path / "wer.csv"
+    table.write_text(
+        "file,metric,value,system,better\na.wav,wer,0.5,noisy,lower\nsub/b,wer,0.25,noisy,lower\n"
+    )
+    (tmp_path / "mos.csv").write_text("file,metric,value\na.flac,utmos,3.5\n")
+    evaluations = evaluate(data, [("noisy", None), ("better", data / "better")], measures=MEASURES)
+    others = [*read_scores(table), *read_scores(tmp_path / "mos.csv", "better")]
+    results = build_results(data, evaluations, others=others)
+    assert [measure["name"] for measure in results["measures"]] == [*MEASURES, "wer", "utmos"]
+    assert results["systems"][0]["summary"]["wer"]["mean"] == 0.375
+    assert results["systems"][1]["summary"]["utmos"]["files"] == 1
+    for wrong, words in (("x", "no such system"), ("better", "no such file as missing")):
+        (tmp_path / "bad.csv").write_text("file,metric,value\nmissing.wav,utmos,3.5\n")
+        with pytest.raises(ValueError, match=words):
+            build_results(data, evaluations, others=read_scores(tmp_path / "bad.csv", wrong))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,value\na,1\n", "no column 'metric' among file, value"),
+        ("file,metric,value\na,wer,high\n", "line 2: 'high' is no number"),
+        ("file,metric,value\na,wer,1\na.wav,wer,2\n", "line 3: a second wer of a.wav"),
+        ("file,metric,value\na,wer\n", "line 2: expected 3 cells"),
+        ("", "no column 'file' among none"),
+    ],
+)
+def test_damaged_tables_are_refused(tmp_path, text, words):
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_scores(tmp_path / "scores.csv", "noisy")
+
+
+def test_a_table_without_a_system_is_refused(tmp_path):
+    (tmp_path / "scores.csv").write_text("file,metric,value\na,wer,1\n")
+    with pytest.raises(ValueError, match="pass SYSTEM=FILE"):
+        read_scores(tmp_path / "scores.csv")
+
+
+def test_a_manifest_names_a_file_once(tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_text("file,speaker\na.wav,p1\na.flac,p2\n")
+    with pytest.raises(ValueError, match="line 3: a stands in an earlier line, too"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "can't be read"),
+        ("{", "is damaged"),
+        ("[]", "holds no results"),
+        (json.dumps({"format": 9, "systems": [], "files": [], "measures": []}), "is of format 9"),
+    ],
+)
+def test_damaged_results_are_refused(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        read_results(tmp_path)
+
+
+def test_an_unknown_baseline_is_refused(data):
+    evaluations = evaluate(data, [("noisy", None)], measures=MEASURES)
+    with pytest.raises(ValueError, match="baseline 'x': no such system; there are noisy"):
+        build_results(data, evaluations, baseline="x")
+
+
+def test_files_that_are_not_paired_are_named(data, tmp_path):
+    for name in (*NAMES[:2], "extra.wav"):
+        io.write(tmp_path / name, io.read(data / "noisy" / NAMES[0]).wave, RATE)
+    (result,) = evaluate(data, [("made", tmp_path)], measures=MEASURES)
+    assert "1 files have no clean file of their name: extra.wav" in result.notes
+    assert [error.file for error in result.errors][-1] == NAMES[2]
+
+
+def test_estimates_of_another_recording_are_noted(data, tmp_path):
+    noise = np.random.default_rng(5).normal(size=(1, 8000), scale=0.1)
+    io.write(tmp_path / "made" / "a.wav", noise, RATE, subtype="FLOAT")
+    (result,) = evaluate(data, [("made", tmp_path / "made")], measures=MEASURES)
+    assert "too unlike the clean file to tell its delay" in result.files[0].note
+
+
+@pytest.mark.parametrize("gain", [0.01, 3.0])
+def test_a_clean_file_of_another_level_is_noted(data, tmp_path, gain):
+    for side in ("clean", "noisy"):
+        wave = io.read(data / side / NAMES[2]).wave * (gain if side == "clean" else 1)
+        io.write(tmp_path / side / "a.wav", wave, RATE, subtype="FLOAT")
+    (result,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
+    word = "louder" if gain < 1 else "fainter"
+    assert f"{word} in the noisy file than in the clean one" in result.files[0].note
