@@ -1,4 +1,4 @@
-"""Enhancement of arrays, files, folders and streams. Names are imported when they are first used."""
+"""Enhancement of arrays, files, folders and streams. Names are imported on first use."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

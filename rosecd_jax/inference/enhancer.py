@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
 MOST_CHANNELS = 64
-"""If there are more, and more of them than samples, an array is on its side, as soundfile gives it."""
+"""Arrays with more channels than this and fewer samples than channels are taken for transposed ones."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
-    What a signal becomes depends on itself and the seed, never on what else is enhanced with it. Safe to use
-    from several threads. `dataclasses.replace` makes one with other attributes.
+    The result for a signal depends on the signal and the seed only, not on other signals in its batch.
+    Thread-safe. `dataclasses.replace` returns an enhancer with other attributes.
 
     Attributes:
-      model, params: what is run.
-      sampler: how; resolved for the model.
-      buckets: lengths, in frames, that signals are padded to, one program for each; see `padded_frames`. In
+      model, params: the model and its weights.
+      sampler: resolved for the model.
+      buckets: lengths, in frames, that signals are padded to, with one program each; see `padded_frames`. In
         any order; empty: a program for every multiple of 64 frames, as the papers pad.
-      limit: seconds; longer signals go in overlapping windows, of 20 s at the most. At least one window of
+      limit: seconds; longer signals are enhanced in overlapping windows of up to 20 s. At least one window of
         the model's STFT.
-      strength: how much of the model's output is given, 0 (the input as it was) to 1 (the output alone); the
-        input, aligned to the sample, makes up the rest.
-      attenuation_limit: dB by which noise is lowered at most, by leaving so much of the input.
-      batch_frames: frames of files computed at once; None: what suits the device, 0: one signal at a time. A
-        wave that is passed to a call goes alone, which may round differently from a file's batch.
-      programs, waves, stream_programs: made of the others.
+      strength: share of the model's output in the result, from 0 (input only) to 1 (output only); the
+        sample-aligned input is the rest.
+      attenuation_limit: maximum attenuation of the noise in dB, reached by mixing in the input.
+      batch_frames: frames of files computed at once; None: chosen for the device, 0: one signal at a time. A
+        wave passed to a call is computed alone, which may round differently from a file's batch.
+      programs, waves, stream_programs: derived from the others.
 
     Raises:
-      ValueError: naming the attribute that makes no sense.
+      ValueError: naming the invalid attribute.
     """
 
     model: ScoreModel
@@ -80,7 +80,7 @@ class Enhancer:
         sampler = self.sampler.resolve(self.model)
         programs = Programs(self.model, sampler, self.params, self.batch_frames)
         wet, buckets = wet_share(self.strength, self.attenuation_limit), tuple(sorted(set(self.buckets)))
-        made = {
+        derived = {
             "sampler": sampler,
             "buckets": buckets,
             "params": programs.params,
@@ -88,7 +88,7 @@ class Enhancer:
             "waves": WaveEnhancer(programs, buckets, self.limit, wet),
             "stream_programs": StreamPrograms(self.model, programs.params, sampler),
         }
-        for name, value in made.items():
+        for name, value in derived.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -105,29 +105,28 @@ class Enhancer:
         network: nn.Module | None = None,
         **options: Any,
     ) -> "Enhancer":
-        """Load a model. A student runs one step, a teacher 30 predictor-corrector steps, unless told else.
+        """Load a model; by default, a student runs one step, a teacher 30 predictor-corrector steps.
 
         Compiled programs are kept in the user's cache folder, see `compilation.keep_compiled_programs`.
 
         Args:
-          path: one of our checkpoints (a directory), one of the authors' (a `.ckpt` file), or the name of a
-            model that comes with the package.
-          dtype: of the network's computation; None: as it was trained.
-          network: the Flax module of a model that has one of its own, see `load_checkpoint`; `dtype` is not
-            for these.
+          path: a checkpoint of this package (a directory) or of the authors (a `.ckpt` file), or the name of
+            a model that is installed with the package.
+          dtype: of the network's computation; None: as in training.
+          network: the Flax module of a model with a custom network, see `load_checkpoint`; excludes `dtype`.
           options: further attributes of `Enhancer`.
 
         Raises:
-          CheckpointError, TorchFileError: if there is no such checkpoint.
-          ValueError: if an option makes no sense.
+          CheckpointError, TorchFileError: if the checkpoint is missing or invalid.
+          ValueError: if an option is invalid.
         """
-        from rosecd_jax.conversion.lightning import load_any_checkpoint  # with the reader of pickles
+        from rosecd_jax.conversion.lightning import load_any_checkpoint  # slow import
 
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
         if network is not None and dtype is not None:
-            raise ValueError(f"dtype {dtype!r}: set that of a network of your own in its module")
+            raise ValueError(f"dtype {dtype!r}: set the dtype of a custom network in its module")
         model, params = load_any_checkpoint(path, weights, network)
         if dtype is not None:
             size = dataclasses.replace(model.config.network, dtype=dtype)
@@ -138,10 +137,10 @@ class Enhancer:
         """Enhance a wave, each channel by itself.
 
         Args:
-          wave: real [samples] or [channels, samples]; integers are taken as they are, not scaled.
-          sample_rate: in Hz; other rates than the model's are converted there and back, so that nothing
-            above half the model's rate is left.
-          seed: of the noise that the sampler starts from; the same seed gives the same result.
+          wave: real [samples] or [channels, samples]; integers are not scaled.
+          sample_rate: in Hz; a wave of another rate than the model's is resampled to it and back, which
+            removes everything above half the model's rate.
+          seed: of the sampler's noise; the same seed gives the same result.
 
         Returns:
           float32 of the wave's shape, at its rate. Silence stays silence.
@@ -162,7 +161,7 @@ class Enhancer:
             raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
         if not 0 < sample_rate < float("inf") or sample_rate != int(sample_rate):
             raise ValueError(
-                f"the sample rate is {sample_rate} Hz; give that of the wave, a whole number such as 16000"
+                f"the sample rate is {sample_rate} Hz; expected that of the wave, an integer such as 16000"
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate
@@ -172,7 +171,7 @@ class Enhancer:
         return blend(enhanced, wave, self.waves.wet)
 
     def prepare(self, samples: int, sample_rate: int, channels: int = 1) -> None:
-        """Compile what a wave of this shape needs, so that the call itself is fast."""
+        """Compile the programs for a wave of this shape, so that the call itself is fast."""
         rate = self.model.front_end.sample_rate
         self.waves.prepare(io.resampled_length(samples, int(sample_rate), rate), channels)
 
@@ -184,20 +183,20 @@ class Enhancer:
         seed: int = 0,
         subtype: str | None = None,
     ) -> float:
-        """Enhance an audio file into another of its rate, length and channels, as a folder of one.
+        """Enhance an audio file into another of the same rate, length and channels.
 
-        A file longer than the limit is read, enhanced and written in blocks, in bounded memory. A file
-        already there is replaced, once the new one is complete.
+        A file longer than the limit is read, enhanced and written in blocks, in bounded memory. An existing
+        target is replaced once the new one is complete.
 
         Args:
-          target: its suffix says its format; without one, it is a folder for a file of the source's name.
-          subtype: its encoding, such as PCM_24; None: the source's, if the format has it.
+          target: the suffix determines the format; without one, a folder for a file of the source's name.
+          subtype: encoding, such as PCM_24; None: the source's, if the format supports it.
 
         Returns:
-          The length of the file in seconds. Warns if samples were clipped to full scale.
+          The file's length in seconds. Warns if samples were clipped to full scale.
 
         Raises:
-          AudioError: if the source can't be read or computed, or the target not be written.
+          AudioError: if the source can't be read or computed, or the target can't be written.
         """
         plan = plan_file(Path(source), Path(target), "overwrite", None, subtype)
         (report,) = enhance_folder(self.waves, plan, operator.index(seed), subtype, lambda: False)
@@ -220,25 +219,25 @@ class Enhancer:
         share: tuple[int, int] | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Report]:
-        """Enhance every audio file below a folder, keeping relative paths; yields a report of each.
+        """Enhance every audio file below a folder, keeping relative paths; yield a report for each.
 
-        The work is done as the reports are taken: `for report in enhancer.enhance_folder(...)`.
-        Reading, computing and writing happen at the same time; files of like length go together. A file that
-        can't be read or written is reported, and the others are still enhanced; when the disk is full, those
-        not begun are reported as "left".
+        The work is done while iterating: `for report in enhancer.enhance_folder(...)`.
+        Reading, computing and writing overlap; files of similar length are batched. A file that can't be read
+        or written is reported, and the others are still enhanced; when the disk is full, files not started
+        are reported as "left".
 
         Args:
-          existing: what to do about outputs that are there: "refuse" to begin, "resume" (keep those that are
-            as long as their source and not older), "overwrite".
+          existing: treatment of existing outputs: "refuse" to start, "resume" (keep those that are as long
+            as their source and not older), "overwrite".
           format: suffix of the outputs, such as "flac"; None: each source's.
-          subtype: their encoding, such as PCM_24; None: each source's, if the format has it.
-          share: (i, n): only every n-th file, from the i-th on; so n processes divide a folder. None: all of
-            them, or, if `jax.distributed` joined this process with others, those of its number.
-          stop: asked before each file and each block of a long one; what is not done by then is "left".
+          subtype: encoding, such as PCM_24; None: each source's, if the format supports it.
+          share: (i, n): every n-th file, starting at the i-th, so that n processes divide a folder. None: all
+            files, or under `jax.distributed`, the share of this process.
+          stop: called before each file and each block of a long one; if true, unfinished files are "left".
 
         Raises:
-          AudioError: if the source holds no audio file, at once.
-          ValueError: if outputs exist and `existing` is "refuse", at once.
+          AudioError: at once, if the source holds no audio file.
+          ValueError: at once, if outputs exist and `existing` is "refuse".
         """
         share = share or (jax.process_index(), jax.process_count())
         plan = plan_folder(Path(source), Path(target), existing, format, subtype, share)
@@ -252,26 +251,26 @@ class Enhancer:
         sample_rate: int | None = None,
         seed: int = 0,
     ) -> "StreamingEnhancer":
-        """Enhance a signal as it comes: chunks of any size in, as many samples out, a fixed time later.
+        """Enhance a signal in real time: chunks of any size in, as many samples out, with fixed latency.
 
-        The first stream of a config and number of channels compiles a program, the others use it as well.
+        Streams of the same config and number of channels share one compiled program.
 
         Args:
-          config: how much the network sees at each step, and how far ahead: what the latency is made of.
-            None: steps of 64 ms that see 64 ms ahead, `StreamConfig.from_milliseconds(model)`.
+          config: window and look-ahead of a step, which determine the latency. None: steps of 64 ms with a
+            look-ahead of 64 ms, `StreamConfig.from_milliseconds(model)`.
           channels, sample_rate: of the signal; the model's rate if None.
           seed: as in a call.
 
         Raises:
-          TypeError: if `config` is none: a sample rate goes by its name, `stream(sample_rate=16000)`.
-          ValueError: if the window doesn't go with the model, or there are no channels or no such rate.
+          TypeError: if `config` is not a StreamConfig; pass a rate by keyword: `stream(sample_rate=16000)`.
+          ValueError: if the window doesn't fit the model, or channels or rate are out of range.
         """
         from rosecd_jax.inference.stream_step import StreamConfig
         from rosecd_jax.inference.streaming import StreamingEnhancer
 
         if not isinstance(config, StreamConfig | None):
             raise TypeError(
-                f"stream({config!r}): expected a StreamConfig; others by name: stream(sample_rate=16000)"
+                f"stream({config!r}): expected a StreamConfig; pass others by keyword: sample_rate=16000"
             )
         return StreamingEnhancer(
             self.model,

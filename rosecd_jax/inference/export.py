@@ -1,4 +1,4 @@
-"""The old place of `rosecd_jax.export.program`."""
+"""Former location of `rosecd_jax.export.program`."""
 
 from rosecd_jax.export.program import ExportError, export_model
 

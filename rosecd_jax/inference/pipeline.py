@@ -1,4 +1,4 @@
-"""A plan carried out: files are read, computed and written at the same time, in batches of like length.
+"""Execution of a plan: files are read, computed in batches of similar length, and written concurrently.
 
 Long files are computed in windows, from disk to disk, in bounded memory.
 """
@@ -26,7 +26,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class _Loaded(NamedTuple):
-    """A file in memory, at both rates."""
+    """A file in memory, at its own and the model's rate."""
 
     job: Job
     audio: io.Audio
@@ -41,13 +41,13 @@ class _Batch(NamedTuple):
 
 
 Enhanced = tuple[_Loaded, np.ndarray | Exception]
-"""A file, or a channel of it, and its enhanced samples or what went wrong."""
+"""A file, or one of its channels, and its enhanced samples or the error."""
 Progress = Callable[[float], None]
-"""Takes seconds of audio that are done."""
+"""Called with seconds of audio that are done."""
 
 
 class _Stopped(Exception):
-    """A file was given up because the caller wants to stop."""
+    """Raised to abandon a file because the caller wants to stop."""
 
 
 def enhance_folder(
@@ -58,10 +58,10 @@ def enhance_folder(
     stop: Callable[[], bool],
     advance: Progress = lambda seconds: None,
 ) -> Iterator[Report]:
-    """Carry out a plan; see `Enhancer.enhance_folder`. `advance` takes seconds of audio done or failed.
+    """Execute a plan; see `Enhancer.enhance_folder`. `advance` takes seconds of audio done or failed.
 
-    A chain of stages, each of which works ahead of the next: load, compute, write. Files of like length
-    follow each other, so that batches are full.
+    Three stages, each working ahead of the next: load, compute, write. Files are sorted by length, so that
+    batches are full.
     """
     yield from plan.settled
     io.remove_leftovers(job.target for job in plan.jobs)
@@ -83,10 +83,10 @@ def enhance_folder(
         )
         yield from (report for report in written if report)
     except KeyboardInterrupt:
-        wait = False  # whoever interrupts doesn't want to wait for what is under way
+        wait = False  # don't wait for work in progress
         raise
     finally:
-        stages.closed = True  # a long file ends at its next block
+        stages.closed = True  # stops a long file at its next block
         for pool in (readers, computers, writers):
             pool.shutdown(wait, cancel_futures=True)
     for job in stages.left:
@@ -95,12 +95,12 @@ def enhance_folder(
 
 @dataclasses.dataclass
 class _Stages:
-    """What is done about a file at each stage. Whatever goes wrong with one, the others are enhanced.
+    """The stages of a file. An error in one file doesn't affect the others.
 
     Attributes:
-      full: errors of a disk that is full.
-      left: files not begun when it had to end.
-      closed: nobody takes reports any more.
+      full: errors of a full disk.
+      left: files not started when the run stopped.
+      closed: whether reports are no longer consumed.
     """
 
     waves: WaveEnhancer
@@ -120,11 +120,11 @@ class _Stages:
         return self.closed or bool(self.full) or self.stop()
 
     def samples(self, job: Job) -> int:
-        """How long a file is at the model's rate, by its header."""
+        """Return a file's length at the model's rate, by its header."""
         return round(job.header.samples * self.sample_rate / job.header.sample_rate)
 
     def like_lengths(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Jobs by padded length, until it has to end."""
+        """Yield jobs by padded length, until stopped."""
         for job in sorted(jobs, key=lambda job: self.waves.frames(self.samples(job))):
             if self.stopped():
                 self.left.append(job)
@@ -132,14 +132,14 @@ class _Stages:
                 yield job
 
     def load(self, job: Job) -> _Loaded | Job | Report:
-        """A short file in memory; a long one as it is."""
+        """Read a short file; return a long one's job."""
         try:
             return job if self.waves.is_long(self.samples(job)) else self._read(job)
         except Exception as error:
             return self._failed(job, error, job.seconds)
 
     def compute(self, batch: _Batch | Job | Report) -> Report | list[Enhanced]:
-        """A batch's channels enhanced; a long file from disk to disk."""
+        """Enhance a batch's channels, or a long file from disk to disk."""
         if isinstance(batch, Report):
             return batch
         if isinstance(batch, Job):
@@ -152,7 +152,7 @@ class _Stages:
         return [(loaded, row) for (loaded, _), row in zip(batch.items, results, strict=True)]
 
     def write(self, result: Report | Enhanced) -> Report:
-        """A file as its source is."""
+        """Write a file with its source's rate and encoding."""
         if isinstance(result, Report):
             return result
         file, rows = result
@@ -188,22 +188,22 @@ class _Stages:
         return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, self.sample_rate))
 
     def _write(self, file: _Loaded, enhanced: np.ndarray, done: Progress) -> Report:
-        """A file as its source is, from what was enhanced at the model's rate."""
+        """Resample enhanced samples to the source's rate, and write them."""
         (job, audio, _), samples = file, file.audio.wave.shape[1]
         wave = io.resample(enhanced, self.sample_rate, audio.sample_rate, samples=samples)
         wave = blend(wave, audio.wave, self.waves.wet)
         subtype = fitting_subtype(job.target, audio, self.subtype)
         like = {"bit_rate": audio.bit_rate, "tags": audio.tags}
         clipped = io.write(job.target, wave, audio.sample_rate, subtype, **like)
-        seconds = samples / audio.sample_rate  # headers may lie
+        seconds = samples / audio.sample_rate  # headers may be wrong
         done(seconds)
         return job.report("enhanced")._replace(seconds=seconds, clipped=clipped)
 
     def _enhance_long(self, job: Job, done: Progress) -> Report:
-        """A long file, which is read twice: first for its length and its level.
+        """Enhance a long file, which is read twice: first for its length and its level.
 
         Raises:
-          _Stopped: as soon as it has to end; no partial file stays.
+          _Stopped: when asked to stop; no partial file remains.
         """
         (source, target, header), rate, waves = job, self.sample_rate, self.waves
         meter, length, samples, clipped = LevelMeter(header.channels, rate), 0, 0, 0
@@ -217,7 +217,7 @@ class _Stages:
         for block in io.resample_blocks(counted(), header.sample_rate, rate):
             samples += block.shape[1]
             meter.put(block)
-        if not waves.is_long(samples):  # the header promises more than there is
+        if not waves.is_long(samples):  # shorter than its header claims
             file = self._read(job)
             return self._write(file, waves(file.wave, self.seed), done)
 
@@ -255,11 +255,11 @@ def _batches(
     stretches: Callable[[np.ndarray], tuple[int, list[Stretch]]],
     rows: Callable[[int], int],
 ) -> Iterator[_Batch | Job | Report]:
-    """Channels of files of one padded length, as many as a program takes; what isn't loaded passes by."""
+    """Group channels of files of one padded length, up to a program's rows; pass on what isn't loaded."""
     frames, items = 0, []
     for file in loaded:
         if not isinstance(file, _Loaded):
-            if items and isinstance(file, Job):  # a long file: what is short doesn't wait for it
+            if items and isinstance(file, Job):  # short files don't wait for a long one
                 yield _Batch(frames, items)
                 items = []
             yield file
@@ -278,9 +278,9 @@ def _batches(
 def _by_file(
     computed: Iterable[Report | list[Enhanced] | None],
 ) -> Iterator[Report | Enhanced | None]:
-    """Batches' channels put together as files again: float32 [channels, frames · hop], or what went wrong.
+    """Regroup batches' channels by file: float32 [channels, frames · hop], or the error.
 
-    None, which says that there is nothing yet, passes by.
+    None, which means that no result is ready, is passed on.
     """
     rows: list[np.ndarray | Exception] = []
     for result in computed:
@@ -302,7 +302,7 @@ class _Reader:
         self.blocks, self.rest = io.read_blocks(source), np.zeros((channels, 0), np.float32)
 
     def take(self, samples: int) -> np.ndarray:
-        """The next samples, float32 [channels, samples]."""
+        """Return the next samples, float32 [channels, samples]."""
         while self.rest.shape[1] < samples:
             self.rest = np.concatenate([self.rest, next(self.blocks)], axis=1)
         taken, self.rest = np.split(self.rest, [samples], axis=1)
@@ -310,7 +310,7 @@ class _Reader:
 
 
 def _as_long_as(source: Path, samples: int) -> Iterator[np.ndarray]:
-    """The blocks of a file that must hold as many samples as it did before."""
+    """Yield a file's blocks; raise AudioError unless it still has `samples` samples."""
     changed = io.AudioError(f"{source}: changed while it was read; enhance it again")
     found = 0
     for block in io.read_blocks(source):

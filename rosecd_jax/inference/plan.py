@@ -1,4 +1,4 @@
-"""Which files are to be enhanced into which: all that can be refused before hours of work."""
+"""Sources and targets of an enhancement, and all checks that are possible before the work starts."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ THREADS = min(4, os.cpu_count() or 1)
 
 
 class Job(NamedTuple):
-    """A file to be enhanced, and what its header says."""
+    """A file to be enhanced, with its header."""
 
     source: Path
     target: Path
@@ -25,19 +25,19 @@ class Job(NamedTuple):
         return self.header.samples / self.header.sample_rate
 
     def is_done(self, subtype: str | None) -> bool:
-        """Whether the target is complete, as long as the source, not older than it, and encoded as asked.
+        """Whether the target is complete, as long as the source, not older, and encoded as requested.
 
-        A target whose encoding fills up its last block is longer by the padding.
+        Encodings that pad the last block make a target longer.
         """
         header, target = self.header, self.target
         try:
-            made, current = io.info(target), target.stat().st_mtime >= self.source.stat().st_mtime
+            found, current = io.info(target), target.stat().st_mtime >= self.source.stat().st_mtime
         except (io.AudioError, OSError):
             return False
-        as_asked = subtype is None or made.subtype == subtype.upper()
-        if not (current and as_asked and made[:2] == header[:2]):
+        as_requested = subtype is None or found.subtype == subtype.upper()
+        if not (current and as_requested and found[:2] == header[:2]):
             return False
-        lengths = range(max(1, made.samples - io.most_padding(made)), made.samples + 1)
+        lengths = range(max(1, found.samples - io.most_padding(found)), found.samples + 1)
         return header.samples in lengths or _samples(self.source) in lengths
 
     def report(self, status: Status, error: str = "") -> Report:
@@ -45,7 +45,7 @@ class Job(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The files that are to be enhanced, and reports of those that needn't or can't be."""
+    """Files to be enhanced, and reports of those that needn't or can't be."""
 
     jobs: list[Job]
     settled: list[Report]
@@ -59,7 +59,7 @@ def plan_folder(
     subtype: str | None,
     share: tuple[int, int],
 ) -> Plan:
-    """Look at the headers of a folder's files, and at what exists already. Arguments as `Enhancer`'s."""
+    """Read the headers of a folder's files and check existing outputs; arguments as in `Enhancer`."""
     if existing not in ("refuse", "resume", "overwrite"):
         raise ValueError(f"existing is {existing!r}; expected refuse, resume or overwrite")
     if not 0 <= share[0] < share[1]:
@@ -72,10 +72,10 @@ def plan_folder(
     if format:
         format = format.lower().removeprefix(".")
         _refuse_unfit(format, subtype)
-    goals = _goals(source, target, found, format, subtype)
-    mine = list(goals.items())[share[0] :: share[1]]
+    targets = _targets(source, target, found, format, subtype)
+    mine = list(targets.items())[share[0] :: share[1]]
     if existing == "refuse":
-        _refuse_existing([goal for _, (goal, error) in mine if not error and goal.exists()], len(mine))
+        _refuse_existing([output for _, (output, error) in mine if not error and output.exists()], len(mine))
     with ThreadPoolExecutor(THREADS) as pool:
         settled = list(pool.map(lambda item: _settle(item, existing, subtype), mine))
     jobs = [item for item in settled if isinstance(item, Job)]
@@ -98,27 +98,27 @@ def _refuse_folders(source: Path, target: Path) -> None:
     _refuse_unwritable(target)
 
 
-def _refuse_existing(there: list[Path], outputs: int) -> None:
-    if there:
+def _refuse_existing(existing: list[Path], outputs: int) -> None:
+    if existing:
         raise ValueError(
-            f"{len(there)} of {outputs} outputs exist already, such as {there[0]}; pass --resume to keep "
-            "those that are complete and up to date, or --overwrite to replace them all"
+            f"{len(existing)} of {outputs} outputs exist already, such as {existing[0]}; pass --resume to "
+            "keep those that are complete and up to date, or --overwrite to replace them all"
         )
 
 
 def _settle(item: tuple[Path, tuple[Path, str]], existing: Existing, subtype: str | None) -> Job | Report:
-    """What is to be done about a file of `_goals`, by its header."""
-    file, (goal, error) = item
+    """Decide on a file of `_targets`, by its header."""
+    file, (target, error) = item
     if error:
-        return Report(file, goal, "failed", 0.0, error)
+        return Report(file, target, "failed", 0.0, error)
     try:
-        return _look(file, goal, existing, subtype)
+        return _look(file, target, existing, subtype)
     except (io.AudioError, OSError) as refusal:
-        return Report(file, goal, "failed", 0.0, str(refusal))
+        return Report(file, target, "failed", 0.0, str(refusal))
 
 
 def _look(source: Path, target: Path, existing: Existing, subtype: str | None) -> Job | Report:
-    """Read a file's header, and decide by it; AudioError if it or its output doesn't fit."""
+    """Read a file's header and decide on it; AudioError if the file or its output is invalid."""
     job = Job(source, target, io.info(source))
     wanted = fitting_subtype(target, job.header, subtype)
     io.refuse_misfit(target, job.header.sample_rate, job.header.channels, wanted)
@@ -126,9 +126,9 @@ def _look(source: Path, target: Path, existing: Existing, subtype: str | None) -
 
 
 def _outside(target: Path, source: Path, found: list[Path]) -> list[Path]:
-    """Those that aren't outputs of before, where the output lies inside the input."""
+    """Exclude earlier outputs, in case the output folder lies inside the input folder."""
     output = _real(target)
-    if source.absolute() in target.absolute().parents:  # by its name: it may be a link that leads elsewhere
+    if source.absolute() in target.absolute().parents:  # by name: it may be a link to elsewhere
         found = [file for file in found if target.absolute() not in file.absolute().parents]
     if _real(source) in output.parents:
         found = [file for file in found if output not in _real(file).parents]
@@ -138,16 +138,16 @@ def _outside(target: Path, source: Path, found: list[Path]) -> list[Path]:
 def plan_file(
     source: Path, target: Path, existing: Existing, format: str | None, subtype: str | None
 ) -> Plan:
-    """As `plan_folder`, of one file; `target` is a file, or a folder for one of the source's name."""
+    """Plan one file, like `plan_folder`; `target` is a file, or a folder for one of the source's name."""
     format = format and format.lower().removeprefix(".")
     if target.is_dir() or not target.suffix:
         target = target / (source.with_suffix(f".{format}") if format else source).name
     if source.exists() and target.exists() and source.samefile(target):
         raise io.AudioError(f"{target}: is the input itself; choose another output")
     if format and target.suffix.lower() != f".{format}":
-        raise ValueError(f"{target}: its suffix is another format than {format}; leave out --format")
+        raise ValueError(f"{target}: the suffix is not that of {format}; leave out --format")
     if not target.suffix:
-        raise io.AudioError(f"{target}: its suffix should say the format; add one, or give --format")
+        raise io.AudioError(f"{target}: a suffix is missing; add one, or give --format")
     _refuse_unfit(target.suffix.removeprefix("."), subtype)
     _refuse_unwritable(target.parent)
     found = _look(source, target, existing, subtype)
@@ -157,56 +157,55 @@ def plan_file(
 
 
 def _real(path: Path) -> Path:
-    """Where links lead; unlike Path.resolve it bears circles."""
+    """Resolve links; unlike `Path.resolve`, cycles are allowed."""
     return Path(os.path.realpath(path))
 
 
 def _refuse_unwritable(folder: Path) -> None:
-    """Before hours of work, not after."""
-    there = existing_part(folder)
-    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
-        raise io.AudioError(f"{there}: can't be written; change its permissions or choose another output")
+    existing = existing_part(folder)
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        raise io.AudioError(f"{existing}: can't be written; change its permissions or choose another output")
 
 
 def _refuse_unfit(format: str, subtype: str | None) -> None:
     if not io.fits(f"a.{format}", subtype):
-        of = f"{format} and subtype {subtype}" if subtype else format
+        wanted = f"{format} and subtype {subtype}" if subtype else format
         raise io.AudioError(
-            f"no such format as {of}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
+            f"unknown format {wanted}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
         )
 
 
-def _goals(
+def _targets(
     source: Path, target: Path, found: list[Path], format: str | None, subtype: str | None
 ) -> dict[Path, tuple[Path, str]]:
-    """Where each file goes, and why it can't."""
+    """Map each file to its output, and an error if it can't be written there."""
     root = _real(target)
     sources = {_real(file) for file in found}
-    goals: dict[Path, tuple[Path, str]] = {}
+    outputs: dict[Path, tuple[Path, str]] = {}
     owners: dict[Path, Path] = {}
     for file in found:
-        goal = target / file.relative_to(source)
+        output = target / file.relative_to(source)
         if format:
-            goal = goal.with_suffix(f".{format}")
-        folder = _real(goal.parent)
-        owner = owners.setdefault(folder / goal.name, file)  # where it really is: OUT may have links in it
+            output = output.with_suffix(f".{format}")
+        folder = _real(output.parent)
+        owner = owners.setdefault(folder / output.name, file)  # the real path: OUT may contain links
         error = ""
         if owner is not file:
-            error = f"{file}: would become {goal}, as {owner} does; rename one of them"
+            error = f"{file}: would be written to {output}, like {owner}; rename one of them"
         elif folder != root and root not in folder.parents:
-            error = f"{file}: {goal.parent} is a link that leads out of {target}; remove it"
-        elif folder / goal.name in sources:
-            error = f"{file}: would become {goal}, which is an input; choose another output folder"
-        elif goal.is_dir():
-            error = f"{file}: {goal} is a folder; remove it or choose another output folder"
-        elif not io.fits(goal, subtype):
-            error = f"{file}: {goal.suffix} can't hold subtype {subtype}; give --format too"
-        goals[file] = goal, error
-    return goals
+            error = f"{file}: {output.parent} is a link that leads out of {target}; remove it"
+        elif folder / output.name in sources:
+            error = f"{file}: would overwrite the input {output}; choose another output folder"
+        elif output.is_dir():
+            error = f"{file}: {output} is a folder; remove it or choose another output folder"
+        elif not io.fits(output, subtype):
+            error = f"{file}: {output.suffix} doesn't support subtype {subtype}; give --format too"
+        outputs[file] = output, error
+    return outputs
 
 
 def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str | None) -> str | None:
-    """The encoding of an output: the wanted, else the source's, else one as deep, else the default."""
+    """Choose an output's encoding: `wanted`, else the source's, else one as deep, else the default."""
     if wanted is not None:
         return wanted
     same_format = io.FORMATS.get(target.suffix.lower()) == source.format
@@ -219,7 +218,7 @@ def fitting_subtype(target: Path, source: io.Audio | io.AudioInfo, wanted: str |
 
 
 def _samples(path: Path) -> int:
-    """How long a file is when it is read, or 0: headers of MP3 files that were cut promise more."""
+    """Count a file's samples by reading it, 0 on errors: headers of truncated MP3 files claim more."""
     try:
         return sum(block.shape[1] for block in io.read_blocks(path))
     except (io.AudioError, OSError):

@@ -1,7 +1,7 @@
-"""Compiled programs that enhance stretches of whole frames: one for each of a few lengths.
+"""Compiled programs that enhance sections of whole frames, one program per bucket.
 
-XLA compiles a program for fixed shapes, so signals are padded to one of a few lengths, and go alone or in as
-many rows as fill the device.
+XLA compiles a program for fixed shapes, so signals are padded to a bucket, and computed alone or in as many
+rows as fill the device.
 """
 
 import threading
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.stream_step import StreamConfig
 
 ACCELERATOR_FRAMES = 4096
-"""Frames that an accelerator computes at once. A CPU takes one signal at a time: batches gain it nothing."""
+"""Frames that an accelerator computes at once. A CPU computes one signal at a time: batches gain nothing."""
 
 
 class Stretch(NamedTuple):
-    """One item of a batch, as `enhance_frames` takes it.
+    """One row of a batch for `enhance_frames`.
 
     Attributes:
-      wave: float32 [front_end.stretch(bucket)], scaled by its signal's level.
-      valid_frames, first_frame: of it.
-      seed: makes the key of its signal, of all channels alike: equal channels stay equal.
+      wave: float32 [front_end.stretch(bucket)], divided by the signal's level.
+      valid_frames, first_frame: as in `enhance_frames`.
+      seed: of the signal's key; the same for all channels, so that equal channels stay equal.
     """
 
     wave: np.ndarray
@@ -41,17 +41,17 @@ class Stretch(NamedTuple):
 
 
 class Programs:
-    """The programs of a model and a sampler, compiled when they are first needed; safe to use from threads.
+    """The programs of a model and a sampler, compiled on first use; thread-safe.
 
     Attributes:
-      compiled: how many programs have been compiled.
-      compile_seconds: time in which some were compiled, or read from the cache.
+      compiled: number of programs compiled so far.
+      compile_seconds: time spent compiling, or reading from the cache.
     """
 
     def __init__(
         self, model: ScoreModel, sampler: SamplerConfig, params: Params, batch_frames: int | None = None
     ) -> None:
-        """`sampler` is resolved; `batch_frames` are computed at once, None: what suits the device."""
+        """Take a resolved `sampler`, and the frames computed at once (None: chosen for the device)."""
         self.model, self.sampler, self.params = model, sampler, jax.device_put(params)
         cpu = jax.default_backend() == "cpu"
         self.batch_frames = (0 if cpu else ACCELERATOR_FRAMES) if batch_frames is None else batch_frames
@@ -59,18 +59,17 @@ class Programs:
         self._compiling, self._since = 0, 0.0
         self._programs: dict[tuple[int, int], Future[jax.stages.Compiled]] = {}
         self._lock = threading.Lock()
-        # Two at a time: on a CPU they fill each other's gaps, elsewhere one is copied while one is computed.
+        # Two at a time: on a CPU they fill each other's gaps; elsewhere one is copied during the other.
         self._pool = ThreadPoolExecutor(2, "enhance")
 
     def rows(self, frames: int) -> int:
-        """How many stretches of `frames` frames fill the device."""
+        """Return the number of rows of `frames` frames that fill the device."""
         return max(1, self.batch_frames // frames)
 
     def __call__(self, frames: int, rows: int, stretches: Sequence[Stretch]) -> np.ndarray:
         """Enhance at most `rows` stretches -> float32 [len(stretches), frames · hop].
 
-        One's result is the same whatever stands in the other rows; programs of other `rows` may round
-        differently.
+        A row's result doesn't depend on the other rows; programs with other `rows` may round differently.
         """
         padded = [*stretches, *[stretches[0]] * (rows - len(stretches))]
         waves, *numbers = zip(
@@ -82,11 +81,11 @@ class Programs:
         return np.asarray(enhanced)[: len(stretches)]
 
     def submit(self, frames: int, rows: int, stretches: Sequence[Stretch]) -> Future[np.ndarray]:
-        """The same in the background."""
+        """Enhance in the background."""
         return self._pool.submit(self, frames, rows, stretches)
 
     def program(self, frames: int, rows: int) -> jax.stages.Compiled:
-        """The program for `rows` stretches of `frames` frames; compiled at most once, whoever asks."""
+        """Return the program for `rows` stretches of `frames` frames, compiled at most once."""
         shape = frames, rows
         with self._lock:
             first = shape not in self._programs
@@ -112,7 +111,7 @@ class Programs:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Count a compilation; time in which several threads compile counts once."""
+        """Count a compilation; time is counted once when several threads compile."""
         with self._lock:
             self._since = self._since if self._compiling else time.perf_counter()
             self._compiling += 1
@@ -133,19 +132,19 @@ class Programs:
 
 
 class StreamPrograms:
-    """A model's steps, compiled once for each config and number of channels; safe to use from threads."""
+    """A model's steps, compiled once for each config and number of channels; thread-safe."""
 
     def __init__(self, model: ScoreModel, params: Params, sampler: SamplerConfig) -> None:
-        """`sampler` is resolved."""
+        """Take a resolved `sampler`."""
         self._arguments = model, params, sampler
         self._compiled: dict[tuple[StreamConfig, int], jax.stages.Compiled] = {}
         self._lock = threading.Lock()
 
     def __call__(self, config: "StreamConfig", channels: int) -> jax.stages.Compiled:
-        """The step with these, from (params, state, block, keys); shapes as in `stream_step`."""
+        """Return the compiled step, a function of (params, state, block, keys) as in `stream_step`."""
         from rosecd_jax.inference.stream_step import compile_step  # only streams need it
 
-        with self._lock:  # a second one who asks waits for the first, instead of compiling the same
+        with self._lock:  # a second caller waits, instead of compiling the same program
             if (config, channels) not in self._compiled:
                 self._compiled[config, channels] = compile_step(*self._arguments, config, channels)
             return self._compiled[config, channels]

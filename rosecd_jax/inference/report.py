@@ -1,4 +1,4 @@
-"""What became of files: one report each, and their summary as a line and as JSON."""
+"""Reports of enhanced files, and their summary as a line and as JSON."""
 
 import dataclasses
 import json
@@ -14,15 +14,15 @@ Status = Literal["enhanced", "kept", "failed", "left", "skipped"]
 
 
 class Report(NamedTuple):
-    """What became of one file.
+    """Outcome of one file.
 
     Attributes:
-      source, target: its paths.
-      status: "enhanced", "kept" (an earlier run has done it), "failed", "left" (the run ended before), or
-        "skipped" (sound in a format that can't be read or written, such as .m4a).
-      seconds: its length, as far as it is known.
-      error: why it failed, else empty.
-      clipped: how many of its samples were clipped, having no place in the target's encoding.
+      source, target: paths.
+      status: "enhanced", "kept" (from an earlier run), "failed", "left" (the run ended before), or "skipped"
+        (audio in an unsupported format, such as .m4a).
+      seconds: length, as far as known.
+      error: reason of a failure, else empty.
+      clipped: number of samples clipped to the range of the target's encoding.
     """
 
     source: Path
@@ -35,13 +35,13 @@ class Report(NamedTuple):
 
 @dataclasses.dataclass
 class Summary:
-    """The reports of a run, as they come.
+    """Reports of a run, collected while it runs.
 
     Attributes:
-      settings: what the run was asked for; JSON-serializable.
-      reports: of the files.
-      state: "running", "finished", or why it ended early.
-      compiling: seconds of the run in which programs were compiled.
+      settings: options of the run; JSON-serializable.
+      reports: one per file.
+      state: "running", "finished", or the reason for an early end.
+      compiling: seconds spent compiling.
     """
 
     settings: dict[str, Any]
@@ -52,27 +52,27 @@ class Summary:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many files were enhanced, kept, failed, left, skipped."""
+        """Number of files by status."""
         counted = Counter(report.status for report in self.reports)
         return {status: counted[status] for status in get_args(Status)}
 
     @property
     def audio_seconds(self) -> float:
-        """Of what was enhanced."""
+        """Seconds of enhanced audio."""
         return sum(report.seconds for report in self.reports if report.status == "enhanced")
 
     @property
     def clipped(self) -> int:
-        """Samples clipped to full scale, of all files."""
+        """Number of samples clipped to full scale, in all files."""
         return sum(report.clipped for report in self.reports)
 
     @property
     def times_real_time(self) -> float:
-        """How fast it was, compiling not counted."""
+        """Seconds of audio per second of run time without compilation."""
         return self.audio_seconds / max(time.time() - self.started - self.compiling, 1e-3)
 
     def line(self, target: Path) -> str:
-        """The run in a sentence."""
+        """Summarize the run in one line."""
         counts, elapsed = self.counts, time.time() - self.started
         others = ", ".join(f"{n} {status}" for status, n in counts.items() if n and status != "enhanced")
         skipped = {report.source.suffix.lower() for report in self.reports if report.status == "skipped"}
@@ -90,10 +90,10 @@ class Summary:
         return words
 
     def write(self, path: Path) -> None:
-        """As JSON, under a temporary name first; folders are made.
+        """Write JSON atomically, creating folders.
 
         Raises:
-          ValueError: if it can't be written there, or something else than a report would be replaced.
+          ValueError: if the file can't be written, or exists and is not a report.
         """
         elapsed = time.time() - self.started
         content = {
@@ -112,15 +112,15 @@ class Summary:
             ],
         }
         if path.suffix.lower() in io.FORMATS or (path.exists() and not _is_report(path)):
-            raise ValueError(f"{path}: is no report, or wouldn't stay one; choose another name for it")
+            raise ValueError(f"{path}: is not a report, or has an audio suffix; choose another name")
         try:
             write_text(path, json.dumps(content, indent=1) + "\n")
         except OSError as error:
-            raise ValueError(f"{path}: can't be written ({error.strerror}); choose another place") from error
+            raise ValueError(f"{path}: can't be written ({error.strerror}); choose another path") from error
 
 
 def _is_report(path: Path) -> bool:
-    if not path.is_file():  # reading a pipe would wait for somebody to write
+    if not path.is_file():  # reading a pipe would block
         return False
     try:
         return {"state", "counts", "files"} <= set(json.loads(path.read_text()))

@@ -1,4 +1,4 @@
-"""How long the steps of a stream took."""
+"""Computation times of a stream's steps."""
 
 import collections
 import dataclasses
@@ -6,19 +6,19 @@ import dataclasses
 import numpy as np
 
 RECENT = 100_000
-"""Steps whose times are kept for percentiles; a stream may run for months."""
+"""Number of steps whose times are kept for percentiles; a stream may run for months."""
 
 
 @dataclasses.dataclass
 class StepTimes:
-    """Times of steps, in seconds, against the time that they have: the hop.
+    """Times of steps in seconds, compared with the hop.
 
     Attributes:
-      hop: seconds of signal that a step handles.
-      count: steps so far. A step counts with all that was done for it since the one before: resampling, too.
-      total: seconds that they took together.
-      longest: seconds of the slowest.
-      under_runs: steps that took longer than the hop; live, the output falls behind at these.
+      hop: seconds of signal per step.
+      count: steps so far. A step's time includes all work since the previous step, such as resampling.
+      total: total time of the steps.
+      longest: time of the slowest step.
+      under_runs: number of steps that took longer than the hop, at which live output falls behind.
     """
 
     hop: float
@@ -39,15 +39,15 @@ class StepTimes:
         self.recent.append(seconds)
 
     def percentile(self, percent: float) -> float:
-        """Of the times of the last steps, in seconds; 0 before the first."""
+        """Percentile of the recent steps' times in seconds; 0 before the first."""
         return float(np.percentile(list(self.recent), percent)) if self.recent else 0.0
 
     @property
     def mean(self) -> float:
-        """Seconds a step took on average; 0 before the first."""
+        """Mean time of a step in seconds; 0 before the first."""
         return self.total / max(1, self.count)
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of computing per second of signal; below 1 the stream keeps up."""
+        """Seconds of computation per second of signal; below 1 the stream keeps up."""
         return self.mean / self.hop

@@ -6,7 +6,7 @@ All counts of `StreamConfig` are in frames, which are `front_end.hop` samples ap
     |  past: context  | cross-fade | ... block ... | held back | look-ahead |  newest frame's half window |
                       |<--------- hop ------------>|<- fade -->|
 
-The first `fade` frames of the output are cross-faded with what the step before held back.
+The first `fade` frames of the output are cross-faded with what the previous step held back.
 """
 
 import dataclasses
@@ -24,28 +24,28 @@ from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_
 from rosecd_jax.models.score_model import Params, ScoreModel
 
 SILENCE = 1e-20
-"""A window whose samples are all smaller counts as silent."""
+"""Maximum magnitude of a silent window."""
 MEMORY = 2.0
-"""Seconds of the signal of which the mean is known, fading exponentially."""
+"""Time constant, in seconds, of the running mean."""
 OFFSET_AFTER, OFFSET_SHARE = 0.1, 0.01
-"""Seconds after which the mean is taken off, and the share of the window's maximum that it has to exceed."""
+"""Seconds after which the mean is subtracted, and the share of the window's maximum that it must exceed."""
 LEVEL_RANGE = 100.0
-"""The remembered level is at most so many times the window's maximum (40 dB): a click is soon forgotten."""
+"""Maximum ratio of the remembered level to the window's maximum (40 dB): a click is soon forgotten."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamConfig:
-    """How a signal is cut into steps; all lengths in frames.
+    """Division of a signal into steps; all lengths in frames.
 
-    The defaults are 512, 64, 64 and 8 ms of a model whose frames are 8 ms apart; for any other,
-    `from_milliseconds(model)` gives the numbers of frames nearest to these times.
+    The defaults are 512, 64, 64 and 8 ms for a model whose frames are 8 ms apart; for others,
+    `from_milliseconds(model)` rounds these times to frames.
 
     Attributes:
       window: frames that the network sees at each step, a multiple of its stride.
       hop: frames from one step to the next: the size of a block.
-      look_ahead: frames that the network sees after those it gives out.
-      fade: frames over which a step's output is faded into the next one's, at most `hop`; 0 for none.
-      level_decay: how fast the level that a signal is divided by falls where it becomes quiet, dB per second.
+      look_ahead: frames that the network sees after those it outputs.
+      fade: frames of the cross-fade between the outputs of two steps, at most `hop`; 0 for none.
+      level_decay: decay of the level that a signal is divided by, in dB per second, where it becomes quiet.
     """
 
     window: int = 64
@@ -87,7 +87,7 @@ class StreamConfig:
         look_ahead: float | None = None,
         fade: float | None = None,
     ) -> "StreamConfig":
-        """The config nearest to these lengths, in ms; None: 512, 64, 64 and one frame.
+        """Return the config nearest to these lengths, in ms; None: 512, 64, 64 and one frame.
 
         The window is rounded up to a multiple of the network's stride, the others to the nearest frame.
 
@@ -119,7 +119,7 @@ class StreamConfig:
         return cls(**frames)
 
     def check(self, model: ScoreModel) -> None:
-        """Raise ValueError if the model's network can't take such a window."""
+        """Raise ValueError if the window doesn't fit the model's network."""
         stride = model.config.stride
         if self.window % stride:
             raise ValueError(
@@ -127,23 +127,23 @@ class StreamConfig:
             )
 
     def block(self, front: FrontEnd) -> int:
-        """Samples that a step takes and gives."""
+        """Number of samples that a step consumes and outputs."""
         return self.hop * front.hop
 
     def delay(self, front: FrontEnd) -> int:
-        """Samples that a step's output lags its input: look-ahead, fade, and the newest frame's half."""
+        """Delay of a step's output in samples: look-ahead, fade, and half the newest frame."""
         return (self.look_ahead + self.fade + front.reach - 1) * front.hop
 
 
 class StreamState(NamedTuple):
-    """What a step hands on to the next, for C channels.
+    """State carried from step to step, for C channels.
 
     Attributes:
       past: the newest samples so far, float32 [C, front_end.stretch(window) - block].
       tail: enhanced samples held back for the cross-fade, float32 [C, fade · front_end.hop].
-      level: what the last window was divided by, float32 [C]; 0 before any sound.
-      mean: of the signal lately, float32 [C].
-      known: samples that came so far, int32 []; it stops at `MEMORY` or at the window's length.
+      level: divisor of the last window, float32 [C]; 0 before any sound.
+      mean: running mean of the signal, float32 [C].
+      known: samples received so far, int32 []; bounded by `MEMORY` or the window's length.
       first_frame: absolute number of the next window's first frame, int32 []; negative at the start.
     """
 
@@ -156,10 +156,10 @@ class StreamState(NamedTuple):
 
 
 def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) -> StreamState:
-    """The state before the first sample: silence.
+    """Return the state before the first sample: silence.
 
     Raises:
-      ValueError: if the window doesn't go with the network.
+      ValueError: if the window doesn't fit the network.
     """
     config.check(model)
     front = model.front_end
@@ -174,10 +174,10 @@ def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) ->
 
 
 def stream_keys(seed: int, channels: int) -> jax.Array:
-    """A PRNG key per channel [channels], all alike: that of `Enhancer`, for the same noise as there.
+    """Return a PRNG key per channel [channels], all equal to that of `Enhancer`, for the same noise.
 
     Raises:
-      TypeError: if the seed is no whole number.
+      TypeError: if the seed is not an integer.
     """
     return jnp.broadcast_to(signal_key(np.uint32(operator.index(seed) % 2**32)), (channels,))
 
@@ -195,16 +195,16 @@ def stream_step(
 
     Args:
       sampler: need not be resolved.
-      state: `initial_state`'s, then that of the step before.
+      state: from `initial_state` or the previous step.
       block: float32 [C, `config.block`], finite.
       keys: one per channel [C]; the same at every step.
 
     Returns:
-      The next state; and float32 [C, block]: the enhanced signal, `config.delay` samples after the block. So
-      the first steps give what belongs to times before the signal's start, to be left out.
+      The next state; and float32 [C, block]: the enhanced signal, delayed by `config.delay` samples. The
+      first `config.delay` samples belong to times before the signal and are to be discarded.
 
     Raises:
-      ValueError: if the sampler doesn't go with the model.
+      ValueError: if the sampler doesn't fit the model.
     """
     sampler, front = sampler.resolve(model), model.front_end
     wave = jnp.concatenate([state.past, block], axis=-1)
@@ -232,7 +232,7 @@ def stream_step(
 def compile_step(
     model: ScoreModel, params: Params, sampler: SamplerConfig, config: StreamConfig, channels: int
 ) -> jax.stages.Compiled:
-    """A stream's step, compiled, and run once on silence: the first run is slow. The state is donated."""
+    """Compile a stream's step and run it once on silence, as the first run is slow; donates the state."""
     arguments = (
         params,
         initial_state(model, config, channels),
@@ -248,28 +248,28 @@ def compile_step(
 def _without_offset(
     state: StreamState, wave: jax.Array, block: int, sample_rate: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """How many samples are known, their mean [C], and the window [C, samples] without it, if it is an offset.
+    """Return the number of known samples, their mean [C], and the window [C, samples] without offset.
 
-    `audio.level` does this for a recording, whose mean is known from its beginning.
+    `audio.level` does this for whole recordings.
     """
     samples, memory = wave.shape[-1], round(MEMORY * sample_rate)
     known = jnp.minimum(state.known + block, max(memory, samples))
     share = block / jnp.minimum(known, memory)
     mean = state.mean + share * (jnp.mean(wave[:, -block:], axis=-1) - state.mean)
-    here = jnp.sum(wave, axis=-1) / jnp.minimum(known, samples)  # a sound that has passed is no offset
+    here = jnp.sum(wave, axis=-1) / jnp.minimum(known, samples)  # a sound that has passed is not an offset
     lasts = jnp.abs(here - mean) < jnp.abs(mean) / 2
     large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
     clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts
-    came = jnp.arange(samples) >= samples - known  # what is before the signal has no offset
-    return known, mean, wave - jnp.where(clear[:, None] & came, mean[:, None], 0)
+    inside = jnp.arange(samples) >= samples - known  # the silence before the signal has no offset
+    return known, mean, wave - jnp.where(clear[:, None] & inside, mean[:, None], 0)
 
 
 def _next_level(
     config: StreamConfig, front: FrontEnd, level: jax.Array, peak: jax.Array, audible: jax.Array
 ) -> jax.Array:
-    """The window's maximum, or the level of before where that is larger, somewhat decayed; [C].
+    """Return the window's maximum, or the decayed previous level if that is larger; [C].
 
-    This stands for the maximum of the whole signal, which nobody knows yet.
+    This replaces the maximum of the whole signal, which is not known yet.
     """
     seconds = config.block(front) / front.sample_rate
     remembered = level * np.float32(10 ** (-config.level_decay * seconds / 20))

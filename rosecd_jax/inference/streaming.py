@@ -1,4 +1,4 @@
-"""StreamingEnhancer: chunks of any size in, as many samples out, after a fixed latency."""
+"""StreamingEnhancer: chunks of any size in, as many samples out, with a fixed latency."""
 
 import math
 import time
@@ -15,28 +15,28 @@ from rosecd_jax.models.score_model import Params, ScoreModel
 
 AUTO, DEFAULTS = SamplerConfig(), StreamConfig()
 LOUDEST = 1e30
-"""Samples must be smaller in magnitude, so that no product overflows; full scale is 1."""
+"""Bound of the samples' magnitude, so that no product overflows; full scale is 1."""
 
 
 def fit_samples(wave: np.ndarray) -> int:
-    """How many samples of real [channels, samples] come before one that is NaN, infinite or too large."""
+    """Count the samples of real [channels, samples] before the first that is NaN, infinite or too large."""
     fit = (np.abs(wave) < LOUDEST).all(axis=0)
     return wave.shape[-1] if fit.all() else int(np.argmin(fit))
 
 
 class StreamingEnhancer:
-    """A model that enhances a signal as it comes: `push` chunks, then `flush`.
+    """A model that enhances a signal in real time: `push` chunks, then `flush`.
 
-    The output is the enhanced signal, `latency` samples late. It depends on the input alone, not on how that
-    was cut into chunks. Each channel is enhanced by itself. Its program is there once it is made.
+    The output is the enhanced signal, delayed by `latency` samples. It doesn't depend on how the input is
+    cut into chunks. Each channel is enhanced by itself. The program is compiled on construction.
 
     Attributes:
-      model, params, sampler, config: what is run, and how; the sampler resolved for the model.
+      model, params, sampler, config: as passed; the sampler is resolved for the model.
       channels: of the signal.
       sample_rate: of the signal, in Hz.
-      latency: samples that the output is late, computing not counted: the block that has to be complete, the
-        look-ahead, the cross-fade, half of a frame's window in whole hops, and half of what resamples.
-      times: how long the steps took, since the stream was made, with the resampling that they needed.
+      latency: delay of the output in samples, without computation: the block, the look-ahead, the
+        cross-fade, half of a frame's window in whole hops, and half of the resampling filters.
+      times: of the steps so far, including resampling.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class StreamingEnhancer:
         """Compile the step, and run it once on silence.
 
         Args:
-          sample_rate: None for the model's; others are converted there and back, which adds to the latency,
-            and nothing above half the model's rate is left.
-          seed: of the noise that the sampler starts from.
+          sample_rate: None for the model's; other rates are resampled to it and back, which adds latency and
+            removes everything above half the model's rate.
+          seed: of the sampler's noise.
           programs: of the same model, parameters and sampler, shared with other streams.
-          wet: share of the model's output in what is given, see `models.enhancement.wet_share`.
+          wet: share of the model's output in the result, see `models.enhancement.wet_share`.
 
         Raises:
-          ValueError: if sampler or window don't go with the model, or there are no channels or no such rate.
+          ValueError: if sampler or window don't fit the model, or channels or rate are out of range.
         """
         front = model.front_end
         if channels < 1:
@@ -72,7 +72,7 @@ class StreamingEnhancer:
             raise ValueError(f"a sample rate of {sample_rate} Hz: expected a whole number, 1000 to 384,000")
         sample_rate = int(sample_rate)
         self.model, self.config, self.sampler = model, config, sampler.resolve(model)
-        self.params = jax.device_put(params)  # else numpy's would go there at every step
+        self.params = jax.device_put(params)  # else NumPy arrays would be copied at every step
         self.channels, self.sample_rate, self.wet = channels, sample_rate, wet
 
         self._keys, self._block = stream_keys(seed, channels), config.block(front)
@@ -83,8 +83,8 @@ class StreamingEnhancer:
         late = self._block - 1 + config.delay(front)
         self._changes: tuple[StreamResampler, ...] = ()
         if sample_rate != front.sample_rate:
-            there = StreamResampler(sample_rate, front.sample_rate, channels)
-            self._changes = there, StreamResampler(front.sample_rate, sample_rate, channels)
+            to_model = StreamResampler(sample_rate, front.sample_rate, channels)
+            self._changes = to_model, StreamResampler(front.sample_rate, sample_rate, channels)
             seconds = late / front.sample_rate + sum(change.lag for change in self._changes)
             late = math.ceil(seconds * sample_rate)
         self.latency = late
@@ -95,33 +95,33 @@ class StreamingEnhancer:
         return self.latency / self.sample_rate
 
     def reset(self) -> None:
-        """Begin a new signal: forget all samples that came before."""
+        """Start a new signal: discard all previous samples."""
         self._state = initial_state(self.model, self.config, self.channels)
         self._early = self.config.delay(self.model.front_end)
         self._pending = np.zeros((self.channels, 0), np.float32)
         self._ready = np.zeros((self.channels, self.latency), np.float32)
-        self._dry = self._ready  # the input, as late as the output
+        self._dry = self._ready  # the input, delayed like the output
         self._step_seconds: list[float] = []
-        self._seconds = 0.0  # of all that was done since the last step was counted
+        self._seconds = 0.0  # time since the last step was counted
         for change in self._changes:
             change.reset()
 
     def push(self, chunk: np.ndarray) -> np.ndarray:
-        """Take the next samples and give as many: those that came `latency` samples earlier, enhanced.
+        """Consume the next samples and return as many, enhanced, from `latency` samples earlier.
 
         Args:
-          chunk: real [samples] of a single channel, or [channels, samples]; any number of samples, also none.
+          chunk: real [samples] of a single channel, or [channels, samples]; may be empty.
 
         Returns:
           float32 of the chunk's shape. The first `latency` samples of a signal are zeros.
 
         Raises:
-          ValueError: if the shape doesn't fit, or samples are complex, NaN, infinite or absurdly large. The
-            stream is then as if the chunk had not come.
+          ValueError: if the shape is wrong, or samples are complex, NaN, infinite or too large. The stream is
+            unchanged then.
         """
         start = time.perf_counter()
         if np.iscomplexobj(chunk):
-            raise ValueError("the chunk holds complex samples: expected real ones, a wave and no spectrum")
+            raise ValueError("the chunk holds complex samples: expected real ones, not a spectrogram")
         chunk = np.asarray(chunk, np.float32)
         wave = chunk[None] if chunk.ndim == 1 else chunk
         if wave.ndim != 2 or len(wave) != self.channels:
@@ -130,20 +130,20 @@ class StreamingEnhancer:
         if fit_samples(wave) < wave.shape[-1]:
             raise ValueError(
                 f"the chunk holds samples that are NaN, infinite, or beyond {LOUDEST:g} (full scale is 1): "
-                "correct what made them"
+                "fix their source"
             )
         ready = np.concatenate([self._ready, self._enhance(wave)], axis=-1)
-        given, self._ready = np.split(ready, [wave.shape[-1]], axis=-1)
+        output, self._ready = np.split(ready, [wave.shape[-1]], axis=-1)
         if self.wet < 1:
             dry, self._dry = np.split(np.concatenate([self._dry, wave], axis=-1), [wave.shape[-1]], axis=-1)
-            given = blend(given, dry, self.wet)
+            output = blend(output, dry, self.wet)
         self._count_steps(time.perf_counter() - start)
-        return given.reshape(chunk.shape)
+        return output.reshape(chunk.shape)
 
     def flush(self) -> np.ndarray:
-        """End the signal: the last `latency` samples, float32 [channels, latency]; [latency] of one channel.
+        """End the signal: return the last `latency` samples, float32 [channels, latency] or [latency].
 
-        All that was given, without its first `latency` samples, is aligned with the input, sample for sample.
+        The whole output without its first `latency` samples is aligned with the input, sample for sample.
         The stream is then ready for a new signal.
         """
         shape = (self.channels, self.latency) if self.channels > 1 else (self.latency,)
@@ -152,7 +152,7 @@ class StreamingEnhancer:
         return rest
 
     def _enhance(self, wave: np.ndarray) -> np.ndarray:
-        """float32 [channels, samples] -> the enhanced samples that this makes ready, in order."""
+        """Push float32 [channels, samples] and return the enhanced samples that are ready."""
         if self._changes:
             wave = self._changes[0](wave)
         pending = np.concatenate([self._pending, wave], axis=-1)
@@ -175,7 +175,7 @@ class StreamingEnhancer:
         return enhanced
 
     def _count_steps(self, seconds: float) -> None:
-        """Count the steps of a push that took so long; what else it did, and those before, falls on them."""
+        """Record the steps of a push of `seconds`, which share its other work and that of pushes before."""
         self._seconds += seconds
         if self._step_seconds:
             others = (self._seconds - sum(self._step_seconds)) / len(self._step_seconds)

@@ -1,4 +1,4 @@
-"""The old place of `blend` and `wet_share`, which are in `rosecd_jax.models.enhancement`."""
+"""Former location of `blend` and `wet_share`, now in `rosecd_jax.models.enhancement`."""
 
 from rosecd_jax.models.enhancement import blend, wet_share
 

@@ -1,8 +1,8 @@
-"""Waves at the model's rate, of any length and number of channels, through compiled programs.
+"""Enhancement of waves at the model's rate, of any length and number of channels, by compiled programs.
 
-Long ones go in overlapping windows, as a stream: bounded memory, linear time. A window's frames are those
-that the whole signal has, its noise belongs to their absolute numbers, its scale is the signal's. So
-neighbors agree where they overlap, but for what the network sees of the rest; there one fades into the other.
+Long waves are enhanced in overlapping windows: bounded memory, linear time. A window shares frames, noise
+(by absolute frame number) and scale with the whole signal. So neighbors agree where they overlap, except for
+the network's different context, and are cross-faded there.
 """
 
 import dataclasses
@@ -18,19 +18,19 @@ from rosecd_jax.models.enhancement import FRAMES, padded_frames
 from rosecd_jax.prefetch import ahead, groups
 
 WINDOW = 2560
-"""Frames of a long signal's windows (20 s at 16 kHz): many times what networks are trained on, and a length
-that shorter signals have a program for."""
+"""Frames of a long signal's windows (20 s at 16 kHz): many times the length of training crops, and a bucket
+of shorter signals."""
 DEPTH = 3
-"""Batches of windows under way at a time."""
+"""Batches of windows in flight."""
 
 
 class WindowPlan(NamedTuple):
-    """Where the windows of a signal begin, and how they overlap; all in frames.
+    """Positions and overlap of a signal's windows, in frames.
 
     Attributes:
-      window: frames in each.
-      firsts: the first frame of each, ascending.
-      fade: frames over which one fades into the next, in the middle of their overlap.
+      window: length of a window.
+      firsts: first frame of each window, ascending.
+      fade: length of the cross-fade in the middle of an overlap.
     """
 
     window: int
@@ -39,16 +39,16 @@ class WindowPlan(NamedTuple):
 
     @property
     def joins(self) -> tuple[int, ...]:
-        """The frames in the middle of the cross-fades."""
+        """Center frames of the cross-fades."""
         return tuple((b + a + self.window) // 2 for a, b in itertools.pairwise(self.firsts))
 
 
 def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
-    """Windows that cover `frames` frames, `window` at a time.
+    """Cover `frames` frames by windows of `window` frames.
 
-    They begin at multiples of `unit`, so that the network's coarser levels lie as in the whole signal, and
-    overlap by a half, at most by 384 frames. The last one ends less than a unit after the signal. They fade
-    over half of the overlap: where two are averaged their differences from the whole signal are smaller.
+    They start at multiples of `unit`, so that the network's coarser levels are aligned as in the whole
+    signal, and overlap by half, at most by 384 frames. The last one ends less than a unit after the signal.
+    The cross-fade takes half of the overlap: averaging two windows reduces their errors.
     """
     overlap = max(unit, min(384, window // 2 // unit * unit))
     last = max(0, -(-(frames - window) // unit) * unit)
@@ -58,10 +58,10 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
 
 @dataclasses.dataclass(frozen=True)
 class WaveEnhancer:
-    """What `Enhancer` is made of, for waves that have been resampled. Attributes as there.
+    """Enhancement of waves at the model's rate; attributes as in `Enhancer`.
 
-    `wet` is the share of the model's output in files (see `models.enhancement.wet_share`); waves are the
-    model's alone.
+    `wet` is the share of the model's output in files (see `models.enhancement.wet_share`); waves returned
+    here are the model's output only.
     """
 
     programs: Programs
@@ -71,31 +71,31 @@ class WaveEnhancer:
 
     @property
     def unit(self) -> int:
-        """Frame counts and the windows' beginnings are multiples of this."""
+        """Common divisor of frame counts and window starts."""
         return max(FRAMES, self.programs.model.config.stride)
 
     @property
     def window(self) -> int:
-        """Frames of a window of a long signal; no more than the longest signal has that isn't long."""
+        """Frames of a long signal's window, at most those of the longest signal below the limit."""
         limit = int(self.limit * self.programs.model.front_end.sample_rate)
         return max(min(WINDOW, self.frames(limit)), 4 * self.unit) // self.unit * self.unit
 
     def frames(self, samples: int) -> int:
-        """Frames that a signal of `samples` samples is padded to."""
+        """Return the number of frames that a signal of `samples` samples is padded to."""
         frames = self.programs.model.front_end.frames(samples)
         return padded_frames(frames, self.programs.model.config.stride, self.buckets)
 
     def is_long(self, samples: int) -> bool:
-        """Whether a signal of `samples` samples goes in windows."""
+        """Whether a signal of `samples` samples is enhanced in windows."""
         above = samples > self.limit * self.programs.model.front_end.sample_rate
         return above and self.frames(samples) > self.window
 
     def rows_alone(self, frames: int, channels: int) -> int:
-        """How many channels of a signal that comes alone go together; few programs for all their counts."""
+        """Return the rows of the program for a single signal: a power of two, for few programs."""
         return min(self.programs.rows(frames), 1 << (channels - 1).bit_length())
 
     def prepare(self, samples: int, channels: int) -> None:
-        """Compile what `alone` needs for a signal of `samples` samples."""
+        """Compile the program for a single signal of `samples` samples."""
         if self.is_long(samples):
             self.programs.program(self.window, self.programs.rows(self.window))
         else:
@@ -103,10 +103,10 @@ class WaveEnhancer:
             self.programs.program(frames, self.rows_alone(frames, channels))
 
     def __call__(self, wave: np.ndarray, seed: int, alone: bool = False) -> np.ndarray:
-        """float32 [channels, samples] -> float32 [channels, samples], each channel by itself.
+        """Enhance float32 [channels, samples], each channel by itself.
 
-        By the programs that enhance it together with others, so that its bits are the same as there; if it is
-        `alone`, by programs that have no more rows than it takes: faster, on a GPU.
+        By default, programs for full batches are used, so that the result equals that in a batch bit by bit.
+        `alone` uses programs with no more rows than needed, which is faster on a GPU.
         """
         samples = wave.shape[1]
         if self.is_long(samples):
@@ -117,30 +117,30 @@ class WaveEnhancer:
         return self.finish(np.concatenate([future.result() for future in futures]), wave)
 
     def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:
-        """The program's frames and one stretch a channel, for a signal that is not long."""
+        """Return the program's frames and one stretch per channel, for a signal that is not long."""
         plan = WindowPlan(self.frames(wave.shape[1]), (0,), 0)
         return plan.window, list(self._cut([wave], wave.shape[1], self.level(wave), seed, plan))
 
     def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
-        """The programs' results [channels, frames · hop], at the length and loudness of the signal."""
+        """Restore the signal's length and level in results [channels, frames · hop]."""
         return enhanced[:, : wave.shape[1]] * self.level(wave).scale[:, None]
 
     def level(self, wave: np.ndarray) -> Level:
-        """Of float32 [channels, samples] at the model's rate."""
+        """Measure the level of float32 [channels, samples] at the model's rate."""
         return measure(wave, self.programs.model.front_end.sample_rate)
 
     def long(
         self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int
     ) -> Iterator[np.ndarray]:
-        """Enhance a long signal that comes in blocks; yields it in other blocks.
+        """Enhance a long signal given in blocks; yield it in other blocks.
 
         Args:
           blocks: float32 [channels, any number].
-          samples: their sum.
+          samples: total length.
           level: of the signal, see `audio.level`.
 
         Yields:
-          float32 [channels, any number], `samples` in all; a silent channel stays so.
+          float32 [channels, any number], `samples` in total; silent channels stay silent.
         """
         front, programs = self.programs.model.front_end, self.programs
         plan = plan_windows(front.frames(samples), self.window, self.unit)
@@ -166,9 +166,9 @@ class WaveEnhancer:
     def _cut(
         self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int, plan: WindowPlan
     ) -> Iterator[Stretch]:
-        """Scale a signal, reflect its ends, and cut the windows of a plan out of it, each channel by itself.
+        """Scale a signal, reflect its ends, and cut it into the windows of a plan, each channel by itself.
 
-        See `long` for the arguments; a signal that is not long is one window.
+        Arguments as in `long`; a short signal is one window.
         """
         front = self.programs.model.front_end
         before, length = front.reach * front.hop, front.stretch(plan.window)
@@ -183,7 +183,7 @@ class WaveEnhancer:
 
 
 def _reflect_end(blocks: Iterable[np.ndarray], most: int, length: int) -> Iterator[np.ndarray]:
-    """The blocks, the reflection of their last `most` samples, and then zeros, `length` at a time."""
+    """Yield the blocks, the reflection of their last `most` samples, then zeros, `length` at a time."""
     recent = None
     for block in blocks:
         recent = block if recent is None else np.concatenate([recent, block], axis=1)
@@ -196,7 +196,7 @@ def _reflect_end(blocks: Iterable[np.ndarray], most: int, length: int) -> Iterat
 
 
 def _at_least(samples: int, buffer: np.ndarray, blocks: Iterator[np.ndarray]) -> np.ndarray:
-    """The buffer with as many blocks after it as make `samples` samples."""
+    """Append blocks to the buffer until it has `samples` samples."""
     pieces, held = [buffer], buffer.shape[1]
     while held < samples:
         pieces.append(next(blocks))

@@ -188,7 +188,7 @@ def test_an_output_that_would_be_an_input_is_refused(student, tmp_path):
     assert sorted(report.status for report in reports) == ["enhanced", "failed"]
     failed = next(report for report in reports if report.status == "failed")
     assert failed.source == source / "in" / "a.wav"
-    assert "which is an input" in failed.error
+    assert "would overwrite the input" in failed.error
     assert (source / "a.wav").read_bytes() == before
 
 
@@ -294,7 +294,7 @@ def test_a_summary_is_json_even_of_odd_names(tmp_path):
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["report.json"]
     (tmp_path / "notes.json").write_text("[1]")
     for name in ("notes.json", "new.wav", "deep"):
-        with pytest.raises(ValueError, match=f"{name}: is no report"):
+        with pytest.raises(ValueError, match=f"{name}: is not a report"):
             summary.write(tmp_path / name)
     assert "2 of 3 files enhanced into out (1 failed): 4.0 s of audio" in summary.line(Path("out"))
 

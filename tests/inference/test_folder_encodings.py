@@ -50,7 +50,7 @@ def test_a_source_that_cannot_be_read_has_no_output_that_is_done(tmp_path):
     assert not Job(source, tmp_path / "out.wav", header).is_done(None)
 
 
-def test_two_inputs_that_a_link_among_the_outputs_brings_together_are_told(tmp_path):
+def test_two_inputs_that_a_link_among_the_outputs_brings_together_are_reported(tmp_path):
     for folder in ("a", "b"):
         write(tmp_path / "in" / folder / "x.wav", 100)
     write(tmp_path / "in" / "a" / "y.wav", 100)
@@ -59,6 +59,6 @@ def test_two_inputs_that_a_link_among_the_outputs_brings_together_are_told(tmp_p
     plan = plan_folder(tmp_path / "in", tmp_path / "out", "refuse", None, None, (0, 1))
     assert [job.source.name for job in plan.jobs] == ["x.wav", "y.wav"]
     assert [report.status for report in plan.settled] == ["failed"]
-    others = f"{tmp_path / 'in' / 'a' / 'x.wav'} does"
-    assert plan.settled[0].error.startswith(f"{tmp_path / 'in' / 'b' / 'x.wav'}: would become ")
-    assert others in plan.settled[0].error
+    other = f"like {tmp_path / 'in' / 'a' / 'x.wav'};"
+    assert plan.settled[0].error.startswith(f"{tmp_path / 'in' / 'b' / 'x.wav'}: would be written to ")
+    assert other in plan.settled[0].error
