@@ -28,7 +28,8 @@ def arguments(file):
     return [f"{file.name}:{variant}" for variant in variants] if variants else [file.name]
 
 
-EVERY = [name for file in sorted(FOLDER.glob("*.py")) for name in arguments(file)]
+TRAINING = sorted(file for file in FOLDER.glob("*.py") if not file.name.startswith("eval_"))
+EVERY = [name for file in TRAINING for name in arguments(file)]
 
 
 def small(config):
@@ -56,7 +57,7 @@ def test_every_config_makes_a_run_whose_loss_can_be_evaluated(name):
     assert "loss" in terms
 
 
-@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.name)
 def test_every_config_is_a_run_without_an_argument_too(file):
     assert read_config(str(file), []).steps > 0
 

@@ -159,6 +159,9 @@ def run_evaluation(
     columns = read_manifest(manifest) if manifest else {}
     others = [table for word in scores for table in read_scores(*_owner(word))]
     systems = load_systems(checkpoints, enhanced, options)
+    for name in filter(None, [baseline, *(table.system for table in others)]):
+        if name not in (known := [system for system, _ in systems]):  # before hours of work, not after
+            raise ValueError(f"no system is called {name!r}; there are {', '.join(known)}")
     kept = ScoreCache(default_path()) if cache else None
     with progress_bar(None, "evaluating") as advance:
         advanced = lambda method, done, total: advance(done, total, method)  # noqa: E731
@@ -239,9 +242,10 @@ def read_config(word: str) -> dict[str, Any]:
     Raises:
       ValueError: if the file fails, or returns anything else.
     """
-    _, path = find_config(word)
+    full, path = find_config(word)
+    argument = full.removeprefix(str(path)).removeprefix(":")
     try:
-        found = load_module(path).get_config()
+        found = load_module(path).get_config(*filter(None, [argument]))
     except Exception as error:  # the file is a program
         raise ValueError(f"{path}: {raised_by(path, error) or error}") from error
     found = found.to_dict() if hasattr(found, "to_dict") else found
