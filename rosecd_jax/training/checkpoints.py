@@ -1,4 +1,4 @@
-"""The whole training state on disk, by orbax's CheckpointManager.
+"""Checkpoints of the whole training state, by orbax's CheckpointManager.
 
 Each step is a model checkpoint (see `rosecd_jax.models.checkpoint`) with two more items: `optimiser`, and
 `progress` (counts of steps, key, position of the data iterator).
@@ -27,9 +27,9 @@ FREE = (
     *("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project"),
     *("data.path", "data.threads", "data.workers", "sharding", "model.network.remat"),
 )
-"""Fields of a TrainConfig that may change when a run is resumed: they don't change what is learnt.
+"""Fields of a TrainConfig that may change when a run is resumed, as they don't affect the result.
 
-The last two do by rounding; but a run that turns out to lack memory can't do without them.
+The last two change rounding, but a run that lacks memory needs them.
 """
 ORIGINS = {
     "teacher": "another teacher (config.teacher)",
@@ -39,12 +39,12 @@ ORIGINS = {
 
 @dataclasses.dataclass(frozen=True)
 class KeepBest:
-    """A preservation policy of orbax: the `count` best steps by each score that `scores` knows by then.
+    """A preservation policy of orbax: keep the `count` best steps by each score.
 
     Attributes:
-      scores: step -> {score: value}, the higher the better; nan counts as the worst.
-      names: of the scores that count.
-      count: how many steps stay for each.
+      scores: returns {step: {score: value}}, higher is better; NaN counts as the worst.
+      names: of the scores used.
+      count: number of steps kept for each.
     """
 
     scores: Callable[[], Mapping[int, Mapping[str, float]]]
@@ -52,7 +52,7 @@ class KeepBest:
     count: int
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Which of the checkpoints on disk stay."""
+        """Return which of the checkpoints on disk are kept."""
         del context
         scores = self.scores()
         steps = [checkpoint.step for checkpoint in checkpoints]
@@ -65,7 +65,7 @@ class KeepBest:
 def best_steps(
     scores: Mapping[int, Mapping[str, float]], name: str, among: Sequence[int] | None = None
 ) -> list[int]:
-    """The steps that have this score, the best first; of equal ones the later."""
+    """Sort the steps that have a score, best first; of equal ones the later first."""
     scored = [step for step in (scores if among is None else among) if name in scores.get(step, {})]
 
     def quality(step: int) -> tuple[float, int]:
@@ -76,12 +76,12 @@ def best_steps(
 
 
 def digest_of_names(names: Iterable[str]) -> str:
-    """SHA-256 of the names of recordings, hexadecimal."""
+    """Return the SHA-256 of the names of recordings, hexadecimal."""
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def digest_of_weights(params: Any) -> str:
-    """SHA-256 of a parameter tree's values, hexadecimal."""
+    """Return the SHA-256 of a parameter tree's values, hexadecimal."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -89,14 +89,14 @@ def digest_of_weights(params: Any) -> str:
 
 
 class RunCheckpoints:
-    """Saves and restores the steps of one run; saving continues in the background. Use as a context.
+    """Saves, in the background, and restores the steps of one run. Use as a context manager.
 
     Args:
       workdir: of the run.
       config: stored in every step.
-      scores: of the validations so far, asked when a step is saved; they decide which ones stay.
-      origins: what the run learns from, as digests by name; stored in every step.
-      functions: what of one's own it is made with, see `functions.described`; stored in every step.
+      scores: returns the validation scores so far, which determine the steps that are kept.
+      origins: digests of teacher and data by name; stored in every step.
+      functions: description of the user's functions, see `functions.described`; stored in every step.
     """
 
     def __init__(
@@ -117,13 +117,13 @@ class RunCheckpoints:
         self.config, self.origins, self.functions = config, dict(origins or {}), dict(functions or {})
         self.folder = (workdir / STEPS_FOLDER).absolute()
         if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"{self.folder} is no folder; move it away, or choose another --workdir")
+            raise ValueError(f"{self.folder} is not a folder; move it, or choose another --workdir")
         self.manager = ocp.CheckpointManager(
             self.folder,
             item_names=ITEMS,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=manager.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,  # of steps that a killed run was writing
+                cleanup_tmp_directories=True,  # partial steps of a killed run
             ),
         )
 
@@ -131,11 +131,11 @@ class RunCheckpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.manager.close()  # waits for what is being written
+        self.manager.close()  # waits for writes in progress
 
     @property
     def latest(self) -> int | None:
-        """The last step on disk."""
+        """Last step on disk."""
         return self.manager.latest_step()
 
     @property
@@ -144,7 +144,7 @@ class RunCheckpoints:
         return sorted(self.manager.all_steps())
 
     def save(self, state: TrainState, data_state: Any) -> None:
-        """Write a step, unless it is there already; `data_state` is anything that JSON knows."""
+        """Write a step unless it exists; `data_state` is JSON-serializable."""
         step = int(state.step)
         if step == self.latest:
             return
@@ -168,15 +168,15 @@ class RunCheckpoints:
         )
 
     def _stored(self) -> dict[str, Any]:
-        """The item `config`."""
+        """Return the item `config`."""
         item = model_item(self.config.model) | {"train": to_dict(self.config)}
         return item | ({"functions": self.functions} if self.functions else {})
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any]:
-        """The last step, with the shapes and shardings of `like`, and the position of the data iterator.
+        """Return the last step, with shapes and shardings of `like`, and the data iterator's position.
 
         Raises:
-          ValueError: if it can't be read, or its arrays are not those of `like`.
+          ValueError: if it can't be read, or its arrays don't match `like`.
         """
 
         def tree(item: Any) -> Any:
@@ -200,21 +200,21 @@ class RunCheckpoints:
         return TrainState(step, skipped, in_a_row, *weights, key), progress["data"]
 
     def check_resumable(self) -> None:
-        """Raise ValueError, with the difference, if the last step on disk is of another config or origin.
+        """Raise ValueError, with the difference, if the last step on disk has another config or origin.
 
-        What doesn't change what is learnt may differ: how long the run is, how often it reports, where data
-        and teacher lie, and what saves memory (sharding, rematerialisation). With `resume_override` anything
-        may that still fits the weights on disk.
+        Settings that don't affect the result may differ: the run's length, the logging, paths of data and
+        teacher, and memory savings (sharding, rematerialization). With `resume_override` any setting may
+        that still fits the weights on disk.
         """
         items = self._read("it is damaged", config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
         stored, origins = items["config"]["train"], items["progress"].get("origins", {})
         for name in origins if not self.config.resume_override else ():
             if self.origins.get(name, origins[name]) != origins[name]:
                 raise ValueError(
-                    f"the run in {self.folder.parent} began with {ORIGINS[name]}; give that, use a new "
-                    "--workdir, or --config.resume_override=True to go on all the same"
+                    f"the run in {self.folder.parent} began with {ORIGINS[name]}; restore that, use a new "
+                    "--workdir, or resume anyway with --config.resume_override=True"
                 )
-        with contextlib.suppress(ValueError):  # of a version with other fields; the difference says which
+        with contextlib.suppress(ValueError):  # written by a version with other fields
             stored = to_dict(from_dict(TrainConfig, stored))
         before = items["config"].get("functions", {})
         old = without_modules(_learnt(stored) | {"functions": before})
@@ -223,11 +223,11 @@ class RunCheckpoints:
             lines = "\n  ".join(difference(old, new))
             raise ValueError(
                 f"the run in {self.folder.parent} began with another config; use a new --workdir, or "
-                f"--config.resume_override=True to go on all the same:\n  {lines}"
+                f"resume anyway with --config.resume_override=True:\n  {lines}"
             )
 
     def _read(self, why: str, /, **items: Any) -> Any:
-        """Items of the last step; if that can't be, ValueError says why, and how to continue."""
+        """Read items of the last step; a ValueError gives the reason and how to continue."""
         try:
             return self.manager.restore(self.latest, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax has no error type of its own
@@ -241,7 +241,7 @@ class RunCheckpoints:
 
 
 def _learnt(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """A stored TrainConfig without the fields that are free to change."""
+    """Remove the fields of a stored TrainConfig that may change."""
     return {
         name: _learnt(value, f"{where}{name}.") if isinstance(value, Mapping) else value
         for name, value in config.items()

@@ -1,4 +1,4 @@
-"""What a training run is made of."""
+"""Configuration of a training run."""
 
 import dataclasses
 from typing import Literal
@@ -17,17 +17,17 @@ Objective = Literal["score", "score-matching", "data-prediction", "distillation"
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam and the moving average of its weights.
+    """Adam and the moving average of the weights.
 
     Attributes:
       learning_rate: of Adam.
       warmup_steps: updates over which the learning rate rises from zero.
-      decay_steps: the learning rate then falls along a cosine to reach zero at this update; 0: it stays.
-      gradient_clip: largest global norm of a gradient; 0 for no clipping.
-      ema_decay: of the moving average, reached by the ramp min(ema_decay, (1 + k) / (10 + k)) at update k.
+      decay_steps: update at which the learning rate reaches zero by cosine decay; 0: it stays constant.
+      gradient_clip: maximum global norm of a gradient; 0 for no clipping.
+      ema_decay: of the moving average; at update k, min(ema_decay, (1 + k) / (10 + k)) is used.
       accumulate: batches whose gradients are averaged into one update.
-      skips_in_a_row: steps whose loss, gradient or new weights are not finite change nothing; after so many
-        in a row the run stops.
+      skips_in_a_row: steps whose loss, gradient or new weights are not finite are skipped; the run stops
+        after this many in a row.
     """
 
     learning_rate: float = 1e-4
@@ -53,14 +53,14 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ValidationConfig:
-    """How a run is judged during training.
+    """Validation during training.
 
     Attributes:
-      every: updates from one validation to the next; 0: none at all.
+      every: updates from one validation to the next; 0: no validation.
       split: of the data.
-      files: how many of the split's files are enhanced and scored, evenly spread over it.
-      examples: how many of these go to the curves as sound and picture.
-      workers: processes that compute scores beside the training.
+      files: number of files that are enhanced and scored, evenly spread over the split.
+      examples: number of these that are logged as sound and image.
+      workers: processes that compute scores during training.
     """
 
     every: int = 1_000
@@ -75,15 +75,15 @@ class ValidationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Which steps are written, and which of them stay on disk.
+    """Which steps are written, and which of them are kept.
 
     A step is written every `every` updates, at each validation, at the end, and when the run is stopped.
 
     Attributes:
       every: updates from one checkpoint to the next.
-      keep_last: how many of the last ones stay.
-      keep_best: how many of the best stay, by validation PESQ and as many by SI-SDR.
-      keep_every: steps that are a multiple of this stay for good; 0: none.
+      keep_last: number of last steps kept.
+      keep_best: number of best steps kept, by validation PESQ and as many by SI-SDR.
+      keep_every: multiples of this step are kept; 0: none.
     """
 
     every: int = 1_000
@@ -96,36 +96,35 @@ class CheckpointConfig:
         check_fields(self, "checkpoints.", least=least)
 
 
-OptimiserConfig = OptimizerConfig  # its name before
+OptimiserConfig = OptimizerConfig  # former name
 
 
 @renamed(optimiser="optimizer")
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A training run; the files in configs/ make these.
+    """A training run, as defined by the files in configs/.
 
     Attributes:
-      objective: a teacher is trained as a denoiser towards the process' mean ("score"), by "score-matching",
-        or, a bridge, by "data-prediction"; a student by "distillation" from `teacher`, or without one by
+      objective: for teachers "score" (a denoiser of the process' mean), "score-matching", or for a bridge
+        "data-prediction"; for students "distillation" from `teacher`, or without one
         "consistency-training".
-      model: what is trained; `network.dtype` and `network.remat` say in which precision, and with how much
-        memory.
-      teacher: path of the teacher's checkpoint, one of ours or one of the authors' `.ckpt` files. The student
-        starts from its raw weights, and so does consistency training where a teacher is given.
-      init_from: path of a checkpoint of the same front end and network, ours or the authors', whose weights a
-        new run starts from: its averaged or its raw ones, as `init_weights` says.
+      model: the trained model; `network.dtype` and `network.remat` set precision and rematerialization.
+      teacher: path of the teacher's checkpoint, of this package or a `.ckpt` file of the authors. Training
+        starts from its raw weights.
+      init_from: path of a checkpoint with the same front end and network, of this package or the authors,
+        whose weights a new run starts from; `init_weights`: averaged or raw.
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name
         (denoiser: of "score"); the others are not used.
       data: crops and batches.
       optimizer: Adam and moving average.
-      sharding: of weights, moving average and optimizer state over the devices: every device holds all of
-        them ("replicated"), or its share ("fsdp"), for models larger than a device.
-      validation, checkpoints: when, and what of it.
-      steps: updates in all.
-      log_every: in updates.
+      sharding: of weights, moving average and optimizer state: all of them on every device ("replicated"),
+        or a share per device ("fsdp"), for models larger than a device.
+      validation, checkpoints: intervals and settings.
+      steps: total number of updates.
+      log_every: updates between log lines.
       seed: of weights, data order, crops and draws.
-      resume_override: resume although the run in the working directory began with another config.
-      wandb_project: also send the curves to this project of Weights & Biases (needs the package wandb).
+      resume_override: resume even if the run in the working directory began with another config.
+      wandb_project: project of Weights & Biases that curves are also sent to (needs the package wandb).
     """
 
     objective: Objective = "score"
@@ -160,7 +159,7 @@ class TrainConfig:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")
         if self.teacher and self.objective not in ("distillation", "consistency-training"):
             raise ValueError(
-                f"objective {self.objective!r} has no use for the teacher {self.teacher}: leave it out, or "
+                f"objective {self.objective!r} doesn't use the teacher {self.teacher}: leave it out, or "
                 "set init_from to start from its weights"
             )
         bridge = isinstance(self.model.sde, SBVE)

@@ -1,4 +1,4 @@
-"""Where the curves of a run go: TensorBoard files, Weights & Biases, both, or nowhere."""
+"""Writers of a run's curves: TensorBoard files, Weights & Biases, both, or none."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,27 +12,27 @@ from rosecd_jax.extras import extra
 
 
 class Curves(Protocol):
-    """Takes scalars, sounds and pictures at a step."""
+    """A writer of scalars, sounds and images at a step."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name."""
+        """Write numbers by name."""
         ...
 
     def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
-        """float32 [samples]."""
+        """Write float32 [samples]."""
         ...
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """uint8 [height, width, 3]."""
+        """Write uint8 [height, width, 3]."""
         ...
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and close."""
         ...
 
 
 class TensorBoardCurves:
-    """Event files in a folder, by tensorboardX."""
+    """Writes event files to a folder, by tensorboardX."""
 
     def __init__(self, folder: Path) -> None:
         with extra("train", "TensorBoard"):
@@ -55,7 +55,7 @@ class TensorBoardCurves:
 
 
 class WandbCurves:
-    """A run of Weights & Biases; continues the same run when the directory's run is resumed.
+    """Writes to a run of Weights & Biases, which is continued when the directory's run is resumed.
 
     Raises:
       ImportError: if the package wandb is not installed.
@@ -79,7 +79,7 @@ class WandbCurves:
         )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        # A validation's scores come some steps late, and W&B's own step can't go back: ours is a value.
+        # Validation scores arrive late, and W&B's own step can't decrease: log ours as a value.
         self.run.log({"step": step, **values})
 
     def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
@@ -93,7 +93,7 @@ class WandbCurves:
 
 
 class ManyCurves:
-    """Any number of writers as one; without any, what is written goes nowhere."""
+    """Combines any number of writers, or none."""
 
     def __init__(self, *writers: Curves) -> None:
         self.writers = writers
@@ -116,10 +116,10 @@ class ManyCurves:
 
 
 def spectrogram_picture(spectrogram: NDArray[np.complex64]) -> NDArray[np.uint8]:
-    """A compressed spectrogram, complex64 [bins, frames], in colors, low frequencies below.
+    """Render a compressed spectrogram, complex64 [bins, frames], low frequencies at the bottom.
 
     Returns:
-      uint8 [bins, frames, 3]; from black (60 dB of compressed amplitude below the loudest) to white.
+      uint8 [bins, frames, 3]; from black (60 dB of compressed amplitude below the maximum) to white.
     """
     amplitude = np.abs(spectrogram) + 1e-12
     decibels = 20 * np.log10(amplitude / amplitude.max())

@@ -1,4 +1,4 @@
-"""Many devices, many hosts: one program over a mesh with one axis, `data`."""
+"""Devices and hosts as a mesh with one axis, `data`."""
 
 import os
 from typing import Any, Literal
@@ -11,10 +11,10 @@ AnyMesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 
 def join_processes() -> None:
-    """Make this process one of many, where the environment says that it is; call it before anything of JAX.
+    """Initialize `jax.distributed` if the environment calls for it; to be called before any use of JAX.
 
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say so for any machines; under Slurm's srun
-    and Open MPI's mpirun, and on a TPU slice of several hosts, JAX finds out by itself.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID configure any machines; under Slurm's srun
+    and Open MPI's mpirun, and on a TPU slice of several hosts, JAX detects the processes.
 
     Raises:
       ValueError: if the three variables are not set together.
@@ -27,7 +27,7 @@ def join_processes() -> None:
         if not (all(given) and given[1].isdigit() and given[2].isdigit()):
             described = ", ".join(f"{name}={value!r}" for name, value in zip(names, given, strict=True))
             raise ValueError(
-                f"many processes need all of an address, a count and a number; found {described}"
+                f"several processes need an address, a count and a number each; found {described}"
             )
         jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
     elif max(*launched, slice_hosts) > 1:
@@ -35,24 +35,24 @@ def join_processes() -> None:
 
 
 def make_mesh() -> jax.sharding.Mesh:
-    """All devices of all processes along the axis `data`."""
+    """Return a mesh of all devices of all processes along the axis `data`."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def replicated(mesh: AnyMesh) -> jax.NamedSharding:
-    """The whole array on every device."""
+    """Return the sharding that replicates an array on every device."""
     return jax.NamedSharding(mesh, jax.P())
 
 
 def over_batch(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
-    """The first axis, that of the batch, divided among the devices."""
+    """Return the sharding that divides the first axis, the batch, among the devices."""
     return jax.NamedSharding(mesh, jax.P(AXIS))
 
 
 def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp"]) -> Any:
-    """A sharding for each array of a tree: all of it everywhere, or ("fsdp") its longest axis divided.
+    """Return a sharding for each array of a tree: replicated, or ("fsdp") divided along its longest axis.
 
-    An array of which no axis can be divided by the number of devices stays whole; those are small.
+    An array without an axis that is divisible by the number of devices is replicated; those are small.
     """
 
     def sharding(leaf: Any) -> jax.NamedSharding:
@@ -66,12 +66,12 @@ def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """Host arrays that every process has alike -> arrays on the devices."""
+    """Put host arrays, equal on every process, on the devices."""
     return jax.jit(lambda same: same, out_shardings=shardings)(jax.tree.map(np.asarray, tree))
 
 
 def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
-    """This process' share of a batch, arrays [B / processes, ...] -> arrays [B, ...] on the devices."""
+    """Put this process' share of a batch, [B / processes, ...], on the devices as part of [B, ...]."""
     sharding = over_batch(mesh)
 
     def to_devices(local: np.ndarray) -> jax.Array:
@@ -87,6 +87,6 @@ def check_batch(batch_size: int, mesh: AnyMesh) -> None:
         below = batch_size - batch_size % mesh.size
         fitting = " or ".join(str(size) for size in (below, below + mesh.size) if size)
         raise ValueError(
-            f"data.batch_size is {batch_size}, that of all devices together: no multiple of the "
+            f"data.batch_size is {batch_size}, for all devices together, and not a multiple of the "
             f"{mesh.size} devices; set it to {fitting}"
         )

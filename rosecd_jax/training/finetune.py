@@ -1,4 +1,4 @@
-"""The settings with which a trained model learns somebody's own speech and noise."""
+"""Configuration of fine-tuning on the user's own speech and noise."""
 
 from pathlib import Path
 
@@ -22,26 +22,26 @@ from rosecd_jax.training.config import (
 
 __all__ = ["finetune_config", "model_config", "objective_of"]
 
-SECONDS = 2.0  # of a crop, as near as the network's stride allows
+SECONDS = 2.0  # length of a crop, rounded to the network's stride
 PESQ_WEIGHT, SI_SDR_WEIGHT = 5e-3, 1e-3
 
 
 def model_config(checkpoint: str, network: nn.Module | None = None) -> ModelConfig:
-    """The config of the model that is trained further, its weights not yet read.
+    """Read a checkpoint's model config, without its weights.
 
     Args:
-      checkpoint: ours or the authors'.
-      network: the Flax module of a model that has one of its own.
+      checkpoint: of this package or the authors.
+      network: the Flax module of a model with a custom network.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, or it needs another `network`.
-      TorchFileError: if a file is none of the authors'.
+      CheckpointError: if the checkpoint is missing, or needs another `network`.
+      TorchFileError: if a file is not a checkpoint of the authors.
     """
     return model_of(Path(checkpoint), open_any_checkpoint(checkpoint).config, network).config
 
 
 def objective_of(model: ModelConfig) -> Objective:
-    """The objective that a model is trained further with: no teacher is needed for any."""
+    """Return the objective for fine-tuning a model, one that needs no teacher."""
     if model.role == "student":
         return "consistency-training"
     if isinstance(model.sde, SBVE):
@@ -62,19 +62,19 @@ def finetune_config(
     files: int = 20,
     seed: int = 0,
 ) -> TrainConfig:
-    """A run that starts from a model's averaged weights and mixes its data on the fly.
+    """Configure a run that starts from a model's averaged weights and mixes its data on the fly.
 
-    A student learns from t = 1, where it is used, straight to the clean speech. The learning rate is low,
+    A student is trained from t = 1, where it is used, directly towards clean speech. The learning rate
     rises over a twentieth of the steps and falls to zero along a cosine. A twentieth of the recordings is
     held back; `files` mixes of these are scored before and after.
 
     Args:
-      checkpoint: whose weights are loaded when the run starts.
-      model: its config.
+      checkpoint: source of the initial weights.
+      model: the checkpoint's config.
       speech, noise, rir: folders, as in `LoaderConfig`.
 
     Raises:
-      ValueError: if a number makes no sense.
+      ValueError: if a number is out of range.
     """
     front, stride = model.front_end, model.stride
     frames = max(1, round(SECONDS * front.sample_rate / front.hop / stride)) * stride

@@ -1,4 +1,4 @@
-"""Weights as one vector while they are trained: the optimizer's program is short whatever the network."""
+"""Weights as one vector during training, so that the optimizer compiles fast for any network."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,14 +12,14 @@ from rosecd_jax.training.state import TrainState
 
 
 class Layout(NamedTuple):
-    """How weights, their average and the optimizer's moments lie in the state that is trained.
+    """Layout of weights, their average and the optimizer's moments in the training state.
 
     Attributes:
-      pack: parameters -> as they lie in the state; for use under jit.
-      unpack: the reverse.
-      to_trees: a state -> the same with its weights as the network's trees (NumPy arrays, if they were one
-        vector), as checkpoints hold it.
-      from_trees: (such a state, a state whose shapes and shardings the result has) -> that state.
+      pack: parameters -> their form in the state; for use under jit.
+      unpack: inverse of `pack`.
+      to_trees: a state -> the same with weights as trees (of NumPy arrays, if they were one vector), as in
+        checkpoints.
+      from_trees: (state of trees, state with the wanted shapes and shardings) -> state in this layout.
     """
 
     pack: Callable[[Params], Any]
@@ -38,10 +38,10 @@ TREES = Layout(
 
 
 def one_vector(shapes: Params) -> Layout:
-    """All arrays of a tree of float32 arrays joined into one vector.
+    """Join all arrays of a tree of float32 arrays into one vector.
 
-    Adam and the moving average of the full-size network's 483 arrays compile for 7 s on a CPU and 20 s for a
-    GPU, those of one vector for less than a second.
+    Adam and the moving average compile in 7 s on a CPU and 20 s for a GPU for the full-size network's 483
+    arrays, in less than a second for one vector.
     """
     leaves, tree = jax.tree.flatten(shapes)
     ends = np.cumsum([leaf.size for leaf in leaves]).tolist()

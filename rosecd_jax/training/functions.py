@@ -1,4 +1,4 @@
-"""What of a training run can be a function of one's own, in place of what the config names."""
+"""User-defined parts of a training run: loss, optimizer, network and the solver of distillation."""
 
 import functools
 from collections.abc import Callable
@@ -22,20 +22,20 @@ Loss = Callable[[Params, Params, Params, Batch, jax.Array], tuple[jax.Array, Met
 
 
 class Functions(NamedTuple):
-    """Each takes the place of what the config names; None: the config's.
+    """User-defined functions that replace those named in the config; None: the config's.
 
-    A config file defines `get_functions(config: TrainConfig) -> Functions` beside its `get_config`; programs
+    A config file defines `get_functions(config: TrainConfig) -> Functions` next to its `get_config`; programs
     pass them to `train`, `make_step` and `make_train_step`.
 
     Attributes:
-      loss: (params, ema, teacher_params, batch, key) -> (loss, terms); pure, and traced by jit. `params` is
-        what the loss is differentiated by, `ema` its moving average, `teacher_params` the teacher's weights
-        ({} without one), all as `ScoreModel.denoise` takes them; `batch` holds spectrograms, complex64
-        [B, F, T]; `key` is new at each step. The loss is a float32 scalar, as is each of the terms, a dict
-        for the log.
-      optimizer: of the gradient's tree; or a function without arguments that makes it, such as
-        `functools.partial(optax.contrib.muon, 1e-3)`, whose arguments are noted in the checkpoint. Of the
-        config's settings, `ema_decay`, `accumulate` and `skips_in_a_row` still count.
+      loss: (params, ema, teacher_params, batch, key) -> (loss, terms); pure, and traced by jit. The loss is
+        differentiated with respect to `params`; `ema` is their moving average, `teacher_params` the
+        teacher's weights ({} without one), all as for `ScoreModel.denoise`; `batch` holds spectrograms,
+        complex64 [B, F, T]; `key` is new at each step. Loss and terms, a dict for the log, are float32
+        scalars.
+      optimizer: applied to the gradient's tree; or a function without arguments that returns it, such as
+        `functools.partial(optax.contrib.muon, 1e-3)`, whose arguments are stored in the checkpoint. Of the
+        config's settings, `ema_decay`, `accumulate` and `skips_in_a_row` still apply.
       network: in place of NCSN++, see `rosecd_jax.models.OwnNetwork`.
       teacher_step: the solver of distillation, called as `rosecd_jax.losses.distillation.teacher_step`:
         (teacher, teacher_params, x, y, t, t_next, draws, config) -> x at t_next, complex64 [B, F, T].
@@ -48,25 +48,25 @@ class Functions(NamedTuple):
 
 
 AS_CONFIGURED = Functions()
-"""None of one's own."""
+"""No user-defined functions."""
 
 
 def built_optimizer(functions: Functions) -> optax.GradientTransformation | None:
-    """The optimizer of one's own, if there is one.
+    """Return the user-defined optimizer, if there is one.
 
     Raises:
-      ValueError: if it is none of optax.
+      ValueError: if it is not an optax optimizer.
     """
-    made = functions.optimizer
-    if made is not None and not isinstance(made, optax.GradientTransformation):
-        made = made() if callable(made) else made
-        if not isinstance(made, optax.GradientTransformation):
-            raise ValueError(f"optimizer is {made!r}, it has to be an optax.GradientTransformation")
-    return made
+    optimizer = functions.optimizer
+    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
+        optimizer = optimizer() if callable(optimizer) else optimizer
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise ValueError(f"optimizer is {optimizer!r}, it has to be an optax.GradientTransformation")
+    return optimizer
 
 
 def described(functions: Functions) -> dict[str, Any]:
-    """What a checkpoint notes: {"loss": {"name": "module:qualname", "settings": ...}, ...}; JSON values.
+    """Describe functions for a checkpoint: {"loss": {"name": "module:qualname", "settings": ...}, ...}.
 
     Settings are a partial function's arguments, a closure's numbers and strings, and a module's fields.
     """
@@ -98,7 +98,7 @@ def _described(function: Any) -> dict[str, Any]:
 
 
 def check_storable(opt_state: optax.OptState) -> None:
-    """Raise ValueError if a checkpoint could not hold an optimizer's state: before any training."""
+    """Raise ValueError if an optimizer's state can't be stored in a checkpoint."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(opt_state):
         where = jax.tree_util.keystr(path)
         if jnp.issubdtype(getattr(leaf, "dtype", object), jax.dtypes.prng_key):

@@ -1,4 +1,4 @@
-"""A run's directory belongs to one process, which stops on a signal, with nothing lost."""
+"""Lock of a run's directory, and a controlled stop on signals."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from rosecd_jax.processes import on_signals
 
 
 class WorkdirLock:
-    """Keeps other processes out of a run's directory; ends with the process, even a killed one.
+    """Locks a run's directory against other processes; released when the process ends, even if killed.
 
     Raises:
-      ValueError: naming the process that holds it, or if nothing can be written there.
+      ValueError: naming the process that holds the lock, or if the directory can't be written.
     """
 
     def __init__(self, workdir: Path) -> None:
@@ -49,15 +49,15 @@ class WorkdirLock:
 
 
 class StopRequest:
-    """Notes SIGTERM and Ctrl-C, so that a run can end after the step that it is in. Use as a context.
+    """Records SIGTERM and Ctrl-C, so that a run can end after the current step. Use as a context manager.
 
-    A second Ctrl-C interrupts at once. With many processes, either signal to any one of them stops all after
-    the same step: JAX's preemption service agrees on it.
+    A second Ctrl-C interrupts at once. With several processes, a signal to any of them stops all after the
+    same step, on which JAX's preemption service agrees.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        # With many processes, JAX's service has its own handler of SIGTERM, in every process.
+        # With several processes, JAX's service handles SIGTERM in each of them.
         numbers = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
         self.handling = on_signals(self._note, *numbers)
 
@@ -72,11 +72,11 @@ class StopRequest:
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
-        if jax.process_count() > 1:  # a Ctrl-C, of which the service doesn't know
+        if jax.process_count() > 1:  # the service doesn't handle Ctrl-C
             os.kill(os.getpid(), signal.SIGTERM)
 
     def after(self, step: int) -> str:
-        """Why the run has to end after this step; empty if it continues. Ask after every step."""
+        """Return the reason to end the run after this step, or ""; to be called after every step."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 

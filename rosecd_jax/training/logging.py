@@ -1,4 +1,4 @@
-"""What a run says of itself: a bar with rate and time to go, log lines, curves."""
+"""Progress of a run: a bar with rate and remaining time, log lines, curves."""
 
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -15,15 +15,15 @@ EARLY_STEPS = 10
 
 
 class Progress:
-    """Fetches numbers from the device only when it logs, every `log_every` steps. Use as a context.
+    """Logs every `log_every` steps, and only then fetches numbers from the device. Use as a context manager.
 
-    The rate is that of the steps: the first one, which compiles, validations and checkpoints don't count.
-    Of the first ten steps there is a line at least every few seconds.
+    The rate excludes the first step, which compiles, validations and checkpoints. During the first ten steps
+    a line is logged at least every few seconds.
 
     Args:
-      start: step that the run is at.
+      start: current step of the run.
       audio_seconds: length of a crop.
-      echo: takes the lines.
+      echo: receives the lines.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Progress:
         self.bar.stop()
 
     def step(self, step: int) -> AbstractContextManager[None]:
-        """Around the making of a step: the first ones are named if they take long."""
+        """Return a context for computing a step, which names the first steps if they take long."""
         early = step <= self.start + EARLY_STEPS
         return self.echo.doing(f"step {step}", announce=False) if early else nullcontext()
 
     def add(self, step: int, metrics: Metrics) -> dict[str, float]:
-        """Note the metrics of a step; returns their means since the last line, if a line is due."""
+        """Record the metrics of a step; return their means since the last line, if a line is due."""
         self.waiting.append(metrics)
         if step == self.start + 1:
-            called = time.perf_counter()  # compiled and under way
+            called = time.perf_counter()  # compiled and running
             jax.block_until_ready(metrics)
             self.seconds, self.since = 0.0, time.perf_counter()
             seconds = self.since - called
@@ -83,12 +83,12 @@ class Progress:
         return self._log(step)
 
     def pause(self) -> None:
-        """Stop the clock of the rate, until `go_on`."""
+        """Pause the measurement of the rate, until `unpause`."""
         jax.block_until_ready(self.waiting[-1:])
         self.seconds += time.perf_counter() - self.since
 
-    def go_on(self) -> None:
-        """Start the clock of the rate again."""
+    def unpause(self) -> None:
+        """Continue the measurement of the rate."""
         self.since = time.perf_counter()
 
     def _log(self, step: int) -> dict[str, float]:

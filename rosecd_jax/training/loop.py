@@ -36,11 +36,11 @@ from rosecd_jax.training.step import Step, Waves, make_step
 from rosecd_jax.training.validation import Validation, read_validation_pairs, training_part
 
 BATCHES_AHEAD = 2
-"""How many batches are on their way to the devices while one is used."""
+"""Number of batches transferred to the devices ahead of the one in use."""
 
 
 class TrainingStopped(RuntimeError):
-    """A run that cannot continue; its last checkpoint is sound. The message says why, and the remedy."""
+    """Raised when a run cannot continue; its last checkpoint is intact. The message has the remedy."""
 
 
 def train(
@@ -49,24 +49,24 @@ def train(
     echo: Callable[[str], None] = print,
     functions: Functions = AS_CONFIGURED,
 ) -> TrainState:
-    """Train, or resume training, in `workdir`; checkpoints, curves and validation.json are written there.
+    """Train, or resume training, in `workdir`; write checkpoints, curves and validation.json there.
 
-    A run that is killed and started again ends with the very weights of one that was not. SIGTERM and Ctrl-C
-    end it after the step that it is in, with a checkpoint.
+    A run that is killed and restarted ends with the same weights as an uninterrupted one. SIGTERM and Ctrl-C
+    end it after the current step, with a checkpoint.
 
     Args:
-      config: what to train.
-      workdir: one directory a run. If it holds checkpoints, the run resumes at the last one.
-      echo: takes the log lines.
-      functions: in place of what the config names: loss, optimizer, network, or solver. What they are called
-        is stored; a run is resumed with the same ones.
+      config: of the run.
+      workdir: directory of the run. If it holds checkpoints, the run resumes from the last one.
+      echo: receives the log lines.
+      functions: user-defined loss, optimizer, network or solver. Their names are stored; a run is resumed
+        with the same ones.
 
     Returns:
       The last state.
 
     Raises:
-      ValueError: if data, teacher, batch size or a resumed run's config don't fit, or another process works
-        in the directory; before any training.
+      ValueError: before any training, if data, teacher, batch size or a resumed run's config don't fit, or
+        another process uses the directory.
       TrainingStopped: after too many steps in a row whose loss, gradient or new weights were not finite.
     """
     keep_compiled_programs()
@@ -79,12 +79,12 @@ def train(
 
 @dataclasses.dataclass
 class Run:
-    """A training run under way.
+    """A training run in progress.
 
     Attributes:
       frozen: the teacher's weights, {} without one.
       batches: of waves, on the devices.
-      state: after `number` steps, of which the data iterator has given `taken` batches.
+      state: after `number` steps, which used `taken` batches.
     """
 
     config: TrainConfig
@@ -102,9 +102,9 @@ class Run:
     taken: int
 
     def train(self) -> None:
-        """All steps that are left, or until a signal; with validations and checkpoints."""
+        """Run the remaining steps with validations and checkpoints, unless stopped by a signal."""
         config, validation = self.config, self.validation
-        if validation.due(self.number):  # its scores were lost with the process that was to compute them
+        if validation.due(self.number):  # its scores were lost with an earlier process
             self.validate()
         while self.number < config.steps:
             self.advance()
@@ -117,15 +117,15 @@ class Run:
                 break
             if due:
                 self.validate()
-            self.tell_scores()
-        self.tell_scores(wait=True)
+            self.log_scores()
+        self.log_scores(wait=True)
         for name in ("pesq", "si_sdr") if validation.scores else ():
             if best := best_steps(validation.scores, name, self.checkpoints.steps):
                 score = validation.scores[best[0]][name]
                 self.echo(f"best validation {name} {score:.3g}: checkpoints/{best[0]}")
 
     def advance(self) -> None:
-        """One step; TrainingStopped if too many in a row were not finite."""
+        """Run one step; raise TrainingStopped if too many in a row were not finite."""
         with self.progress.step(self.number + 1):
             self.state, metrics = self.step(self.state, self.frozen, self.next_batches())
             self.number, self.taken = self.number + 1, self.taken + self.config.optimizer.accumulate
@@ -143,7 +143,7 @@ class Run:
         )
 
     def next_batches(self) -> list[Waves]:
-        """Those of one step. A damaged recording raises DataError, after a checkpoint: nothing gets lost."""
+        """Return the batches of one step. A damaged recording raises DataError, after a checkpoint."""
         try:
             return [next(self.batches) for _ in range(self.config.optimizer.accumulate)]
         except DataError:
@@ -155,26 +155,26 @@ class Run:
         self.progress.pause()
         with self.echo.doing(f"validating step {self.number}", announce=False):
             self.validation.start(self.state, self.frozen)
-        self.progress.go_on()
+        self.progress.unpause()
 
     def save(self, last: bool) -> None:
-        """Write a checkpoint, unless steps were skipped lately and more are to come.
+        """Write a checkpoint, unless the last step was skipped and the run continues.
 
-        Which checkpoints stay depends on the scores. A run that is killed while it waits for them loses only
-        the steps since that validation: it began with a checkpoint, and is computed again.
+        Pending scores are awaited, as they determine which checkpoints are kept. A run killed meanwhile loses
+        only the steps since that validation, which began with a checkpoint.
         """
         with self.echo.doing(f"saving step {self.number}", announce=False):
             self.progress.pause()
-            self.tell_scores(wait=True)
+            self.log_scores(wait=True)
             if int(self.state.skipped_in_a_row) and not last:
-                # The weights are finite, but may have grown too large to learn on with: keep earlier ones.
-                self.echo(f"no checkpoint at step {self.number}: it was skipped, for it was not finite")
+                # The weights are finite, but may have become too large to continue: keep earlier ones.
+                self.echo(f"no checkpoint at step {self.number}: the step was skipped as not finite")
             else:
                 self.checkpoints.save(self.step.layout.to_trees(self.state), self.taken)
-            self.progress.go_on()
+            self.progress.unpause()
 
-    def tell_scores(self, wait: bool = False) -> None:
-        """Log the validations whose scores are complete, or all, once they are."""
+    def log_scores(self, wait: bool = False) -> None:
+        """Log the validations whose scores are complete, or wait for all."""
         for done in self.validation.collect(wait):
             self.echo(self.validation.line(done))
 
@@ -186,12 +186,12 @@ def open_run(
     stack: ExitStack,
     functions: Functions = AS_CONFIGURED,
 ) -> Run:
-    """Everything that a run needs, closed by `stack`; arguments and errors as for `train`."""
+    """Create a run, whose resources `stack` closes; arguments and errors as for `train`."""
     mesh, first_process = make_mesh(), jax.process_index() == 0
     echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
     check_batch(config.data.batch_size, mesh)
     model = ScoreModel(config.model, functions.network)
-    config = dataclasses.replace(config, model=model.config)  # which notes a network of one's own
+    config = dataclasses.replace(config, model=model.config)  # with the description of a custom network
     source, pairs = open_data(config, model, echo)
     with echo.doing("loading weights", announce=bool(config.teacher or config.init_from)):
         teacher, frozen, params = load_teacher(config, functions.network)
@@ -226,7 +226,7 @@ def open_run(
 
 
 def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any, Any]:
-    """The source of training examples, and the pairs for validation."""
+    """Return the source of training examples, and the pairs for validation."""
     with echo.doing("opening the data"):
         found = open_source(config.data, model.front_end.sample_rate)
         source, pairs = training_part(config, found), read_validation_pairs(config, model, found)
@@ -244,9 +244,9 @@ def first_state(
     checkpoints: RunCheckpoints,
     echo: Status,
 ) -> tuple[TrainState, int]:
-    """The state that a run begins or resumes with, and how many batches were taken before.
+    """Return the state that a run starts or resumes with, and the number of batches used before.
 
-    Without `params` the weights are drawn by the config's seed.
+    Without `params`, weights are initialized from the config's seed.
     """
     key_init, key_run = jax.random.split(jax.random.key(config.seed))
     with echo.doing("initializing the state"):
@@ -263,7 +263,7 @@ def first_state(
 
 
 def announced(step: Step, status: Status) -> Step:
-    """The same step, whose programs say when they are compiled."""
+    """Return the step with programs that log their compilation."""
     names = {"add_gradient": "the gradient", "apply": "the update", "loss": "the validation loss"}
     programs = {name: Announced(getattr(step, name), words, status) for name, words in names.items()}
     return step._replace(**programs)
@@ -272,13 +272,13 @@ def announced(step: Step, status: Status) -> Step:
 def load_teacher(
     config: TrainConfig, network: nn.Module | None = None
 ) -> tuple[ScoreModel | None, Params, Params | None]:
-    """(teacher, its averaged weights, raw weights to start from); None or {} where the objective has no use.
+    """Load (teacher, its averaged weights, raw weights to start from); None or {} if not used.
 
-    A student whose `network` is one's own starts from its teacher's weights if that is the teacher's, too.
+    A student with a custom `network` starts from its teacher's weights if the teacher has the same network.
 
     Raises:
       ValueError: if the teacher's checkpoint can't be read, or the student's front end, process or network
-        differ from the teacher's. In which precision they compute doesn't count.
+        (except its precision) differ from the teacher's.
     """
     if not config.teacher or config.objective not in ("distillation", "consistency-training"):
         return None, {}, None
@@ -287,7 +287,7 @@ def load_teacher(
     else:
         theirs, parts = network, ("front_end", "sde")
     teacher, raw = load_any_checkpoint(config.teacher, "raw", theirs)
-    what = f"the student must be built as its teacher {config.teacher} is"
+    what = f"the student has to match its teacher {config.teacher}"
     check_alike(config.model, teacher.config, parts, what)
     raw = raw if theirs is network else None
     if config.objective == "consistency-training":
@@ -296,32 +296,32 @@ def load_teacher(
 
 
 def load_initial_weights(config: TrainConfig, network: nn.Module | None = None) -> Params | None:
-    """The weights that `config.init_from` names, or None where it names none.
+    """Load the weights of `config.init_from`, if any.
 
     Raises:
-      ValueError: if they can't be read, or belong to another front end or network.
+      ValueError: if they can't be read, or have another front end or network.
     """
     if not config.init_from:
         return None
     model, params = load_any_checkpoint(config.init_from, config.init_weights, network)
-    what = f"the model must be built as {config.init_from} is, whose weights it starts from"
+    what = f"the model has to match {config.init_from}, the source of its initial weights"
     parts = ("front_end", "network") if network is None else ("front_end",)
     check_alike(config.model, model.config, parts, what)
     return params
 
 
 def check_alike(ours: ModelConfig, theirs: ModelConfig, parts: Sequence[str], what: str) -> None:
-    """Raise ValueError, with `what` and the differences, if parts of two models differ, precision aside."""
+    """Raise ValueError, with `what` and the differences, if parts of two models differ, except precision."""
     described = [{part: to_dict(getattr(config, part)) for part in parts} for config in (theirs, ours)]
-    for one in described:
-        for how in ("dtype", "remat"):
-            one.get("network", {}).pop(how, None)
+    for description in described:
+        for field in ("dtype", "remat"):
+            description.get("network", {}).pop(field, None)
     if lines := difference(described[0], described[1]):
         raise ValueError("\n  ".join([f"{what}:", *lines]))
 
 
 def open_curves(config: TrainConfig, workdir: Path) -> ManyCurves:
-    """Every writer that the config asks for, as one."""
+    """Open the config's writers of curves."""
     tensorboard = TensorBoardCurves(workdir / "tensorboard")
     if not config.wandb_project:
         return ManyCurves(tensorboard)
@@ -329,7 +329,7 @@ def open_curves(config: TrainConfig, workdir: Path) -> ManyCurves:
 
 
 def ahead(batches: Iterator[Any], count: int = BATCHES_AHEAD) -> Iterator[Any]:
-    """The same batches, each made and sent to the devices while earlier ones are still used."""
+    """Prefetch `count` batches to the devices."""
     waiting: deque[Any] = deque()
     for batch in batches:
         waiting.append(batch)

@@ -1,4 +1,4 @@
-"""All that a training run must remember, and how one update changes it."""
+"""State of a training run, and its update."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,12 @@ from rosecd_jax.training.config import OptimizerConfig
 
 
 class TrainState(NamedTuple):
-    """A pytree.
+    """State of a training run; a pytree.
 
     Attributes:
-      step: steps made so far, int32.
-      skipped: how many of them changed nothing, since loss, gradient or new weights were not finite, int32.
-      skipped_in_a_row: how many such the last steps were, int32.
+      step: number of steps so far, int32.
+      skipped: number of steps skipped since loss, gradient or new weights were not finite, int32.
+      skipped_in_a_row: number of these at the end, int32.
       params: weights of the network.
       ema: their moving average.
       opt_state: optax's state of the optimizer.
@@ -33,7 +33,7 @@ class TrainState(NamedTuple):
 
 
 def learning_rate(config: OptimizerConfig) -> optax.Schedule:
-    """Updates made so far -> the learning rate of the next: warm-up, then constant or along a cosine."""
+    """Return the learning rate's schedule: warm-up, then constant or cosine decay."""
     if config.decay_steps:
         return optax.warmup_cosine_decay_schedule(
             0.0, config.learning_rate, config.warmup_steps, config.decay_steps
@@ -44,9 +44,9 @@ def learning_rate(config: OptimizerConfig) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam with the config's learning rate over time and clipping.
+    """Return Adam with the config's schedule and clipping.
 
-    Its state is the same with and without clipping, so that a run can be resumed with it.
+    The state has the same structure with and without clipping, so that it can be changed on resuming.
     """
     adam = optax.chain(optax.adam(learning_rate(config)))
     if not config.gradient_clip:
@@ -61,14 +61,14 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def init_state(params: Params, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
-    """A run at its beginning; the moving average starts at the weights."""
-    copy = jax.tree.map(jnp.copy, params)  # the state is donated, so no buffer may stand in it twice
+    """Return the initial state; the moving average starts at the weights."""
+    copy = jax.tree.map(jnp.copy, params)  # the state is donated, so its buffers have to be distinct
     zero = jnp.int32(0)
     return TrainState(zero, zero, zero, params, copy, optimizer.init(params), key)
 
 
 def ema_decay(update: jax.Array, largest: float) -> jax.Array:
-    """min(largest, (1 + k) / (10 + k)) at update k = 1, 2, …, so that an early average is not its start."""
+    """Return min(largest, (1 + k) / (10 + k)) at update k = 1, 2, …, to forget the initial weights early."""
     k = update.astype(jnp.float32)
     return jnp.minimum(largest, (1 + k) / (10 + k))
 
@@ -80,9 +80,9 @@ def update(
     largest_decay: float,
     finite: jax.Array | bool = True,
 ) -> TrainState:
-    """One step: an update of weights and moving average, or none but of the counts.
+    """Update weights and moving average, or only the counts unless `finite`.
 
-    The latter unless `finite`, and where the new weights would not be: those of a state always are.
+    A step whose new weights are not finite is skipped, too.
     """
     changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, changes)

@@ -1,4 +1,4 @@
-"""Lines that say what a run is doing, so that its terminal is never silent for long."""
+"""Status lines of a run's activities, so that its terminal is never silent for long."""
 
 import threading
 import time
@@ -9,16 +9,16 @@ from typing import Any
 import jax
 
 SILENCE = 5.0
-"""Seconds without a line after which the current activity is named again."""
+"""Seconds without a line after which the current activity is printed again."""
 
 
 class Status:
-    """Prints lines, and what is going on whenever an activity takes long. Use as a context.
+    """Prints lines, and the current activity if it takes long. Use as a context manager.
 
     A call prints a line; so do the background thread and `doing`.
 
     Args:
-      echo: prints one line; called from a thread of its own, too.
+      echo: prints one line; also called from a background thread.
     """
 
     def __init__(self, echo: Callable[[str], None]) -> None:
@@ -53,7 +53,7 @@ class Status:
 
     @contextmanager
     def doing(self, what: str, announce: bool = True) -> Iterator[None]:
-        """Name an activity: before and after, with its seconds, if `announce`, and while it takes long."""
+        """Print an activity while it takes long, and if `announce`, before and after, with its seconds."""
         start = time.monotonic()
         if announce:
             self(f"{what} ...")
@@ -74,7 +74,7 @@ class Status:
 
 
 class Announced:
-    """A jitted function that names itself while it is compiled, once for every shape of its arguments."""
+    """A jitted function that prints its name while it is compiled, once for every shape of its arguments."""
 
     def __init__(self, program: Callable[..., Any], name: str, status: Status) -> None:
         self.program, self.name, self.status = program, name, status

@@ -1,4 +1,4 @@
-"""One step of training: an objective's gradient, and the update that it makes."""
+"""One step of training: an objective's gradient and the update."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ from rosecd_jax.training.functions import (
 from rosecd_jax.training.state import TrainState, init_state, learning_rate, make_optimizer, update
 
 COMPILER_OPTIONS = {"cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
-"""XLA's CPU backend drops optimization barriers before it fuses; `layers.computed_once` needs them."""
+"""XLA's CPU backend removes optimization barriers before fusion; `layers.computed_once` needs them."""
 
 
 class Waves(NamedTuple):
@@ -46,16 +46,16 @@ def make_loss(
     platform: str | None = None,
     step: TeacherStep | None = None,
 ) -> Loss:
-    """The objective that a config names, as one function; it draws and then calls the pure loss.
+    """Return the config's objective as one function, which draws and then calls the pure loss.
 
-    On accelerators distillation loops over the calls of frozen networks where it can: it compiles in less
-    time. On a CPU it would gain less, and steps would take longer.
+    On accelerators, distillation loops over the calls of frozen networks where possible, to compile faster.
+    On a CPU the gain is smaller, and steps would take longer.
 
     Args:
-      teacher: of distillation; None: built as the checkpoint `config.teacher` says, with the module of
-        `model` if it needs one.
+      teacher: of distillation; None: that of the checkpoint `config.teacher`, with the module of `model` if
+        it needs one.
       platform: of the devices; None: JAX' default.
-      step: the teacher's, in place of the one that `config.distillation` names.
+      step: the teacher's solver, instead of that of `config.distillation`.
     """
 
     def training(params, ema, frozen, batch, key):
@@ -91,7 +91,7 @@ def _distillation(
     platform: str,
     step: TeacherStep | None,
 ) -> Loss:
-    """As `make_loss`, of the objective that has a teacher."""
+    """Return the objective of distillation; arguments as in `make_loss`."""
     if teacher is None:
         stored = open_any_checkpoint(config.teacher).config
         teacher = ScoreModel(stored, model.module if stored.own_network else None)
@@ -120,21 +120,21 @@ def _distillation(
 
 
 class Step(NamedTuple):
-    """The jitted programs of a run on a mesh; every one is pure.
+    """The jitted programs of a run on a mesh; each is pure.
 
-    The state's weights lie as `layout` says: one vector, or the network's trees where they are divided among
-    devices. An update's batches follow one another on the host: only one's activations are alive at a time,
-    and XLA's CPU backend, which has no fast gradient of a convolution inside a loop, is not given one.
+    The state's weights have the given `layout`: one vector, or trees if they are divided among devices. An
+    update's batches are looped over on the host: only one batch's activations are alive at a time, and XLA's
+    CPU backend has no fast gradient of a convolution inside a loop.
 
     Attributes:
-      init: (params, key data uint32) -> TrainState at its beginning.
-      zeros: the state's weights -> a gradient of zeros that lies as they do.
+      init: (params, key data uint32) -> initial TrainState.
+      zeros: the state's weights -> a gradient of zeros in the same layout.
       add_gradient: (total, state, teacher's params, waves, number i of the batch in its update) -> (total
         plus the batch's gradient, the loss' terms). `total` is donated.
       apply: (state, total, the batches' terms) -> (new state, metrics). `state` is donated.
       loss: (state, teacher's params, waves, key data uint32) -> the loss' terms of the moving average.
       shardings: of the state, leaf by leaf.
-      layout: how the state's weights lie.
+      layout: of the state's weights.
     """
 
     init: Callable[[Params, np.ndarray], TrainState]
@@ -146,7 +146,7 @@ class Step(NamedTuple):
     layout: Layout
 
     def __call__(self, state: TrainState, frozen: Params, batches: list[Waves]) -> tuple[TrainState, Metrics]:
-        """One update from its batches."""
+        """Run one update from its batches."""
         total, terms = self.zeros(state.params), []
         for i, waves in enumerate(batches):
             total, metrics = self.add_gradient(total, state, frozen, waves, jnp.int32(i))
@@ -156,13 +156,13 @@ class Step(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TrainStep:
-    """A step as a pure function, for loops of one's own: under jit, vmap, pmap and shard_map.
+    """A step as a pure function for custom training loops, under jit, vmap, pmap and shard_map.
 
     Call: (state, teacher's params, waves, key) -> (new state, metrics), the metrics a dict of scalars. The
-    state is a `TrainState` whose weights are trees; its own key is left alone. Use a new key for each step.
+    state is a `TrainState` whose weights are trees; its own key is not used. Pass a new key at each step.
 
     Attributes:
-      init: (params, key) -> the state at the beginning.
+      init: (params, key) -> initial state.
       loss: (params, ema, teacher's params, batch, key) -> (loss, terms).
       apply: (state, gradient, terms) -> (new state, metrics).
       analyze: wave float32 [B, samples] -> spectrogram complex64 [B, F, T].
@@ -195,17 +195,17 @@ def make_train_step(
     axis: str = "",
     platform: str | None = None,
 ) -> TrainStep:
-    """Bind a config, or functions in place of what it names, to a pure step.
+    """Build a pure step from a config, or from user-defined functions.
 
     Args:
-      config: objective, its constants and the optimizer; nothing else of it counts here.
-      model: what is trained; None: the config's, with the network of `functions`.
+      config: objective, its constants and the optimizer are used.
+      model: the trained model; None: the config's, with the network of `functions`.
       teacher: as for `make_loss`; its weights are an argument of the step.
       axis: see `TrainStep`.
       platform: see `make_loss`.
 
     Raises:
-      ValueError: if a function is none.
+      ValueError: if a function is invalid.
     """
     model = model or ScoreModel(config.model, functions.network)
     own = built_optimizer(functions)
@@ -239,7 +239,7 @@ def make_step(
     mesh: jax.sharding.Mesh,
     functions: Functions = AS_CONFIGURED,
 ) -> Step:
-    """Bind a config to a mesh. Nothing is compiled before a program's first call."""
+    """Build the programs of a config for a mesh; each is compiled at its first call."""
     platform = mesh.devices.flat[0].platform
     pure = make_train_step(config, model, teacher, functions, platform=platform)
     gradient_of = jax.value_and_grad(pure.loss, has_aux=True)
@@ -256,7 +256,7 @@ def make_step(
     shardings = state_shardings(mesh, state, config.sharding)
 
     def gather(params: Params) -> Params:
-        """Weights are whole while they are used; the partitioner may else move activations instead."""
+        """Gather weights before use; otherwise the partitioner may move activations instead."""
         return jax.lax.with_sharding_constraint(params, everywhere)
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):

@@ -1,4 +1,4 @@
-"""How good the moving average is, on a fixed part of the validation split, during training."""
+"""Validation of the moving average during training, on a fixed part of the validation split."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves
 
 SCORES = ("pesq", "estoi", "si_sdr")
-MIX_SECONDS = 4.0  # of a validation file that is mixed
+MIX_SECONDS = 4.0  # length of a mixed validation file
 Pair = dict[str, np.ndarray]
 
 
@@ -39,13 +39,13 @@ class Pending(NamedTuple):
 
 
 class Validation:
-    """Enhances and scores the same files at every call; the scores come later. Use as a context.
+    """Enhances the same files at every call and scores them in the background. Use as a context manager.
 
-    A student enhances with one step, a teacher with its sampler of many. Every process of a run computes all
-    scores, so that all know which checkpoints are the best.
+    A student enhances with one step, a teacher with its sampler. Every process of a run computes all scores,
+    so that all agree on the best checkpoints.
 
     Attributes:
-      scores: step -> {"loss", "pesq", "estoi", "si_sdr"}, of the validations that are complete; kept in
+      scores: step -> {"loss", "pesq", "estoi", "si_sdr"} of complete validations; stored in
         `validation.json` of the working directory.
     """
 
@@ -92,13 +92,13 @@ class Validation:
             return {int(number): values for number, values in json.loads(self.file.read_text()).items()}
         except (ValueError, AttributeError) as error:
             raise ValueError(
-                f"{self.file} cannot be read ({error}); delete it to go on without the scores so far"
+                f"{self.file} cannot be read ({error}); delete it to continue without its scores"
             ) from error
 
     def due(self, step: int) -> bool:
-        """Whether a validation belongs to this step and has not been made.
+        """Whether a validation is due at this step and has not been started.
 
-        A run that starts from another model's weights is validated at step 0, too, to compare with.
+        A run that starts from another model's weights is also validated at step 0, for comparison.
         """
         every = self.config.validation.every
         started = step in self.scores or any(pending.step == step for pending in self.pending)
@@ -106,11 +106,11 @@ class Validation:
         return bool(self.pairs) and bool(every) and counts and step % every == 0 and not started
 
     def forget_after(self, step: int) -> None:
-        """Drop what was found at later steps: a resumed run will come there again."""
+        """Discard the scores of later steps, which a resumed run will reach again."""
         self.scores = {number: values for number, values in self.scores.items() if number <= step}
 
     def start(self, state: TrainState, frozen: Params) -> None:
-        """Compute the loss and enhance the files with the moving average; scores are left to the workers."""
+        """Compute the loss, enhance the files with the moving average, and submit them to the workers."""
         number = int(state.step)
         terms = self._loss(state, frozen)
         jobs, rate = {}, self.model.front_end.sample_rate
@@ -122,7 +122,7 @@ class Validation:
         self.pending.append(Pending(number, terms, [jobs[index] for index in sorted(jobs)]))
 
     def collect(self, wait: bool = False) -> list[int]:
-        """Note the validations whose scores are complete, or all, once they are; returns their steps."""
+        """Record validations whose scores are complete, or wait for all; return their steps."""
         done = []
         while self.pending and (wait or all(job.future.done() for job in self.pending[0].scores)):
             number, terms, jobs = self.pending.pop(0)
@@ -140,23 +140,23 @@ class Validation:
         return done
 
     def line(self, step: int) -> str:
-        """The scores of a step in words."""
+        """Format the scores of a step."""
         units = {"si_sdr": " dB"}
         words = (f"{name} {value:.4g}{units.get(name, '')}" for name, value in self.scores[step].items())
         return f"validation at step {step}  " + "  ".join(words)
 
     def _result(self, job: Job[Scores]) -> Scores:
-        """The scores of a file; nan if its worker was killed twice, which must not end the training.
+        """Return the scores of a file; NaN if its worker was killed twice, which doesn't end the training.
 
-        A scheduler's SIGTERM reaches the workers as well, and the mean of the files that were scored by then
-        is not to be compared with those of other steps: so those that it killed are asked for again.
+        A scheduler's SIGTERM also reaches the workers. `Workers` retries the jobs that it killed, so that
+        means of all steps are over the same files.
         """
         with contextlib.suppress(BrokenProcessPool):
             return self.workers.result(job)
         return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
-        """Terms of the objective on centered crops, with the same noise each time; a file may count twice."""
+        """Compute the objective on centered crops, with the same noise each time; a file may count twice."""
         size = self.config.data.batch_size
         share, first = size // jax.process_count(), size // jax.process_count() * jax.process_index()
         samples = self.model.front_end.samples(self.config.data.frames)
@@ -171,7 +171,7 @@ class Validation:
         return {name: float(np.mean([terms[name] for terms in values])) for name in values[0]}
 
     def _enhanced(self, params: Any) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the pair, its enhanced wave), one file a device at a time, shortest first."""
+        """Yield (number of the pair, its enhanced wave), one file per device at a time, shortest first."""
         front, devices = self.model.front_end, self.mesh.size
         order = sorted(range(len(self.pairs)), key=lambda i: self.pairs[i]["noisy"].size)
         for start in range(0, len(order), devices):
@@ -189,15 +189,15 @@ class Validation:
                 yield index, row[: self.pairs[index]["noisy"].size]
 
     def _divide(self, array: np.ndarray) -> jax.Array:
-        """An array that every process has whole -> divided among the devices along its first axis."""
+        """Divide an array, whole on every process, among the devices along its first axis."""
         return jax.make_array_from_callback(array.shape, over_batch(self.mesh), lambda part: array[part])
 
     def _show(self, index: int, enhanced: np.ndarray, number: int) -> None:
-        """Sound and spectrograms (above noisy, then enhanced, below clean) of one file."""
+        """Log sound and spectrograms (from the top: noisy, enhanced, clean) of one file."""
         pair, rate = self.pairs[index], self.model.front_end.sample_rate
         waves = {"noisy": pair["noisy"], "enhanced": enhanced, "clean": pair["clean"]}
         for name, wave in waves.items():
-            if name == "enhanced" or not self.scores:  # the others stay what they are
+            if name == "enhanced" or not self.scores:  # the others don't change
                 self.curves.sound(f"example_{index}/{name}", wave, rate, number)
         pictures = [spectrogram_picture(np.asarray(self.analyze(wave))) for wave in waves.values()]
         line = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
@@ -206,20 +206,20 @@ class Validation:
 
 
 def training_part(config: TrainConfig, source: Source) -> Source:
-    """What of a source training may use: all, unless recordings are held back for validation."""
+    """Return the part of a source used for training: all, unless recordings are held back."""
     if isinstance(source, Mixer) and _mixes_validation(config):
         return source.part(held_back=False)
     return source
 
 
 def read_validation_pairs(config: TrainConfig, model: ScoreModel, source: Source | None = None) -> list[Pair]:
-    """The fixed files of a run's validations, float32 [samples] each; none if it has no validations.
+    """Read the fixed files of a run's validations, float32 [samples] each; none without validation.
 
-    They are of the data's split; where `source`, what training is from, is mixed and there are no pairs, they
-    are mixed from recordings that are held back from training.
+    They belong to the data's split. If the training `source` is mixed and there are no pairs, they are mixed
+    from recordings that are held back from training.
 
     Raises:
-      DataError: if the data has no such split, or its files don't fit.
+      DataError: if the data has no such split, or its files are invalid.
     """
     settings, rate = config.validation, model.front_end.sample_rate
     if not settings.every:

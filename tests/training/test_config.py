@@ -68,7 +68,7 @@ def test_a_config_that_makes_no_sense_is_refused_where_it_is_made(make, where, f
 
 @pytest.mark.parametrize("objective", ["score", "score-matching"])
 def test_a_teacher_that_is_not_used_is_refused(objective):
-    words = f"objective '{objective}' has no use for the teacher /nonexistent: leave it out"
+    words = f"objective '{objective}' doesn't use the teacher /nonexistent: leave it out"
     with pytest.raises(ValueError, match=words):
         TrainConfig(objective=objective, teacher="/nonexistent")
 

@@ -119,14 +119,14 @@ def test_alone_nothing_is_joined(monkeypatch):
 def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_read(config, corpus, tmp_path):
     mesh = jax.sharding.AbstractMesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     check_batch(16, mesh)
-    with pytest.raises(ValueError, match=r"14, that of all devices .* no multiple of the 8 .* 8 or 16"):
+    with pytest.raises(ValueError, match=r"14, for all devices .* not a multiple of the 8 .* 8 or 16"):
         check_batch(14, mesh)
     with pytest.raises(ValueError, match=r"set it to 8$"):
         check_batch(6, mesh)
     log = tmp_path / "log"
     process = start(config, corpus, tmp_path / "run", "--config.data.batch_size=12", log=log, **EIGHT)
     assert process.wait(timeout=120) == 1
-    assert "no multiple of the 8 devices" in " ".join(log.read_text().split())
+    assert "not a multiple of the 8 devices" in " ".join(log.read_text().split())
     assert not (tmp_path / "run").exists()
 
 

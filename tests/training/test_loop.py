@@ -290,7 +290,7 @@ def test_weights_that_overflow_are_not_saved_over_the_last_good_ones(steps, conf
     lines = []
     state = train(broken, tmp_path, lines.append)
     assert [line for line in lines if line.startswith("no checkpoint at step")] == [
-        f"no checkpoint at step {step}: it was skipped, for it was not finite" for step in range(7, steps)
+        f"no checkpoint at step {step}: the step was skipped as not finite" for step in range(7, steps)
     ]
     assert (state.step, state.skipped) == (steps, steps - 6)  # the last state is there all the same
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [str(steps)]
@@ -355,7 +355,7 @@ def test_scores_that_cannot_be_read_are_refused_with_the_way_out(config, tmp_pat
 
 def test_a_file_where_the_checkpoints_belong_is_refused(config, tmp_path):
     (tmp_path / "checkpoints").write_text("")
-    with pytest.raises(ValueError, match=r"checkpoints is no folder; move it away"):
+    with pytest.raises(ValueError, match=r"checkpoints is not a folder; move it"):
         train(config, tmp_path, quiet)
 
 
