@@ -9,10 +9,10 @@ import numpy as np
 
 from rosecd_jax.evaluation.check.facts import Facts
 from rosecd_jax.evaluation.check.finding import Finding
+from rosecd_jax.evaluation.statistics import mean_interval
 
 FILES = 824
 NAME = re.compile(r"p(232|257)_\d{3}")
-DRAWS = 2000  # of the bootstrap
 
 
 class Published(NamedTuple):
@@ -57,7 +57,7 @@ def _compare(facts: Sequence[Facts]) -> Iterator[Finding]:
         values = np.array([getattr(one, name) for one in scores], np.float64)
         values = values[~np.isnan(values)]
         if values.size:
-            low, high = _interval(values)
+            low, high = mean_interval(values)[1:3]
             digits = published.digits
             mean = (
                 f"{values.mean():.{digits}f} ({low:.{digits}f} to {high:.{digits}f}) {published.unit}".strip()
@@ -82,11 +82,3 @@ def _compare(facts: Sequence[Facts]) -> Iterator[Finding]:
         yield Finding("voicebank", "warning", message, "; ".join([remedy, *causes]))
     else:
         yield Finding("voicebank", "information", f"{message}: it is the published set")
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean, by a fixed seed."""
-    generator = np.random.default_rng(0)
-    means = [values[generator.integers(values.size, size=values.size)].mean() for _ in range(DRAWS)]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
