@@ -1,4 +1,4 @@
-"""The papers' mathematics: processes, preconditioning, solvers, samplers. Knows no network and no file."""
+"""The papers' mathematics: processes, preconditioning, solvers, samplers; without networks and files."""
 
 from rosecd_jax.diffusion import samplers, solvers
 from rosecd_jax.diffusion.preconditioning import Preconditioning

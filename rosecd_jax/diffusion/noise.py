@@ -1,4 +1,4 @@
-"""Circular complex Gaussian noise of unit variance, and noise that depends on its frame only."""
+"""Circular complex Gaussian noise of unit variance, and noise by absolute frame number."""
 
 from collections.abc import Callable
 
@@ -7,36 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex64, Int32, Key
 
-from rosecd_jax.arrays import Array, State
+from rosecd_jax.arrays import Array, Size, State
 
 Number = Int32[Array, ""] | int
 NoiseSource = Callable[[Number], State]
-"""The noise of a trajectory as data: draw number i -> noise of the state's shape."""
+"""The noise of a trajectory: number i of the draw -> noise of the state's shape."""
 
 
 def complex_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Complex64[Array, "..."]:
-    """Noise of a shape with E|z|² = 1, so that each real component has variance 0.5."""
+    """Draw noise with E|z|² = 1, so that each real component has variance 0.5."""
     real, imaginary = jax.random.normal(key, (2, *shape), jnp.float32) * np.float32(np.sqrt(0.5))
     return jax.lax.complex(real, imaginary)
 
 
 def frame_noise(
-    key: Key[Array, ""], bins: int, frames: int, first_frame: Number = 0
+    key: Key[Array, ""], bins: int, frames: Size, first_frame: Number = 0
 ) -> Complex64[Array, "bins frames"]:
-    """Noise whose column of a frame depends on `key` and its absolute number alone.
+    """Draw noise whose columns depend on `key` and their frame's absolute number only.
 
-    Padding a signal, or cutting it into windows, therefore leaves the noise of its frames as it was.
+    Padding a signal, or cutting it into windows, therefore doesn't change the noise of its frames.
     """
     numbers = jnp.arange(frames) + first_frame
     return jax.vmap(lambda n: complex_normal(jax.random.fold_in(key, n), (bins,)), out_axes=1)(numbers)
 
 
 def noise_source(
-    keys: Key[Array, " B"], bins: int, frames: int, first_frames: Int32[Array, " B"] | Number = 0
+    keys: Key[Array, " B"], bins: int, frames: Size, first_frames: Int32[Array, " B"] | Number = 0
 ) -> NoiseSource:
-    """A trajectory's noise for a batch of `keys`: i -> complex64 [B, bins, frames].
+    """Return a trajectory's noise for a batch of `keys`: i -> complex64 [B, bins, frames].
 
-    `first_frames`: the absolute number of each item's first frame, or one for all.
+    `first_frames`: absolute number of each item's first frame, or one for all.
     """
     firsts = jnp.broadcast_to(jnp.asarray(first_frames, jnp.int32), keys.shape)
 

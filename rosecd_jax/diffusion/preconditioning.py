@@ -1,9 +1,8 @@
-"""From a raw network F to a denoiser D and a score (Karras et al. 2022, arXiv 2206.00364; arXiv 2409.10753).
+"""Preconditioning of a network F to denoiser and score (Karras et al. 2022, arXiv 2206.00364; 2409.10753).
 
 G(x_t, y, t) = c_skip(σ) x_t + c_out(σ) F(c_in(σ) x_t, c_in(σ) y, t) / scaling
 
-G is the denoiser D or the score, whichever the network was trained as; the other follows from
-score = (D − x_t) / σ².
+G is the denoiser D or the score, as the network was trained; the other follows from score = (D − x_t) / σ².
 """
 
 import dataclasses
@@ -29,15 +28,15 @@ Spread = Float32[Array, "*#shape"]
 
 @dataclasses.dataclass(frozen=True)
 class Preconditioning:
-    """Which scaling stands at each place. The defaults are Karras et al.'s, and those of ROSE-CD's teacher.
+    """Scalings of a network. The defaults are those of Karras et al. and of ROSE-CD's teacher.
 
     Attributes:
       c_in: "edm" or "1" (ROSE-CD's student).
-      c_out: "edm", "1", "sigma", "1/sigma", or "-1" (SGMSE+, whose network gives minus the score).
+      c_out: "edm", "1", "sigma", "1/sigma", or "-1" (SGMSE+, whose network estimates minus the score).
       c_skip: "edm", "0" or "1".
       sigma_data: standard deviation of the data, σ_d.
-      network_scaling: what the network's output is multiplied by before all this: "1", "1/sigma" or "1/t".
-      output: what the result is, "denoised" or "score".
+      network_scaling: factor of the network's output before all others: "1", "1/sigma" or "1/t".
+      output: meaning of the result, "denoised" or "score".
     """
 
     c_in: CIn = "edm"
@@ -52,7 +51,7 @@ class Preconditioning:
 
 
 class EDMScalings(NamedTuple):
-    """The scalings of Karras et al., of sigma's shape."""
+    """Scalings of Karras et al., of sigma's shape."""
 
     c_in: Sigmas
     c_out: Sigmas
@@ -60,10 +59,10 @@ class EDMScalings(NamedTuple):
 
 
 def edm_scalings(sigma: Sigmas, sigma_data: float) -> EDMScalings:
-    """c_in, c_out and c_skip of EDM (Karras et al. 2022, table 1), together.
+    """Compute c_in, c_out and c_skip of EDM (Karras et al. 2022, table 1).
 
     c_in = 1 / √(σ² + σ_d²), c_out = σ σ_d / √(σ² + σ_d²) and c_skip = σ_d² / (σ² + σ_d²) give the network's
-    input and its target unit variance. The loss weight that goes with them is λ(σ) = 1 / c_out².
+    input and its target unit variance. The corresponding loss weight is λ(σ) = 1 / c_out².
     """
     variance = sigma**2 + sigma_data**2
     inverse = jax.lax.rsqrt(variance)

@@ -1,7 +1,7 @@
-"""Whole trajectories from noisy speech y to an estimate of x0, each one `lax.scan`.
+"""Samplers: trajectories from noisy speech y to an estimate of x0, each one `lax.scan`.
 
-`noise(i)` is the i-th noise of the trajectory in the order in which it is used: noise as data, made when
-it is needed, so that thirty steps over a long recording don't hold sixty spectrograms of noise.
+`noise(i)` returns the trajectory's i-th noise in the order of use, computed when it is needed, so that thirty
+steps over a long recording don't hold sixty spectrograms of noise.
 """
 
 import jax
@@ -33,9 +33,9 @@ def predictor_corrector(
     snr: float = 0.5,
     corrector: Corrector = annealed_langevin,
 ) -> Spectrogram:
-    """The teacher's sampler: a Langevin corrector and the reverse diffusion predictor in turn.
+    """Sample by alternating a Langevin corrector and the reverse diffusion predictor, as for teachers.
 
-    2 · steps network calls.
+    Uses 2 · steps network calls.
 
     Args:
       score_fn: (x_t, y, t [B]) -> score.
@@ -65,7 +65,7 @@ def predictor_corrector(
 def predictor_only(
     score_fn: ScoreFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 30
 ) -> Spectrogram:
-    """Reverse diffusion without a corrector: `steps` network calls; noise draws 0 (prior), then i + 1."""
+    """Sample by reverse diffusion without corrector; `steps` network calls, draws 0 (prior), then i + 1."""
     times = sde.timesteps(steps)
     dts = jnp.diff(times, append=0.0)
 
@@ -87,15 +87,15 @@ def probability_flow(
     steps: int = 30,
     final_step: bool = True,
 ) -> Spectrogram:
-    """The probability-flow ODE from x_T to t_eps in `steps` equal steps of Heun's method.
+    """Integrate the probability-flow ODE from x_T to t_eps in `steps` equal steps of Heun's method.
 
-    2 · steps network calls. The authors integrate with an adaptive Runge-Kutta method instead, whose cost
-    depends on the recording.
+    Uses 2 · steps network calls. The authors use an adaptive Runge-Kutta method, whose cost depends on the
+    recording.
 
     Args:
-      noise: draw 0 (prior) is all that is used.
-      final_step: take one predictor step of size t_eps, without noise, from t_eps to clean speech: one more
-        network call. The authors mean to do so, but their call lacks the step size and raises.
+      noise: only draw 0 (prior) is used.
+      final_step: add one predictor step of size t_eps, without noise, from t_eps to clean speech, with one
+        more network call. The authors intend this, but their call lacks the step size and raises.
     """
     times = sde.timesteps(steps + 1)
 
@@ -111,7 +111,7 @@ def probability_flow(
 
 
 def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, steps: int = 50) -> Spectrogram:
-    """The Schrödinger bridge's ODE from y to t_eps, first order: `steps` network calls, no noise at all."""
+    """Integrate the Schrödinger bridge's ODE from y to t_eps, first order: `steps` network calls."""
     times = sde.timesteps(steps + 1)
 
     def step(x, inputs):
@@ -124,9 +124,9 @@ def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, st
 def bridge_diffusion(
     denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, noise: NoiseSource, steps: int = 50
 ) -> Spectrogram:
-    """The Schrödinger bridge's SDE from y to t_eps, first order: `steps` network calls.
+    """Integrate the Schrödinger bridge's SDE from y to t_eps, first order: `steps` network calls.
 
-    Draw i is the noise of step i; the last step's is not used, its mean is the result.
+    Draw i is the noise of step i; the last step adds no noise.
     """
     times = sde.timesteps(steps + 1)
 
@@ -141,7 +141,7 @@ def bridge_diffusion(
 def consistency(
     denoise_fn: DenoiseFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 1, snr: float = 0.5
 ) -> Spectrogram:
-    """The student's sampler: one network call, or `steps` of them with fresh noise in between.
+    """Sample with one network call, or `steps` with new noise in between, as for students.
 
     x̂ = D(y + σ_1 z, y, 1); then for the remaining τ of linspace(1, t_eps, steps):
     x̂ ← D(x̂ + 2 snr σ_τ z, y, τ). A bridge's student starts at y, without noise. One step is the inference of

@@ -1,4 +1,4 @@
-"""The forward processes that turn clean speech x0 into noisy speech y.
+"""Forward processes from clean speech x0 to noisy speech y.
 
 Time runs from `end_time` (noisy) down to `t_eps` (clean).
 """
@@ -21,7 +21,7 @@ def per_item(t: Times, x: State) -> Array:
 
 
 def _check(sde: "SDE", **above: float) -> None:
-    """Raise ValueError if a field is not above its bound, or times and steps make no trajectory."""
+    """Raise ValueError if a field is not above its bound, or times or steps are invalid."""
     check_fields(sde, "sde.", least={"steps": 1}, above=above | {"t_eps": 0})
     if sde.t_eps >= sde.end_time:
         raise ValueError(f"sde.t_eps is {sde.t_eps}, it has to be above 0 and below {sde.end_time:g}")
@@ -36,9 +36,9 @@ class OUVE:
     Attributes:
       gamma: stiffness γ of the pull towards y.
       sigma_min, sigma_max: bounds of the noise schedule.
-      t_eps: the smallest time that is ever visited.
+      t_eps: the smallest time used.
       steps: default number of steps of a trajectory.
-      kind: tells the processes apart where a config is stored.
+      kind: identifies the process in stored configs.
     """
 
     gamma: float = 1.5
@@ -75,7 +75,7 @@ class OUVE:
         return self.sigma_min * jnp.sqrt(difference * log_r / (self.gamma + log_r))
 
     def drift(self, x: State, y: State, t: Times) -> State:
-        """γ(y − x); t is taken for the sake of one signature."""
+        """γ(y − x); t is unused."""
         del t
         return self.gamma * (y - x)
 
@@ -89,12 +89,12 @@ class OUVE:
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
     def prior(self, y: State, z: State) -> State:
-        """x_T = y + σ_1 z, where a trajectory starts."""
+        """x_T = y + σ_1 z, the start of a trajectory."""
         return y + self.std(jnp.float32(self.end_time)) * z
 
 
 class BridgeSigmas(NamedTuple):
-    """The noise schedule of a bridge at t: σ_t from clean speech, σ̄_t to noisy speech, and σ_T in all."""
+    """Noise schedule of a bridge at t: σ_t from clean speech, σ̄_t to noisy speech, and the total σ_T."""
 
     forward: Times
     backward: Times
@@ -105,14 +105,14 @@ class BridgeSigmas(NamedTuple):
 class SBVE:
     """Schrödinger bridge with variance explosion (Jukić et al., arXiv 2407.16074, table 1 and eq. 9-11).
 
-    It ends at noisy speech itself: dx = g(t) dw, with g(t) = √c k^t, tied to x0 at t = 0 and to y at t = 1.
+    It ends at noisy speech itself: dx = g(t) dw, with g(t) = √c k^t, pinned to x0 at t = 0 and to y at t = 1.
 
     Attributes:
       k, c: base and scale of the diffusion coefficient.
       eps: keeps σ̄_t and the samplers' weights finite at the ends.
-      t_eps: the smallest time that is ever visited.
+      t_eps: the smallest time used.
       steps: default number of steps of a trajectory.
-      kind: tells the processes apart where a config is stored.
+      kind: identifies the process in stored configs.
     """
 
     k: float = 2.6
@@ -135,7 +135,7 @@ class SBVE:
         log_k = math.log(self.k)
         scale = self.c / (2 * log_k)
         forward = scale * jnp.expm1(2 * log_k * t)
-        # The difference of the squares as one expm1: exact also next to t = 1, where ε is all that is left.
+        # The difference of the squares as one expm1 is exact also near t = 1, where ε dominates.
         backward = scale * jnp.exp(2 * log_k * t) * jnp.expm1(2 * log_k * (self.end_time - t)) + self.eps
         total = math.sqrt(scale * math.expm1(2 * log_k * self.end_time))
         return BridgeSigmas(jnp.sqrt(forward), jnp.sqrt(backward), total)
@@ -151,7 +151,7 @@ class SBVE:
         return forward * backward / total
 
     def drift(self, x: State, y: State, t: Times) -> State:
-        """0: the unconditioned process has none."""
+        """0: the unconditioned process has no drift."""
         del y, t
         return jnp.zeros_like(x)
 
@@ -164,10 +164,10 @@ class SBVE:
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
     def prior(self, y: State, z: State) -> State:
-        """y: where a trajectory starts; z is taken for the sake of one signature."""
+        """y, the start of a trajectory; z is unused."""
         del z
         return y
 
 
 SDE = OUVE | SBVE
-"""Either process; a config's field `kind` tells which."""
+"""Either process, distinguished by a config's field `kind`."""

@@ -1,10 +1,9 @@
-"""ONE step of each solver of the reverse process, its noise passed in.
+"""Solvers of the reverse process: one step each, with the noise as an argument.
 
 Every solver is (score_fn, sde, x, y, t, [dt | snr], z) -> (x, x_mean): `score_fn(x, y, t)` is the score
 (a bridge's solver takes the denoiser instead), z is circular unit-variance noise, and x_mean is the step
-before its noise is added. `dt` is t_next − t, negative on the way to clean speech; a bridge's solver takes
-t_next itself, because at its last times 1e-4 the sum t + dt has lost digits that the network's embedding of
-log t sees.
+before its noise is added. `dt` is t_next − t, negative towards clean speech; a bridge's solver takes t_next
+itself, because near 1e-4 the sum t + dt loses digits that matter to the network's embedding of log t.
 """
 
 from collections.abc import Callable
@@ -44,14 +43,14 @@ def langevin(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: flo
 def langevin_per_item(
     score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: float, z: State
 ) -> Step:
-    """As `langevin`, each item with a step of its own: what it becomes doesn't depend on its batch."""
+    """Corrector: `langevin` with a step per item, so that results don't depend on the batch."""
     del sde
     score = score_fn(x, y, t)
     return _langevin(x, score, z, per_item(2 * (snr * _norms(z) / _norms(score)) ** 2, x))
 
 
 def _norms(x: State) -> Float32[Array, " B"]:
-    """Of each item."""
+    """Compute each item's norm."""
     return jnp.linalg.norm(x.reshape(x.shape[0], -1), axis=-1)
 
 
@@ -61,7 +60,7 @@ def _langevin(x: State, score: State, z: State, step: Float32[Array, "..."]) -> 
 
 
 def reverse_diffusion(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
-    """Predictor: the forward step reversed, x_mean = x + f dt − g² s dt (Song et al. 2021, app. E)."""
+    """Predictor: reversed forward step, x_mean = x + f dt − g² s dt (Song et al. 2021, app. E)."""
     g = per_item(sde.diffusion(t) * jnp.sqrt(-dt), x)
     x_mean = x + sde.drift(x, y, t) * per_item(dt, x) + g**2 * score_fn(x, y, t)
     return x_mean + g * z, x_mean
@@ -87,9 +86,9 @@ def heun(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z
 
 
 def mix(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
-    """The mean of Euler's step of the ODE and the Euler-Maruyama step of the reverse SDE, f − g² s.
+    """Mean of Euler's step of the ODE and the Euler-Maruyama step of the reverse SDE, f − g² s.
 
-    One network call: the drifts add to f − ¾ g² s, and half of the noise g √(−dt) z is left.
+    One network call: the mean drift is f − ¾ g² s, and half of the noise g √(−dt) z remains.
     """
     g = sde.diffusion(t)
     drift = sde.drift(x, y, t) - 0.75 * per_item(g**2, x) * score_fn(x, y, t)
@@ -102,15 +101,15 @@ def bridge_ode(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_n
 
     With P = σ' σ̄' of the next time, the weights are P / (σ σ̄ + ε) for x,
     (σ̄'² − σ̄ P / (σ + ε)) / (σ_T² + ε) for the estimate and (σ'² − σ P / (σ̄ + ε)) / (σ_T² + ε) for y.
-    As in the authors' samplers the network is asked at the time that the step leads to, and ε stands in each
-    denominator: at t = 1, where σ̄² = ε, it adds some per cent of y to the first step.
+    As in the authors' samplers, the network is evaluated at the next time, and ε is in each denominator: at
+    t = 1, where σ̄² = ε, it adds a few percent of y to the first step.
     """
     del z
     (sigma, bar, total), after, eps = sde.sigmas(t), sde.sigmas(t_next), sde.eps
     product, variance = after.forward * after.backward, total**2 + eps
     of_x = product / (sigma * bar + eps)
     of_estimate = (after.backward**2 - bar * product / (sigma + eps)) / variance
-    # At t = 1 the weights of x and y are in the thousands and cancel, so their sum is worked out first.
+    # At t = 1 the weights of x and y are in the thousands and cancel, so their sum is computed first.
     excess = (bar**3 + eps * (total**2 - sigma + eps)) / ((sigma * bar + eps) * (bar + eps) * variance)
     of_both = product * excess + after.forward**2 / variance
     estimate = denoise_fn(x, y, t_next)
@@ -121,7 +120,7 @@ def bridge_ode(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_n
 def bridge_sde(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_next: Times, z: State) -> Step:
     """First-order step of the bridge's SDE (arXiv 2407.16074): with κ = σ'² / (σ² + ε) of the next time,
 
-    x_mean = κ x + (1 − κ) estimate, and the noise is σ' √(1 − κ) z. Its network time is `bridge_ode`'s.
+    x_mean = κ x + (1 − κ) estimate, and the noise is σ' √(1 − κ) z. The network's time is as in `bridge_ode`.
     """
     before, after = sde.sigmas(t).forward, sde.sigmas(t_next).forward
     kept = after**2 / (before**2 + sde.eps)

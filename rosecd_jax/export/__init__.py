@@ -1,4 +1,4 @@
-"""A model as a portable program, and its loader."""
+"""Export of a model as a portable program, and its loader."""
 
 from rosecd_jax.export.program import ExportError, export_model
 

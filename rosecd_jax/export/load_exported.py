@@ -1,9 +1,9 @@
-"""An exported model with nothing but JAX; load.py in its folder is a copy of this.
+"""Loader of an exported model that needs only JAX; load.py in its folder is a copy of this.
 
 from exported.load import load
 clean = load()(wave, seed=0)
 
-`jax.export.deserialize` is not used: it takes flatbuffers, which JAX does not bring, and its format changes
+`jax.export.deserialize` is not used: it needs flatbuffers, which JAX does not install, and its format changes
 more often than the module in it. A public field of `Exported` is replaced by the module instead.
 """
 
@@ -17,14 +17,13 @@ import numpy as np
 
 
 def load(folder=Path(__file__).parent):
-    """enhance(wave, seed) of a folder: float32 [samples] or [channels, samples], at enhance.sample_rate."""
+    """Return enhance(wave, seed) for float32 [samples] or [channels, samples] at enhance.sample_rate."""
     meta = json.loads(Path(folder, "meta.json").read_text())
     weights = jax.device_put(dict(np.load(Path(folder, "weights.npz"))))
     batch, blocks = jax.export.symbolic_shape("batch, blocks")
     wave = jax.ShapeDtypeStruct((batch, meta["block"] * blocks), np.float32)
     numbers, seed = jax.ShapeDtypeStruct((batch,), np.int32), jax.ShapeDtypeStruct((), np.uint32)
-    # A program of the same type, whose module then gives way to the stored one: JAX's own file format would
-    # need another package to be read.
+    # A program of the same type, whose module is then replaced by the stored one.
     same_type = jax.jit(lambda weights, wave, lengths, seed: wave, keep_unused=True)
     typed = jax.export.export(same_type, platforms=meta["platforms"])(weights, wave, numbers, seed)
     module = Path(folder, "program.mlirbc").read_bytes()

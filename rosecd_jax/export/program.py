@@ -1,8 +1,8 @@
-"""A model as a folder that runs with JAX alone: StableHLO from wave to wave, and its weights beside it.
+"""Export of a model to a folder that runs with JAX alone: StableHLO from wave to wave, and the weights.
 
-program.mlirbc   StableHLO, a portable artifact: for every platform, of any length and batch
+program.mlirbc   StableHLO, a portable artifact: for every platform, any length and batch
 weights.npz      the program's first argument
-meta.json        what the model is, and how the program is called
+meta.json        description of the model and of the program's arguments
 load.py          the loader, `load_exported.py`
 """
 
@@ -38,14 +38,14 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 KNOWN_PLATFORMS = (*PLATFORMS, "rocm")
 AUTO = SamplerConfig()
 FORMAT = 1
-"""Of the folder; raised when an older loader could no longer read it."""
+"""Format version of the folder; increased when older loaders can't read it."""
 PROGRAM, WEIGHTS, META, LOADER = "program.mlirbc", "weights.npz", "meta.json", "load.py"
 BYTECODE = "__pycache__"
-"""What Python puts beside the loader."""
+"""Folder that Python creates next to the loader."""
 
 
 class ExportError(ValueError):
-    """A model that can't be exported as asked; the message names the remedy."""
+    """Raised if a model can't be exported; the message names the remedy."""
 
 
 def export_model(
@@ -57,24 +57,22 @@ def export_model(
     platforms: Sequence[str] = PLATFORMS,
     overwrite: bool = False,
 ) -> Path:
-    """Write a folder that enhances with JAX alone; under a temporary name first.
+    """Write, atomically, a folder that enhances with JAX alone.
 
-    The same model, sampler and versions of JAX give the same bytes. Nothing in them tells where they were
-    made.
+    The same model, sampler and version of JAX give the same bytes, without traces of the machine.
 
     Args:
-      path: of the folder; if it is a link, of what it leads to.
-      sampler: how the model is run; it is part of the program.
-      platforms: those of "cpu", "cuda", "tpu" and "rocm" that the program is for; none of them needs to be
-        there now.
-      overwrite: replace an exported model, and nothing else; a failure leaves the old one as it was.
+      path: of the folder; links are followed.
+      sampler: compiled into the program.
+      platforms: targets of the program, of "cpu", "cuda", "tpu" and "rocm"; they needn't be present.
+      overwrite: replace an exported model, and nothing else; a failure leaves it unchanged.
 
     Returns:
       The path.
 
     Raises:
-      ExportError: if the platforms are not known, or something is in the way.
-      ValueError: if the sampler doesn't go with the model.
+      ExportError: if a platform is unknown, or the path is taken.
+      ValueError: if the sampler doesn't fit the model.
     """
     path = Path(path)
     check_target(path, overwrite)
@@ -93,7 +91,7 @@ def export_model(
 
 
 def check_target(path: Path, overwrite: bool) -> None:
-    """Whether a model can be exported to `path`: before anything is computed.
+    """Check in advance whether a model can be exported to `path`.
 
     Raises:
       ExportError: if it can't.
@@ -128,10 +126,10 @@ def check_target(path: Path, overwrite: bool) -> None:
 
 
 def check_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
-    """The platforms, each once.
+    """Return the platforms without duplicates.
 
     Raises:
-      ExportError: if there is none, or one is not known.
+      ExportError: if there are none, or one is unknown.
     """
     unknown = [name for name in platforms if name not in KNOWN_PLATFORMS]
     if unknown or not platforms:
@@ -146,7 +144,7 @@ def lower(
     weights: Mapping[str, Any],
     platforms: Sequence[str] = PLATFORMS,
 ) -> jax.export.Exported:
-    """The program of a model, from waves to waves, in StableHLO.
+    """Lower a model's program, from waves to waves, to StableHLO.
 
     Args:
       sampler: resolved.
@@ -156,10 +154,10 @@ def lower(
     Returns:
       A program of (weights, wave float32 [batch, block · blocks], lengths int32 [batch], seed uint32 [])
       -> float32 [batch, block · blocks]: `enhance_padded` with `signal_key(seed)` for each. `batch` and
-      `blocks` are open; see `block_samples` for the third.
+      `blocks` are symbolic; `block` is `block_samples(model)`.
 
     Raises:
-      ExportError: if a platform is not known.
+      ExportError: if a platform is unknown.
     """
     platforms = check_platforms(platforms)
 
@@ -171,7 +169,7 @@ def lower(
     wave = jax.ShapeDtypeStruct((batch, block_samples(model) * blocks), jnp.float32)
     numbers = jax.ShapeDtypeStruct((batch,), jnp.int32)
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    # Unused ones (a bridge's ODE draws nothing) stay, so that all programs are called alike.
+    # Unused arguments (a bridge's ODE has no noise) are kept, so that all programs have one signature.
     program = jax.jit(enhance, keep_unused=True)
     with _no_source_locations():
         return jax.export.export(program, platforms=platforms)(
@@ -184,7 +182,7 @@ def lower(
 
 @contextmanager
 def _no_source_locations() -> Iterator[None]:
-    """Keep the paths of this machine out of what is lowered."""
+    """Keep paths of this machine out of lowered programs."""
     option = "jax_traceback_in_locations_limit"
     before = getattr(jax.config, option)
     jax.config.update(option, 0)
@@ -195,12 +193,12 @@ def _no_source_locations() -> Iterator[None]:
 
 
 def block_samples(model: ScoreModel) -> int:
-    """A buffer's length is a multiple of this: 64 frames, or the network's stride if that is larger."""
+    """Return the divisor of a buffer's length: 64 frames, or the network's stride if that is larger."""
     return max(FRAMES, model.config.stride) * model.front_end.hop
 
 
 def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exported) -> dict[str, Any]:
-    """What `meta.json` tells; JSON values."""
+    """Return the content of `meta.json`; JSON values."""
     stride = model.config.stride
     return {
         "format": FORMAT,
@@ -223,5 +221,5 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a folder."""
+    """Compute the SHA-256 of every file of a folder."""
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.iterdir())}

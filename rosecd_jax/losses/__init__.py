@@ -1,4 +1,4 @@
-"""Pure functions: a loss is a function of (params, batch, draws). The draws are made by `draw_…`."""
+"""Losses as pure functions of (params, batch, draws); the functions `draw_…` make the draws."""
 
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.consistency_training import (

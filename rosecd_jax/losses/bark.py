@@ -14,7 +14,7 @@ BINS_PER_BAND = _table(
     6 6 7 8 9 9 12 12 15 16 18 21 25 20
     """
 ).astype(int)
-"""How many neighbouring DFT bins a band sums."""
+"""Number of adjacent DFT bins in each band."""
 
 CENTER = _table(
     """

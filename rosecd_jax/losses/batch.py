@@ -1,4 +1,4 @@
-"""What a training step is given."""
+"""Batches of training data."""
 
 from typing import NamedTuple
 

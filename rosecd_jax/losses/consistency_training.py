@@ -1,8 +1,8 @@
 """Consistency training: ROSE-CD without a teacher, the authors' later recipe.
 
-In place of the teacher's step x_{t_n} → x̂_{t_{n+1}} the forward process is drawn afresh at t_{n+1}, with
-noise of its own: nothing ties the two states but the recording. On a grid of one point nothing is left of the
-trajectory: a regression of the clean speech on the prior's x_T and y, as a one-step student is used.
+Instead of the teacher's step x_{t_n} → x̂_{t_{n+1}}, the forward process is sampled at t_{n+1} with
+independent noise. On a grid of one point, this is a regression of the clean speech on the prior's x_T and y,
+which is how a one-step student is used.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ class ConsistencyTrainingConfig:
 
     Attributes:
       steps: N of the time grid t_n = linspace(1, t_eps, N). With 1 there is no t_{n+1}, and the target is the
-        clean speech itself. With few steps but more than 1 the target's network is hardly trained at its
-        own times: estimates may drift in level, which the two time-domain terms cannot see.
+        clean speech itself. With few steps but more than 1, the target's network is hardly trained at its
+        times: estimates may drift in level, which the two time-domain terms don't penalize.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
       si_sdr_limit: dB, upper bound of SI-SDR in its term, see `neg_si_sdr`.
@@ -48,11 +48,11 @@ class ConsistencyTrainingConfig:
 
 
 class ConsistencyTrainingDraws(NamedTuple):
-    """Every random number of one step.
+    """Random numbers of one step.
 
     Attributes:
-      n: where on the time grid each item is, in 0 … max(steps − 2, 0).
-      z, z_next: the noise of x_{t_n} (or of x_T) and of x_{t_{n+1}}.
+      n: index of each item on the time grid, in 0 … max(steps − 2, 0).
+      z, z_next: noise of x_{t_n} (or of x_T) and of x_{t_{n+1}}.
     """
 
     n: Int32[Array, " B"]
@@ -63,7 +63,7 @@ class ConsistencyTrainingDraws(NamedTuple):
 def draw_consistency_training(
     key: Key[Array, ""], shape: tuple[int, ...], config: ConsistencyTrainingConfig
 ) -> ConsistencyTrainingDraws:
-    """The random numbers of one step for a batch of `shape` [B, F, T]."""
+    """Draw the random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 3)
     n = jax.random.randint(key_n, shape[:1], 0, max(config.steps - 1, 1))
     return ConsistencyTrainingDraws(n, *(complex_normal(k, shape) for k in keys))
@@ -80,17 +80,17 @@ def consistency_training_loss(
 ) -> tuple[Scalar, Terms]:
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
-    Consistency training of Song et al. 2023 (arXiv 2303.01469), except that x_{t_{n+1}} has noise of its own
-    where theirs shares z, with the time-domain terms of arXiv 2507.05688.
+    Consistency training of Song et al. 2023 (arXiv 2303.01469), but with independent noise of x_{t_{n+1}}
+    instead of a shared z, and with the time-domain terms of arXiv 2507.05688.
 
-    With `config.steps` of 1, t_n is 1, the target is x_0 and the input x_T = y + σ_1 z, the sampler's. The
-    forward process' x_1 = μ_1 + σ_1 z would not do: μ_1 holds e^{−γ} x_0 (22 %), a network learns to read the
-    noise from x_1 − y, and finds none there when it enhances.
+    With `config.steps` of 1, t_n is 1, the target is x_0 and the input x_T = y + σ_1 z, as in the sampler.
+    The forward process' x_1 = μ_1 + σ_1 z doesn't work: μ_1 contains e^{−γ} x_0 (22 %), and a network learns
+    to read the noise from x_1 − y, which is not there in inference.
 
     Args:
       params: θ.
       draws: see `draw_consistency_training`.
-      target_params: θ⁻, the moving average of θ; no gradient flows into it.
+      target_params: θ⁻, the moving average of θ; without gradient.
 
     Returns:
       The loss, and its weighted terms for the log.

@@ -36,9 +36,9 @@ class DistillationConfig:
       steps: N of the time grid t_n = linspace(1, t_eps, N), at least 2.
       snr: of the teacher's corrector.
       solver: of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and "mix" are
-        its ablations; "bridge-ode" and "bridge-sde" are for a teacher that is a Schrödinger bridge.
-      trajectory: "noise" keeps the noise that the step injects last (the randomized trajectory), "mean" does
-        not. The noise of the corrector, within the step of "pc", stays in both.
+        its ablations; "bridge-ode" and "bridge-sde" are for a Schrödinger bridge as a teacher.
+      trajectory: "noise" keeps the noise that the step adds last (the randomized trajectory), "mean" does
+        not. Both keep the noise of the corrector in a step of "pc".
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: of the three terms. PESQ 5e-4 is the paper's balanced
         setting, 1e-3 the one with the highest PESQ. A term of weight 0 is not computed.
@@ -61,13 +61,12 @@ class DistillationConfig:
 
 
 class DistillationDraws(NamedTuple):
-    """Every random number of one step.
+    """Random numbers of one step.
 
     Attributes:
-      n: where on the time grid each item is, in 0 … steps − 2.
-      z: the noise of x_{t_n}.
-      corrector, predictor: the noise of the teacher's two half steps; solvers without a corrector use
-        `predictor`.
+      n: index of each item on the time grid, in 0 … steps − 2.
+      z: noise of x_{t_n}.
+      corrector, predictor: noise of the teacher's half steps; solvers without a corrector use `predictor`.
     """
 
     n: Int32[Array, " B"]
@@ -79,7 +78,7 @@ class DistillationDraws(NamedTuple):
 def draw_distillation(
     key: Key[Array, ""], shape: tuple[int, ...], config: DistillationConfig
 ) -> DistillationDraws:
-    """The random numbers of one step for a batch of `shape` [B, F, T]."""
+    """Draw the random numbers of one step for a batch of `shape` [B, F, T]."""
     key_n, *keys = jax.random.split(key, 4)
     n = jax.random.randint(key_n, shape[:1], 0, config.steps - 1)
     return DistillationDraws(n, *(complex_normal(k, shape) for k in keys))
@@ -100,15 +99,15 @@ def distillation_loss(
     """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
 
     The objective of arXiv 2507.05688: consistency distillation (Song et al. 2023, arXiv 2303.01469) with two
-    terms in the time domain. The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z and, as
-    configured, keeps the noise that it injects: the randomized trajectory.
+    terms in the time domain. The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z, and
+    keeps its noise if configured: the randomized trajectory.
 
     Args:
       params: θ.
       draws: see `draw_distillation`.
       model: the student; also of the target.
-      target_params: θ⁻, the moving average of θ; no gradient flows into it.
-      teacher, teacher_params: no gradient flows into them either.
+      target_params: θ⁻, the moving average of θ; without gradient.
+      teacher, teacher_params: without gradient.
       make_target: `target_in_sequence` (if None) or `target_in_one_loop`.
 
     Returns:
@@ -141,11 +140,11 @@ def teacher_step(
     draws: DistillationDraws,
     config: DistillationConfig,
 ) -> Spectrogram:
-    """x̂_{t_next}, by one step of the teacher from x at t.
+    """Compute x̂_{t_next} by one step of the teacher from x at t.
 
-    By default a corrector and a predictor step of arXiv 2208.05830, the noise kept as in arXiv 2507.05688.
-    Euler, Heun and mix step by t_next − t; the authors' step by −1/N whatever the grid. The authors' step of
-    a bridge leads from the grid's time before t to t; ours leads from t to t_next, as the others do.
+    By default, a corrector and a predictor step of arXiv 2208.05830, with the noise kept as in arXiv
+    2507.05688. Euler, Heun and mix step by t_next − t; in the authors' code by −1/N on any grid. The authors'
+    step of a bridge leads from the grid's previous time to t; here it leads from t to t_next.
     """
 
     def score(*state):
@@ -179,7 +178,7 @@ TeacherStep = Callable[
     ],
     Spectrogram,
 ]
-"""Of functions that are called as `teacher_step`."""
+"""Type of functions with the signature of `teacher_step`."""
 
 
 class Network(NamedTuple):
@@ -200,7 +199,7 @@ def target_in_sequence(
     config: DistillationConfig,
     step: TeacherStep = teacher_step,
 ) -> Spectrogram:
-    """D_{θ⁻}(x̂_{t_next}, y, t_next); x̂ by `step` from x at t."""
+    """Compute D_{θ⁻}(x̂_{t_next}, y, t_next), with x̂ by `step` from x at t."""
     x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
     return student.model.denoise(student.params, x_next, y, t_next)
 
@@ -215,10 +214,10 @@ def target_in_one_loop(
     draws: DistillationDraws,
     config: DistillationConfig,
 ) -> Spectrogram:
-    """As `target_in_sequence`, for networks of equal configs and the solver "pc".
+    """Compute `target_in_sequence` in a loop, for networks of equal configs and the solver "pc".
 
-    The calls of the teacher's corrector, of its predictor and of the target are the rounds of one loop, so
-    that a compiler meets the network once and not three times. On a CPU convolutions are slower in a loop.
+    The calls of the teacher's corrector, its predictor and the target are iterations of one loop, so that the
+    network is compiled once instead of three times. On a CPU, convolutions are slower in a loop.
     """
     sde = teacher.model.sde
     to_tree: Callable[[Array], Params]
@@ -252,7 +251,7 @@ def target_in_one_loop(
 def consistency_error(
     denoised: Spectrogram, target: Spectrogram, t: OfItems, model: ScoreModel, weighting: Weighting
 ) -> Scalar:
-    """mean over the batch of w(t) mean |denoised − target|²; no gradient to the target.
+    """Mean over the batch of w(t) mean |denoised − target|²; without gradient to the target.
 
     The consistency term of arXiv 2507.05688, with the squared L2 distance.
     """
@@ -284,7 +283,7 @@ def time_domain_terms(
     si_sdr_weight: float,
     si_sdr_limit: float,
 ) -> Terms:
-    """The weighted PESQ and −SI-SDR of the waves of two spectrograms (arXiv 2507.05688).
+    """Compute the weighted PESQ and −SI-SDR of the waves of two spectrograms (arXiv 2507.05688).
 
     Args:
       pesq_weight, si_sdr_weight, si_sdr_limit: as in `DistillationConfig`.

@@ -1,10 +1,10 @@
 """The differentiable P.862 distance (PESQ without time alignment), after the definition of PyPI's torch-pesq.
 
-Both filters of the standard are linear and stable, so their impulse responses, cut where they have died away,
-filter by a product in the frequency domain: parallel, and exact to float32.
+Both filters of the standard are linear and stable, so they are applied by truncated impulse responses in the
+frequency domain: parallel, and exact to float32.
 
-The constants stand in the order of ITU-T P.862 (02/2001): clause 10.1, level alignment, and clause 10.2, the
-perceptual model. Their values are the reference implementation's (annex A), as far as they say nothing else.
+The constants are in the order of ITU-T P.862 (02/2001): clause 10.1, level alignment, and clause 10.2, the
+perceptual model. Their values are those of the reference implementation (annex A), unless noted.
 """
 
 import functools
@@ -22,22 +22,22 @@ from rosecd_jax.losses import bark
 
 Waves = Float32[Array, "B samples"]
 Powers = Float32[Array, "B frames 49"]
-"""Of the Bark bands of each frame."""
+"""Powers of the Bark bands of each frame."""
 
 SAMPLE_RATE = 16_000
 TAPS = 2048
-"""Length of the impulse responses; both have fallen below 1e-25 of their peak by then."""
+"""Length of the impulse responses, which have fallen below 1e-25 of their peaks there."""
 LEAST_SAMPLES = 5248
-"""The shortest waves of SPLIT_FRAMES frames, with the padding of `_prepare`."""
+"""Least number of samples for SPLIT_FRAMES frames, with the padding of `_prepare`."""
 _TINY = 1e-20
 
-# Clause 10.1: level and time alignment pre-processing, of which the alignment in time is left out.
+# Clause 10.1: level and time alignment pre-processing, without the time alignment.
 LEVEL_BAND, LEVEL_ORDER = (325, 3250), 5
-"""Hz, and the order: torch-pesq's Butterworth band-pass, after which the mean power is measured."""
+"""Band in Hz and order of torch-pesq's Butterworth band-pass, after which the mean power is measured."""
 LEVEL_POWER = 1e7
-"""What the mean power in that band is set to."""
+"""Mean power that this band is scaled to."""
 LEVEL_EXTRA_SAMPLES, LEVEL_DIVISOR = 5120, 1.04684
-"""What torch-pesq takes over to measure the power as the reference implementation does."""
+"""Constants by which torch-pesq measures the power as the reference implementation does."""
 EMPHASIS = [2.740826, -5.4816519, 2.740826], [1.0, -1.9444777, 0.94597794]
 """The input filter of wide-band mode (P.862.2) at 16 kHz, a biquad (b, a)."""
 FADE = 16
@@ -51,7 +51,7 @@ WINDOW, HOP = 512, 256
 SPEECH_THRESHOLD = 100.0
 """Hearing thresholds above which a band counts in the mean spectrum."""
 SPEECH_POWER = 1e7
-"""Least total power of those bands in a frame with speech."""
+"""Minimum total power of those bands in a frame with speech."""
 RESPONSE_OFFSET, RESPONSE_LIMITS = 1000.0, (0.01, 100.0)
 """Added to both mean spectra; bounds of their ratio, ±20 dB."""
 GAIN_OFFSET, GAIN_LIMITS = 5e3, (3e-4, 5.0)
@@ -66,7 +66,7 @@ LOW_BARK, LOW_BARK_OFFSET, LOW_BARK_MOST, LOW_BARK_EXPONENT = 6.0, 2.0, 2.0, 0.1
 
 # Clause 10.2: disturbance densities, symmetric and asymmetric.
 DEAD_ZONE = 0.25
-"""Of the smaller of two loudness densities: differences up to this are not heard."""
+"""Share of the smaller of two loudness densities up to which differences are inaudible."""
 ASYMMETRY_OFFSET, ASYMMETRY_EXPONENT = 50.0, 1.2
 ASYMMETRY_LEAST, ASYMMETRY_MOST = 3.0, 12.0
 """Factor of the asymmetric disturbance: ((P_deg + 50) / (P_ref + 50))^1.2, 0 if under 3, 12 at most."""
@@ -81,13 +81,13 @@ DISTURBANCE_MOST = 45.0
 SPLIT_FRAMES, SPLIT_HOP, SPLIT_ORDER = 20, 10, 6
 """A split second: L6 over 20 frames, overlapping by half."""
 SYMMETRIC_WEIGHT, ASYMMETRIC_WEIGHT = 0.1, 0.0309
-"""The score is 4.5 − 0.1 D_sym − 0.0309 D_asym; the loss is what is taken off."""
+"""The score is 4.5 − 0.1 D_sym − 0.0309 D_asym; the loss is the part subtracted from 4.5."""
 
 
 @functools.cache
 def _impulse_responses() -> tuple[np.ndarray, np.ndarray]:
-    """(the band-pass that measures level, the pre-emphasis), float64 [TAPS]."""
-    # Rounded to float32 as in torch-pesq: in this direct form that moves the band's edges a little.
+    """Return the responses of level band-pass and pre-emphasis, float64 [TAPS]."""
+    # Rounded to float32 as in torch-pesq, which in this direct form shifts the band's edges slightly.
     band_pass = scipy.signal.butter(LEVEL_ORDER, LEVEL_BAND, fs=SAMPLE_RATE, btype="band")
     filters = (np.array(f, np.float32).astype(np.float64) for f in (band_pass, EMPHASIS))
     by_band, by_emphasis = (np.asarray(scipy.signal.lfilter(b, a, np.eye(1, TAPS)[0])) for b, a in filters)
@@ -95,7 +95,7 @@ def _impulse_responses() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _filter(wave: Waves, response: np.ndarray) -> Waves:
-    """Causal convolution with `response`, cut to the input's length."""
+    """Convolve causally with `response`, keeping the input's length."""
     samples = wave.shape[-1]
     response = response[:samples]
     size = scipy.fft.next_fast_len(samples + len(response) - 1, real=True)
@@ -104,7 +104,7 @@ def _filter(wave: Waves, response: np.ndarray) -> Waves:
 
 
 def _prepare(wave: Waves) -> Powers:
-    """Set the level, fade the ends, emphasise: waves -> Bark powers."""
+    """Convert waves to Bark powers: scale the level, fade the ends, pre-emphasize, sum bands."""
     band_pass, emphasis = _impulse_responses()
     samples = wave.shape[-1]
     energy = jnp.sum(_filter(wave, band_pass) ** 2, -1, keepdims=True)
@@ -114,7 +114,7 @@ def _prepare(wave: Waves) -> Powers:
     rise = np.minimum(1.0, np.arange(1, samples + 1) / FADE)
     fade = rise * rise[::-1]
     wave = _filter(wave * fade.astype(np.float32), emphasis)
-    # Padded by what is over a multiple of HOP, not by what is lacking: so does the reference implementation.
+    # Padded by samples % HOP, not to a multiple of HOP, as in the reference implementation.
     wave = jnp.pad(wave, [(0, 0), (0, samples % HOP)])
     frames = (wave.shape[-1] - WINDOW) // HOP + 1
     blocks = wave[:, : (frames + 1) * HOP].reshape(-1, frames + 1, HOP)
@@ -126,12 +126,12 @@ def _prepare(wave: Waves) -> Powers:
 
 
 def _audible(powers: Powers, factor: float) -> Powers:
-    """Band powers, those under `factor` hearing thresholds zeroed."""
+    """Zero band powers below `factor` times the hearing threshold."""
     return jnp.where(powers > bark.HEARING_THRESHOLD * factor, powers, 0.0)
 
 
 def _loudness(powers: Powers) -> Powers:
-    """Zwicker loudness of each band, zero below the threshold of hearing."""
+    """Compute the Zwicker loudness of each band, zero below the threshold of hearing."""
     threshold = bark.HEARING_THRESHOLD
     growth = np.clip(LOW_BARK / (bark.CENTER + LOW_BARK_OFFSET), 1.0, LOW_BARK_MOST) ** LOW_BARK_EXPONENT
     exponent = (growth * ZWICKER_EXPONENT).astype(np.float32)
@@ -141,7 +141,7 @@ def _loudness(powers: Powers) -> Powers:
 
 
 def _norm(disturbance: Powers, order: int) -> Float32[Array, "B frames"]:
-    """Norm over bands, each weighted by its width; at least _TINY, with no gradient there."""
+    """Compute the norm over bands, weighted by their widths; at least _TINY, with no gradient there."""
     total = bark.WIDTH[1:].sum()
     weighted = (disturbance * (bark.WIDTH / total ** (1 / order)).astype(np.float32))[..., 1:]
     if order == 1:
@@ -152,10 +152,10 @@ def _norm(disturbance: Powers, order: int) -> Float32[Array, "B frames"]:
 
 
 def _over_time(disturbance: Float32[Array, "B frames"]) -> Float32[Array, " B"]:
-    """L6 norm over split seconds, then the root mean square over them."""
+    """Compute the L6 norm over split seconds, then the root mean square over them."""
     windows = (disturbance.shape[-1] - SPLIT_FRAMES) // SPLIT_HOP + 1
     index = SPLIT_HOP * np.arange(windows)[:, None] + np.arange(SPLIT_FRAMES)
-    # Scaled by the largest: a sixth power leaves float32 soon on both sides.
+    # Scaled by the maximum, as sixth powers soon over- or underflow float32.
     peak = jax.lax.stop_gradient(jnp.max(disturbance, -1, keepdims=True))
     sixth = jnp.mean((disturbance / peak)[:, index] ** SPLIT_ORDER, -1)
     audible = sixth > 0
@@ -197,7 +197,7 @@ def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
     gain = jnp.concatenate([gain[:, :1], smooth], axis=1)
     deg = deg * jnp.clip(gain, *GAIN_LIMITS)[..., None]
 
-    # Loudness differences outside a dead zone; what was added weighs more than what was lost.
+    # Loudness differences outside a dead zone; additions weigh more than omissions.
     loud_ref, loud_deg = _loudness(ref), _loudness(deg)
     difference = loud_deg - loud_ref
     dead_zone = DEAD_ZONE * jnp.minimum(loud_deg, loud_ref)

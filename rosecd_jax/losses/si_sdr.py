@@ -7,7 +7,7 @@ from rosecd_jax.arrays import Array
 
 EPSILON = 1e-8
 NO_LIMIT = 100.0
-"""dB; an upper bound that float32 cannot tell from none."""
+"""dB; an upper bound so high that it has no effect in float32."""
 
 
 def neg_si_sdr(
@@ -19,11 +19,11 @@ def neg_si_sdr(
     is |ŝ − α s|² + 10^{−L/10} |α s|².
 
     Args:
-      limit: dB, the bound that the ratio approaches as the error vanishes, so that estimates which are good
-        already do not pull the hardest (a thresholded ratio, Wisdom et al. 2020).
+      limit: dB, the bound that the ratio approaches as the error vanishes, so that good estimates don't have
+        the largest gradients (a thresholded ratio, Wisdom et al. 2020).
 
     Returns:
-      One for each item; finite also for silence, by EPSILON in both ratios.
+      One value per item; also finite for silence, by EPSILON in both ratios.
     """
     estimate = estimate - estimate.mean(-1, keepdims=True)
     reference = reference - reference.mean(-1, keepdims=True)

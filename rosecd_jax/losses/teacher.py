@@ -1,4 +1,4 @@
-"""The teacher's objectives: towards the mean of the forward process, its score, or the clean speech."""
+"""Objectives of teachers: prediction of the forward process' mean, its score, or the clean speech."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -21,21 +21,21 @@ Terms = dict[str, Scalar]
 
 
 class ScoreDraws(NamedTuple):
-    """Every random number of one step; t is in [t_eps, 1]."""
+    """Random numbers of one step; t is in [t_eps, 1]."""
 
     t: Float32[Array, " B"]
     z: Spectrogram
 
 
 def draw_score(key: Key[Array, ""], shape: tuple[int, ...], model: ScoreModel) -> ScoreDraws:
-    """Times uniform in [t_eps, 1] and circular noise for a batch of `shape` [B, F, T]."""
+    """Draw times uniform in [t_eps, 1] and circular noise for a batch of `shape` [B, F, T]."""
     key_t, key_z = jax.random.split(key)
     t = jax.random.uniform(key_t, shape[:1], minval=model.sde.t_eps, maxval=model.sde.end_time)
     return ScoreDraws(t, complex_normal(key_z, shape))
 
 
 class Perturbed(NamedTuple):
-    """x_t = μ_t + σ_t z and what it is made of."""
+    """x_t = μ_t + σ_t z, μ_t and σ_t."""
 
     x_t: Spectrogram
     mean: Spectrogram
@@ -43,7 +43,7 @@ class Perturbed(NamedTuple):
 
 
 def perturb(model: ScoreModel, batch: Batch, t: Float32[Array, " B"], z: Spectrogram) -> Perturbed:
-    """A sample of the perturbation kernel at t, with noise z."""
+    """Sample the perturbation kernel at t, with noise z."""
     mean = model.sde.mean(batch.x0, batch.y, t)
     sigma = per_item(model.sde.std(t), mean)
     return Perturbed(mean + sigma * z, mean, sigma)
@@ -84,7 +84,7 @@ def score_loss(
     """½ Σ_{f,t} λ(σ_t) |D(x_t, y, t) − μ_t|², mean over the batch (arXiv 2409.10753, eq. 8).
 
     The target is μ_t, not x0. Each item has its own weight; the authors' code broadcasts λ over a wrong axis,
-    so that there every item is weighted by the sum of the batch's weights divided by the batch size.
+    which weights every item by the mean of the batch's weights.
 
     Returns:
       The loss, and {"loss": the same} for the log.

@@ -1,11 +1,10 @@
-"""A model on disk: one directory with its config and its weights, written by orbax.
+"""Model checkpoints: a directory with a model's config and weights, written by orbax.
 
     config/   the ModelConfig as JSON
-    ema/      the moving average of the weights: what one enhances with
-    raw/      the weights as the optimizer left them (where training kept them)
+    ema/      the moving average of the weights, for enhancement
+    raw/      the optimizer's weights (if stored by training)
 
-Every step of a training run has this layout too, among other items, so that a run's directory can be loaded
-as it is.
+Every step of a training run contains this layout, so that a run's directory can be loaded directly.
 """
 
 import os
@@ -27,30 +26,29 @@ from rosecd_jax.pretrained import pretrained_models, resolve
 WEIGHTS = ("ema", "raw")
 ORBAX_FILES = ("_CHECKPOINT_METADATA", "commit_success.txt")
 STEPS_FOLDER = "checkpoints"
-"""Where a training run keeps its steps."""
+"""Folder of a training run's steps."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be read or written; the message names the path and the remedy."""
+    """Raised if a checkpoint can't be read or written; the message names the path and the remedy."""
 
 
 def save_checkpoint(
     path: str | os.PathLike, model: ScoreModel, params: Params | Mapping[str, Params], overwrite: bool = False
 ) -> Path:
-    """Write a model as a directory, under a temporary name first.
+    """Write a model as a directory, atomically.
 
     Args:
       path: of the directory.
-      model: its config is stored.
+      model: whose config is stored.
       params: one parameter tree (stored as "ema", the weights to use), or {"ema": tree, "raw": tree}.
-      overwrite: replace a checkpoint of a model, and nothing else; a failure leaves the old one as it was.
+      overwrite: replace an existing model checkpoint, and nothing else; a failure leaves it unchanged.
 
     Returns:
-      The path, absolute.
+      The absolute path.
 
     Raises:
-      CheckpointError: if there are no weights, they aren't the model's, or something is in the way, see
-        `check_target`.
+      CheckpointError: if weights are missing or not the model's, or the path is taken, see `check_target`.
     """
     import orbax.checkpoint as ocp
 
@@ -77,11 +75,11 @@ def save_checkpoint(
 
 
 def check_target(path: Path, overwrite: bool) -> None:
-    """Whether a model can be saved at `path`: before anything is computed.
+    """Check in advance whether a model can be saved at `path`.
 
     Raises:
-      CheckpointError: if `path` is no directory, exists and `overwrite` is False, or holds anything but a
-        model: a run's directory and its steps are more than that.
+      CheckpointError: if `path` is not a directory, exists and `overwrite` is False, or holds anything but a
+        model, as a run's directory and its steps do.
     """
     if not path.exists():
         return
@@ -92,13 +90,13 @@ def check_target(path: Path, overwrite: bool) -> None:
     others = sorted({file.name for file in path.iterdir()} - {"config", *WEIGHTS, *ORBAX_FILES})
     if others:
         raise CheckpointError(
-            f"{path} is a directory, but no checkpoint of a model alone: it holds {others[0]!r}; choose "
+            f"{path} is a directory with more than a model's checkpoint: it holds {others[0]!r}; choose "
             "another path"
         )
 
 
 def model_item(config: ModelConfig) -> dict[str, Any]:
-    """What the item `config` of a checkpoint holds, as far as the model goes."""
+    """Return the model's part of a checkpoint's item `config`."""
     return {"model": to_dict(config)}
 
 
@@ -108,18 +106,17 @@ def load_checkpoint(
     """Read a model.
 
     Args:
-      path: a model directory, one step of a training run, or a run's directory (its last step is taken); or
-        the name of a model that comes with the package.
-      weights: "ema" (what one enhances with) or "raw".
-      network: the Flax module of a model whose network is not this package's; what it is called and how it is
-        set was stored, and is compared.
+      path: a model directory, one step of a training run, or a run's directory (for its last step); or the
+        name of a model that is installed with the package.
+      weights: "ema" (for enhancement) or "raw".
+      network: the Flax module of a model with a custom network; compared with the stored name and settings.
 
     Returns:
-      The model and its parameters: float32 arrays on the default device, in whatever precision they are kept.
+      The model and its parameters: float32 arrays on the default device.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, it lacks these weights, they don't fit its config, or
-        it needs another `network`.
+      CheckpointError: if the checkpoint is missing, lacks these weights, they don't fit its config, or it
+        needs another `network`.
     """
     import orbax.checkpoint as ocp
 
@@ -137,17 +134,17 @@ def load_checkpoint(
             params = checkpointer.restore(path, ocp.args.Composite(**{weights: restore}))[weights]
         except Exception as error:  # orbax has no error type of its own
             raise CheckpointError(
-                f"{path}: its {weights!r} weights can't be read ({error}); if its run goes on and has just "
-                "removed this step, try again, else it is damaged: name another step or copy it anew"
+                f"{path}: its {weights!r} weights can't be read ({error}); if a running training has just "
+                "removed this step, try again, else it is damaged: name another step or copy it again"
             ) from error
     _check_fit(f"{path}:", expected, params)
     return model, jax.tree.map(lambda wanted, found: jnp.asarray(found, wanted.dtype), expected, params)
 
 
 def model_of(path: Path, config: ModelConfig, network: nn.Module | None) -> ScoreModel:
-    """The model of a checkpoint at `path`; CheckpointError if `network` isn't the one that it needs."""
+    """Build the model of a checkpoint at `path`; CheckpointError if `network` isn't the one it needs."""
     if network is not None and config.own_network is None:
-        raise CheckpointError(f"{path} holds a model whose network is the package's own: leave `network` out")
+        raise CheckpointError(f"{path} holds a model with the package's own network: leave `network` out")
     try:
         model = ScoreModel(config, network)
         _ = model.network
@@ -157,15 +154,14 @@ def model_of(path: Path, config: ModelConfig, network: nn.Module | None) -> Scor
 
 
 class StoredModel(NamedTuple):
-    """What a checkpoint holds, its weights not yet read.
+    """Contents of a checkpoint without its weights.
 
     Attributes:
       path: the directory with config and weights.
       config: of the model.
-      weights: which of `WEIGHTS` it has.
-      step: of the training run that it belongs to, or None.
-      functions: what of one's own the run was made with, by role: each {"name": "module:qualname",
-        "settings": ...}.
+      weights: those of `WEIGHTS` that exist.
+      step: of its training run, or None.
+      functions: user-defined functions of the run by role: {"name": "module:qualname", "settings": ...}.
     """
 
     path: Path
@@ -175,7 +171,7 @@ class StoredModel(NamedTuple):
     functions: Mapping[str, Any] = MappingProxyType({})
 
     def shapes(self) -> Params:
-        """The tree of the parameters' shapes, read from the checkpoint; the model's network is not needed."""
+        """Read the tree of the parameters' shapes; the model's network is not needed."""
         import orbax.checkpoint as ocp
 
         stored: Any = ocp.PyTreeCheckpointer().metadata(self.path / self.weights[0])
@@ -183,10 +179,10 @@ class StoredModel(NamedTuple):
 
 
 def open_checkpoint(path: str | os.PathLike) -> StoredModel:
-    """Read all of a checkpoint but its weights; `path` as for `load_checkpoint`.
+    """Read a checkpoint without its weights; `path` as for `load_checkpoint`.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, or its config can't be read.
+      CheckpointError: if the checkpoint is missing, or its config can't be read.
     """
     import orbax.checkpoint as ocp
 
@@ -203,12 +199,12 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
 
 
 def find_model(path: str | os.PathLike) -> Path:
-    """The directory that holds config and weights: `path` itself, or the last step of a training run.
+    """Find the directory of config and weights: `path` itself, or the last step of a training run.
 
-    The name of a model that comes with the package, such as "small", stands for it if there is no such path.
+    If the path doesn't exist, it may be the name of an installed model, such as "small".
 
     Raises:
-      CheckpointError: if there is none.
+      CheckpointError: if none is found.
     """
     path = resolve(path).absolute()
     if (path / "config").is_dir():

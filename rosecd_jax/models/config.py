@@ -1,4 +1,4 @@
-"""The old place of `rosecd_jax.config`."""
+"""Former location of `rosecd_jax.config`."""
 
 from rosecd_jax.config import difference, from_dict, to_dict
 

@@ -16,11 +16,11 @@ Result = Float[Array, "B F T D"]
 Kernel = Float[Array, "3 3 C D"]
 
 LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
-"""From these sizes on Winograd's algorithm pays for what it adds to a program's compilation."""
+"""Least sizes for which Winograd's algorithm is worth its compilation time."""
 LEAST_PAIRS = 32 * 32
-"""Pairs of an input and an output channel from which on gradients by blocks pay, on as many positions."""
+"""Least input times output channels for gradients by blocks, with as many positions."""
 BLOCK_POSITIONS = 2048
-"""Positions whose 3 × 3 neighborhoods stay in a CPU core's cache while they are multiplied."""
+"""Number of positions whose 3 × 3 neighborhoods fit into a CPU core's cache."""
 
 # F(2 × 2, 3 × 3) of Lavin and Gray 2015, arXiv 1509.09308, eq. 8: of input tiles, kernels and products.
 INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
@@ -29,17 +29,17 @@ OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 
 def pointwise(x: Maps, kernel: Float[Array, "1 1 C D"]) -> Result:
-    """A 1 × 1 convolution as a matrix product: on a CPU two to three times as fast."""
+    """Compute a 1 × 1 convolution as a matrix product: two to three times as fast on a CPU."""
     return x @ kernel[0, 0]
 
 
 @jax.custom_jvp
 def convolve(x: Maps, kernel: Kernel) -> Result:
-    """A 3 × 3 convolution, zeros outside.
+    """Compute a 3 × 3 convolution with zero padding.
 
-    On a CPU, large float32 ones go by Winograd's algorithm, which makes do with 16 products where the sum has
-    36; its rounding errors are a few units in the last place larger. Its derivative with respect to x is the
-    plain convolution's; the one with respect to the kernel is `by_blocks`.
+    On a CPU, large float32 convolutions use Winograd's algorithm, with 16 products instead of 36; its
+    rounding errors are a few units in the last place larger. The derivative with respect to x is that of the
+    plain convolution; that with respect to the kernel uses `by_blocks`.
     """
     _, height, width, channels = x.shape
     known_width = width if isinstance(width, int) else height  # jax.export may leave the length open
@@ -56,7 +56,7 @@ def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[
 
 
 def _by_kernel(x: Maps, kernel: Kernel) -> Result:
-    """The plain convolution, computed so that its transpose with respect to the kernel is fast."""
+    """Compute the plain convolution so that its transpose with respect to the kernel is fast."""
     _, height, width, channels = x.shape
     large = isinstance(width, int) and height * width >= LEAST_POSITIONS
     if not large or channels * kernel.shape[-1] < LEAST_PAIRS or x.dtype != jnp.float32:
@@ -65,11 +65,11 @@ def _by_kernel(x: Maps, kernel: Kernel) -> Result:
 
 
 def by_blocks(x: Maps, kernel: Kernel) -> Result:
-    """As `convolve`, one block of rows after another, each a matrix product with its 3 × 3 neighborhoods.
+    """Compute `convolve` by blocks of rows, each a matrix product with its 3 × 3 neighborhoods.
 
-    The transpose with respect to the kernel adds up products of a block's gradient and its neighborhoods,
-    which are gathered again (`jax.checkpoint`) and stay in the cache. On a CPU it is faster
-    than XLA's gradient, a convolution whose kernel is as large as x.
+    The transpose with respect to the kernel sums products of a block's gradient and its neighborhoods, which
+    are recomputed (`jax.checkpoint`) and stay in the cache. On a CPU it is faster than XLA's gradient, a
+    convolution whose kernel is as large as x.
     """
     batch, height, width, channels = x.shape
     rows = next(n for n in range(max(1, min(height, BLOCK_POSITIONS // width)), 0, -1) if height % n == 0)
@@ -93,7 +93,7 @@ def _plain(x: Maps, kernel: Kernel) -> Result:
 
 
 def winograd(x: Maps, kernel: Kernel) -> Result:
-    """As `convolve`, for even heights and widths: a 4 × 4 tile of x gives 2 × 2 positions of the result."""
+    """Compute `convolve` for even heights and widths: a 4 × 4 tile of x gives 2 × 2 output positions."""
     batch, height, width, channels = x.shape
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     corners = [[x[:, i : i + height : 2, j : j + width : 2] for j in range(4)] for i in range(4)]
@@ -107,7 +107,7 @@ def winograd(x: Maps, kernel: Kernel) -> Result:
 
 
 def _transform(matrix: Sequence[Sequence[int]], grid: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """matrix · grid · matrixᵀ, for a square grid of arrays and a matrix of 1, 0 and −1: additions alone."""
+    """Compute matrix · grid · matrixᵀ for a square grid of arrays and a matrix of 1, 0 and −1."""
 
     def combine(parts: Sequence[jax.Array]) -> list[jax.Array]:
         signed = ([p if c > 0 else -p for c, p in zip(row, parts, strict=True) if c] for row in matrix)

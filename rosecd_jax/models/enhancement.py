@@ -1,4 +1,4 @@
-"""From noisy to enhanced waves: which sampler, and pure functions for buffers of a fixed shape."""
+"""Enhancement of waves: samplers, and pure functions for buffers of fixed shape."""
 
 import dataclasses
 import functools
@@ -20,24 +20,27 @@ from rosecd_jax.models.score_model import Params, ScoreModel
 
 Sampler = Literal["auto", "consistency", "pc", "predictor", "ode", "bridge", "bridge-sde"]
 CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin_per_item}
+MOST_STEPS = 1000
+"""Maximum steps of a sampler; the published ones take 50 or fewer."""
 FRAMES = 64
 """Spectrograms are padded to a multiple of this, as in the family's inference."""
 BUCKETS = (256, 512, 1024, 1664, 2560, 3840)
-"""Frames that programs are compiled for; of files of 0.5 to 20 s they waste a fifth. See `padded_frames`."""
+"""Frames that programs are compiled for; padding files of 0.5 to 20 s wastes a fifth. See `padded_frames`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplerConfig:
-    """How a model is run.
+    """Sampler of a model.
 
     Attributes:
-      sampler: "consistency" (a student's); "pc" (predictor-corrector), "predictor" (without corrector) or
+      sampler: "consistency" (for students); "pc" (predictor-corrector), "predictor" (without corrector) or
         "ode" (probability flow); "bridge" or "bridge-sde" (a Schrödinger bridge's ODE or SDE); or "auto": the
-        first of these that goes with the model's role and process.
-      steps: of the sampler; 0 for its default, one for "consistency" and the SDE's (30, a bridge's 50) else.
+        first of these that fits the model's role and process.
+      steps: of the sampler; 0 for the default, 1 for "consistency" and the SDE's `steps` (30, or 50 for a
+        bridge) otherwise.
       snr: of the corrector, and of the noise between consistency steps; 0 for the model's `corrector_snr`.
-      corrector: of "pc", "annealed-langevin" or "langevin"; the latter with a step for each item, where the
-        authors' code shares one in a batch.
+      corrector: of "pc", "annealed-langevin" or "langevin" (with a step per item, unlike the authors' code,
+        which shares one in a batch).
     """
 
     sampler: Sampler = "auto"
@@ -49,10 +52,10 @@ class SamplerConfig:
         check_fields(self, least={"steps": 0, "snr": 0})
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
-        """The same with "auto" and zeros replaced by what they stand for.
+        """Replace "auto" and zeros by the model's defaults.
 
         Raises:
-          ValueError: if the sampler doesn't go with the model's process.
+          ValueError: if the sampler doesn't fit the model's process.
         """
         bridge = isinstance(model.sde, SBVE)
         many_steps = "bridge" if bridge else "pc"
@@ -61,6 +64,8 @@ class SamplerConfig:
         if sampler != "consistency" and sampler.startswith("bridge") != bridge:
             raise ValueError(f"sampler {sampler!r} doesn't go with this model's process; try {many_steps!r}")
         steps = self.steps or (1 if sampler == "consistency" else model.sde.steps)
+        if steps > MOST_STEPS:
+            raise ValueError(f"{steps} sampler steps: expected at most {MOST_STEPS}")
         if sampler == "consistency" and bridge and steps > 1:
             raise ValueError(f"{steps} consistency steps: a bridge's student runs one")
         snr = self.snr or model.config.corrector_snr
@@ -68,7 +73,7 @@ class SamplerConfig:
 
 
 def signal_key(seed: jax.Array | np.uint32 | int) -> jax.Array:
-    """The PRNG key of a signal, from uint32 []; of all of its channels, so that equal ones stay equal."""
+    """Make a signal's PRNG key from uint32 []; all channels share it, so that equal ones stay equal."""
     return jax.random.fold_in(jax.random.key(seed), 0)
 
 
@@ -84,8 +89,8 @@ def enhance_spectrogram(
 
     Args:
       y: noisy compressed spectrograms, complex64 [B, F, T], T a multiple of the network's stride.
-      keys: one PRNG key per item [B]; a frame's noise depends on its item's key and its number alone.
-      first_frames: the number of each item's first frame, int32 [B], or one for all; not 0 for a window of a
+      keys: one PRNG key per item [B]; a frame's noise depends only on its item's key and its number.
+      first_frames: number of each item's first frame, int32 [B], or one for all; nonzero for a window of a
         longer signal.
 
     Returns:
@@ -118,22 +123,22 @@ def enhance_frames(
     first_frames: jax.Array,
     keys: jax.Array,
 ) -> jax.Array:
-    """Enhance stretches of N whole frames, cut out of signals of any length; pure.
+    """Enhance sections of N whole frames of signals of any length; pure.
 
     Args:
       config: resolved.
       wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
-        `front_end.reach` hops before the center of the stretch's first frame, so that every frame is whole,
-        and is scaled by its signal's level, see `audio.level`. Where a signal starts or ends, `n_fft // 2`
-        samples of its reflection follow; what lies beyond them is ignored.
-      valid_frames: how many of the N frames belong to the signal, int32 [B]; its reflection, by frames,
-        stands for the rest.
-      first_frames: absolute number of the first frame, int32 [B]; with `keys` it makes the noise.
+        `front_end.reach` hops before the center of the first frame, so that every frame is whole, and is
+        divided by its signal's level, see `audio.level`. Beyond a signal's start or end, it holds
+        `n_fft // 2` samples of its reflection; the rest is ignored.
+      valid_frames: number of the N frames that belong to the signal, int32 [B]; the others are replaced by
+        its reflection, by frames.
+      first_frames: absolute number of the first frame, int32 [B]; with `keys` it determines the noise.
       keys: one per signal [B].
 
     Returns:
-      float32 [B, N · hop], beginning at the center of the first frame. Where a stretch was cut out of a
-      signal, the outermost `n_fft // 2` samples lack a frame. What lies beyond the signal has no meaning.
+      float32 [B, N · hop], starting at the center of the first frame. Inside a longer signal, the outermost
+      `n_fft // 2` samples lack a frame. Samples beyond the signal are arbitrary.
     """
     front = model.front_end
     frames = wave.shape[-1] // front.hop - front.stretch(0) // front.hop
@@ -158,17 +163,17 @@ def enhance_padded(
     samples: jax.Array,
     keys: jax.Array,
 ) -> jax.Array:
-    """Enhance whole signals that stand at the left of a buffer; pure, of one shape for all that fit in.
+    """Enhance whole signals, padded on the right to a buffer; pure.
 
     Args:
       config: resolved.
-      wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; what lies beyond
-        `samples` is ignored.
+      wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; samples beyond
+        `samples` are ignored.
       samples: the true lengths, int32 [B], less than the buffer.
       keys: [B].
 
     Returns:
-      float32 [B, buffer]; what lies beyond `samples` has no meaning. Silence stays silence.
+      float32 [B, buffer], arbitrary beyond `samples`. Silence stays silence.
     """
     front = model.front_end
     before, more = front.reach * front.hop, front.stretch(0)
@@ -187,7 +192,7 @@ def enhance_padded(
 def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
     """Fill [..., length:] of an array by reflection about its last valid element, at most `most` elements.
 
-    What reflection doesn't reach (the array is too short, or `most` is passed) becomes zero.
+    Elements that reflection doesn't reach (for short arrays, or beyond `most`) become zero.
     """
     position = jnp.arange(x.shape[-1])
     mirrored = 2 * (length - 1) - position
@@ -197,11 +202,11 @@ def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
 
 
 def padded_frames(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) -> int:
-    """The frames that a signal of `frames` frames is padded to: the least of `buckets` that holds it.
+    """Return the number of frames that a signal is padded to: the least of `buckets` that holds it.
 
-    Beyond the last: multiples of 64. Always multiples of the network's stride. Without buckets, that is the
-    padding of the papers, with a program for every length. What a signal becomes depends on its padding
-    (GroupNorm sees it), so validation and inference pad alike.
+    Beyond the largest: multiples of 64, and always of the network's stride. Without buckets, that is the
+    padding of the papers, with a program for every length. The result depends on the padding (through
+    GroupNorm), so validation and inference pad alike.
     """
     unit = max(FRAMES, stride)
     size = next((size for size in sorted(buckets) if size >= frames), frames)
@@ -209,11 +214,11 @@ def padded_frames(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) ->
 
 
 def wet_share(strength: float = 1.0, attenuation_limit: float | None = None) -> float:
-    """The share of the model's output in what is given; the rest of it is the input.
+    """Return the share of the model's output in the result; the rest is the input.
 
     Args:
-      strength: 0 leaves the input as it is, 1 gives the model's output.
-      attenuation_limit: dB by which noise that the model removes is lowered at most; None for no limit.
+      strength: from 0, the input, to 1, the model's output.
+      attenuation_limit: maximum attenuation, in dB, of noise that the model removes; None for no limit.
 
     Raises:
       ValueError: if the strength is not from 0 to 1, or the limit is negative or not a number.
@@ -228,7 +233,7 @@ def wet_share(strength: float = 1.0, attenuation_limit: float | None = None) -> 
 
 
 def blend(enhanced: NDArray[np.float32], noisy: NDArray[np.float32], wet: float) -> NDArray[np.float32]:
-    """wet · enhanced + (1 − wet) · noisy, float32 of one shape, aligned; exactly one of them at 1 and 0."""
+    """Return wet · enhanced + (1 − wet) · noisy, float32 of one shape, aligned; exact at 1 and 0."""
     if wet == 1:
         return enhanced
     return (wet * enhanced + (1 - wet) * noisy).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Initial weights, drawn by NumPy on the host: nothing is compiled, and every backend gets the same."""
+"""Initial weights, drawn by NumPy on the host: without compilation, and equal on every backend."""
 
 import contextvars
 import functools
@@ -20,16 +20,16 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 _declaring = contextvars.ContextVar("declaring", default=False)
-"""Whether initializers return a `Parameter`, which only `initial_params` asks for, or as usual an array."""
+"""Whether initializers return a `Parameter`, for `initial_params`, or as usual an array."""
 
 
 @flax.struct.dataclass
 class Parameter(nn.meta.AxisMetadata[Any]):
-    """A parameter's shape and how it is drawn; inside its module Flax shows the plain array.
+    """A parameter's shape and initialization; inside its module, Flax unboxes it to the plain array.
 
     Attributes:
-      value: its shape.
-      draw: makes its initial value.
+      value: the shape.
+      draw: makes the initial value.
     """
 
     value: Any
@@ -51,7 +51,7 @@ class Parameter(nn.meta.AxisMetadata[Any]):
 
 
 def drawn(draw: Draw) -> nn.initializers.Initializer:
-    """A Flax initializer whose values `draw` makes, seeded by Flax's key for the parameter."""
+    """Return a Flax initializer whose values `draw` makes, seeded by Flax's key for the parameter."""
 
     def initializer(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
         def on_host(words: np.ndarray) -> np.ndarray:
@@ -66,21 +66,21 @@ def drawn(draw: Draw) -> nn.initializers.Initializer:
 
 
 def constant(value: float) -> nn.initializers.Initializer:
-    """Every element is `value`."""
+    """Initialize every element with `value`."""
     return drawn(functools.partial(_constant, value))
 
 
 def normal(deviation: float) -> nn.initializers.Initializer:
-    """Normally distributed around zero."""
+    """Initialize with a normal distribution around zero."""
     return drawn(functools.partial(_normal, deviation))
 
 
 def uniform(scale: float = 1.0, fan: str = "average") -> nn.initializers.Initializer:
-    """Uniform with variance `scale` / fan (He et al. 2015, arXiv 1502.01852; NCSN++ uses the average fan).
+    """Initialize uniformly with variance `scale` / fan (He et al. 2015, arXiv 1502.01852).
 
     Args:
       scale: 0 means almost zero, so that a block starts as identity.
-      fan: "in" or "average", of the inputs and outputs that an element connects.
+      fan: "in", or "average" of fan-in and fan-out, as in NCSN++.
     """
     return drawn(functools.partial(_uniform, scale or 1e-10, fan))
 
@@ -101,12 +101,12 @@ def _uniform(scale: float, fan: str, generator: np.random.Generator, shape: tupl
 
 
 def initial_params(network: nn.Module, key: Key[Array, ""], *inputs: jax.ShapeDtypeStruct) -> Any:
-    """The parameters of a network, a nested dict of float32 arrays; pure.
+    """Initialize a network's parameters, a nested dict of float32 arrays; pure.
 
-    Each is drawn from the key and the parameter's name, so the others don't change when one is added.
+    Each depends on the key and the parameter's name only, so the others don't change when one is added.
 
     Args:
-      network: declares all of its parameters by initializers of this module.
+      network: has to declare all its parameters by initializers of this module.
       key: the same key gives the same parameters on every backend.
       inputs: shapes of the network's arguments.
     """

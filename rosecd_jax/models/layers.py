@@ -1,4 +1,4 @@
-"""The building blocks of NCSN++ (Song et al. 2021, appendix H), on [batch, frequency, frame, channel]."""
+"""Building blocks of NCSN++ (Song et al. 2021, appendix H), on [batch, frequency, frame, channel]."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,15 +18,15 @@ Maps = Float[Array, "B F T C"]
 Positions = Float[Array, "B positions C"]
 SQRT_HALF = float(np.sqrt(0.5))
 MANY_POSITIONS, QUERIES = 1024, 512
-"""Over more positions than these, attention takes so many queries at a time."""
+"""Number of positions from which attention is computed in blocks, and queries in a block."""
 
 
 @jax.custom_jvp
 def computed_once(x: Maps) -> Maps:
-    """x, whose gradient is computed once and stored.
+    """Return x, with a gradient that is computed once and stored.
 
-    Without it XLA fuses the sum of cotangents that makes up the gradient into each of its many readers and
-    computes it as often: for every reduction, product and convolution again.
+    Otherwise XLA fuses the sum of cotangents into each of its many consumers, and computes it for every
+    reduction, product and convolution again.
     """
     return x
 
@@ -39,14 +39,14 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 class Conv(nn.Module):
     """A 1 × 1 or 3 × 3 convolution that keeps the resolution.
 
-    Called with a shift to be added at every position, it adds that to the bias first, so that the gradients
-    of both need one sum over positions.
+    A shift, added at every position, is added to the bias first, so that the gradients of both need only one
+    sum over positions.
 
     Attributes:
       features: channels of the result.
       size: of the kernel, 1 or 3.
       scale: of the initial kernel, see `initial.uniform`.
-      dtype: of the computation; None: that of the input and the kernel.
+      dtype: of the computation; None: promoted from input and kernel.
     """
 
     features: int
@@ -68,22 +68,22 @@ class Conv(nn.Module):
 
 
 def dense(features: int, *, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Dense:
-    """A dense layer whose initial kernel is `initial.uniform(scale)`."""
+    """Return a dense layer with the initial kernel `initial.uniform(scale)`."""
     return nn.Dense(features, dtype=dtype, kernel_init=uniform(scale), bias_init=constant(0.0), name=name)
 
 
 def group_count(channels: int) -> int:
-    """Groups of a GroupNorm."""
+    """Return the number of groups of a GroupNorm."""
     return min(channels // 4, 32)
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm of `group_count(channels)` groups, which have to be of one size, and an activation.
+    """GroupNorm of `group_count(channels)` groups of equal size, and an activation.
 
-    Its statistics are float32 whatever the compute type.
+    Its statistics are float32 in any compute type.
 
-    Sums are taken per channel, along contiguous memory, and only then over a group's channels: on a CPU four
-    times as fast as reducing groups at once. For the gradient the input is kept, not what becomes of it.
+    Sums are taken per channel, along contiguous memory, then over a group's channels: on a CPU four times as
+    fast as reducing groups at once. For the gradient, only the input is stored.
 
     Attributes:
       activation: of the normalized values.
@@ -101,7 +101,7 @@ class GroupNorm(nn.Module):
         same_group = np.kron(np.eye(channels // size), np.full((size, size), 1 / size)).astype(np.float32)
 
         def over_group(means: Float32[Array, "B C"]) -> Float32[Array, "B C"]:
-            """The mean over each channel's group; no matrix product, for its precision."""
+            """Average over each channel's group, without a matrix product, for precision."""
             return jnp.sum(means[:, None, :] * same_group, axis=-1)
 
         @jax.checkpoint
@@ -114,8 +114,8 @@ class GroupNorm(nn.Module):
         return normalize(x32, gain, bias - mean * gain)
 
 
-def _neighbours(x: Maps, axis: int) -> tuple[Maps, Maps]:
-    """(x[i − 1], x[i + 1]) along `axis`, zeros outside."""
+def _neighbors(x: Maps, axis: int) -> tuple[Maps, Maps]:
+    """Return (x[i − 1], x[i + 1]) along `axis`, with zero padding."""
     pad = [(0, 0)] * x.ndim
     length = x.shape[axis]
     before = jax.lax.slice_in_dim(jnp.pad(x, [*pad[:axis], (1, 0), *pad[axis + 1 :]]), 0, length, axis=axis)
@@ -128,7 +128,7 @@ def _neighbours(x: Maps, axis: int) -> tuple[Maps, Maps]:
 def upsample(x: Maps) -> Float[Array, "B 2*F 2*T C"]:
     """Double both resolutions with the FIR filter (1, 3, 3, 1)."""
     for axis in (1, 2):
-        before, after = _neighbours(x, axis)
+        before, after = _neighbors(x, axis)
         pair = jnp.stack([before + 3 * x, 3 * x + after], axis=axis + 1) / 4
         x = pair.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
     return x
@@ -139,7 +139,7 @@ def downsample(x: Maps) -> Float[Array, "B F//2 T//2 C"]:
     for axis in (1, 2):
         pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
         even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
-        x = (_neighbours(odd, axis)[0] + 3 * even + 3 * odd + _neighbours(even, axis)[1]) / 8
+        x = (_neighbors(odd, axis)[0] + 3 * even + 3 * odd + _neighbors(even, axis)[1]) / 8
     return x
 
 
@@ -160,7 +160,7 @@ class TimeEmbedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """BigGAN residual block, conditioned on the time embedding, that can resample on its way.
+    """BigGAN residual block with optional resampling, conditioned on the time embedding.
 
     Attributes:
       features: channels of the result.
@@ -175,7 +175,7 @@ class ResidualBlock(nn.Module):
     def __call__(
         self, x: Maps, embedding: Float[Array, "B E"], skip: Float[Array, "B F T S"] | None = None
     ) -> Float[Array, "B _ _ {self.features}"]:
-        # Joined here and not by the caller, so that under remat the join isn't kept for the gradient.
+        # Concatenated here rather than by the caller, so that under remat the result isn't stored.
         x = x if skip is None else computed_once(jnp.concatenate([x, skip], axis=-1))
         channels = x.shape[-1]
         h = GroupNorm(nn.silu, name="norm_0")(x)
@@ -193,9 +193,9 @@ class ResidualBlock(nn.Module):
 def attention(query: Positions, key: Positions, value: Positions) -> Positions:
     """Scaled dot-product attention; softmax in float32.
 
-    It is divided by the softmax's sum last, where that is cheap, and where positions are many, a part of the
-    queries comes after another: their square is not held in memory, and a part of it stays in a CPU's cache.
-    There, this is two to ten times as fast as jax.nn.dot_product_attention.
+    The division by the softmax's sum comes last, where it is cheap. For many positions, queries are computed
+    in blocks, so that the square matrix is not held in memory and a block stays in a CPU's cache. On a CPU,
+    this is two to ten times as fast as jax.nn.dot_product_attention.
     """
     batch, positions, channels = query.shape
 

@@ -25,29 +25,29 @@ from rosecd_jax.models.layers import (
 )
 
 Maps = Float[Array, "B _ _ _"]
-"""What flows between blocks: levels differ in all but the batch."""
+"""Activations between blocks; levels differ in all axes but the batch."""
 Embedding = Float[Array, "B E"]
 
 
 @dataclasses.dataclass(frozen=True)
 class NCSNppConfig:
-    """An NCSN++; the defaults are the published `ncsnpp_v2` of 65.6 M parameters.
+    """Size of an NCSN++; the defaults are the published `ncsnpp_v2` of 65.6 M parameters.
 
     `NCSNPP` and `NCSNPP_48K` are the family's other two networks.
 
     Attributes:
       channels: of the first level.
-      multipliers: of `channels`, one a level; each further level halves the resolution.
-      blocks: residual blocks a level on the way down (one more on the way up).
+      multipliers: of `channels`, one per level; each further level halves the resolution.
+      blocks: residual blocks per level on the way down (one more on the way up).
       bins: height of the input's frequency axis.
-      attention_heights: a level whose frequency axis is this high has attention; so has the bottleneck.
-      pyramids: whether the input, ever smaller, is added at each level, and the output is a sum over levels;
-        without them the decoder's last level alone gives the output.
+      attention_heights: heights of the frequency axis of levels with attention; the bottleneck always has it.
+      pyramids: whether the downsampled input is added at each level, and the output is a sum over levels;
+        otherwise the output comes from the decoder's last level only.
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
-      remat: compute the inside of residual blocks and of the output pyramid again for the gradient instead of
-        keeping it: less memory, a third more time, and no derivatives in forward mode.
+      remat: rematerialize residual blocks and the output pyramid for the gradient: less memory, a third more
+        time, and no forward-mode derivatives.
     """
 
     channels: int = 128
@@ -82,16 +82,16 @@ class NCSNppConfig:
 
     @property
     def stride(self) -> int:
-        """Frequency and frame counts of an input must be multiples of this."""
+        """Divisor of the frequency and frame counts of an input."""
         return 2 ** (len(self.multipliers) - 1)
 
     @property
     def normalized_widths(self) -> set[int]:
-        """Numbers of channels that a GroupNorm meets: each level's, and joined with what skips to it."""
+        """Channel counts of the GroupNorms' inputs: of each level, alone and concatenated with skips."""
         widths = [self.channels * multiplier for multiplier in self.multipliers]
         found = {self.channels, *widths}
         for level, width in enumerate(widths):
-            # On the way up, blocks begin with what comes from below; the last has what came from above.
+            # On the way up, the first block's input comes from below; the last skip comes from above.
             ours = [widths[min(level + 1, len(widths) - 1)]] + self.blocks * [width]
             skips = self.blocks * [width] + [widths[level - 1] if level else self.channels]
             found |= {a + b for a, b in zip(ours, skips, strict=True)}
@@ -110,11 +110,11 @@ NCSNPP_48K = NCSNppConfig(bins=768, attention_heights=(), pyramids=False, time_d
 
 
 def _rematerialized(*fields: Any, **more: Any) -> Callable[..., jax.Array]:
-    """A residual block whose inside is computed again for its gradient.
+    """Return a rematerialized residual block.
 
-    The gradients of its weights and of its input come out together. Otherwise XLA
-    continues to the previous block with the gradient of the input and keeps this block's inside for that of
-    the weights until much later: several blocks' at a time.
+    A barrier ties the gradients of its weights and of its input. Otherwise XLA continues to the previous
+    block with the gradient of the input, and keeps the activations of several blocks for the gradients of
+    their weights.
     """
     block = nn.remat(ResidualBlock)(*fields, **more)
 
@@ -162,7 +162,7 @@ class NCSNpp(nn.Module):
     def _down(
         self, x: Float[Array, "B F T 4"], embedding: Embedding, block_of: Any
     ) -> tuple[Maps, list[Maps]]:
-        """From the input to the lowest level, and what every block on the way gives."""
+        """Compute the encoder; return its output and the skips."""
         cfg, dtype = self.config, x.dtype
         h = Conv(cfg.channels, 3, dtype=dtype, name="input")(x)
         skips = [h]
@@ -189,7 +189,7 @@ class NCSNpp(nn.Module):
         block_of: Any,
         pyramid_channels: int,
     ) -> Float[Array, "B _ _ {pyramid_channels}"]:
-        """From the lowest level to the output."""
+        """Compute the decoder."""
         cfg, dtype = self.config, h.dtype
 
         def pyramid_layer(module: nn.Module, h: Maps, level: int) -> Maps:

@@ -1,4 +1,4 @@
-"""Networks that are not this package's: what a model asks of them, and what a checkpoint notes of them."""
+"""Custom networks: their interface, and their description in a checkpoint."""
 
 import dataclasses
 import json
@@ -16,15 +16,15 @@ __all__ = ["OwnNetwork", "describe", "init_own", "name_of", "without_modules"]
 
 @dataclasses.dataclass(frozen=True)
 class OwnNetwork:
-    """What is stored of a Flax module that takes NCSN++'s place; made by `OwnNetwork.of`.
+    """Description of a Flax module that replaces NCSN++; made by `OwnNetwork.of`.
 
-    The module is called as NCSN++ is: x float32 [B, F, T, 4] (real and imaginary parts of x_t and y), t
-    float32 [B] -> float32 [B, F, T, 2]. It has parameters and no other variables, and draws nothing.
+    The module is called like NCSN++: x float32 [B, F, T, 4] (real and imaginary parts of x_t and y), t
+    float32 [B] -> float32 [B, F, T, 2]. It has no variables except parameters, and uses no random numbers.
 
     Attributes:
       name: of its class, as "module:qualname".
       settings: its fields, as JSON.
-      stride: what the number of frames has to be a multiple of: the module's attribute `stride`, or 1.
+      stride: divisor of the number of frames: the module's attribute `stride`, or 1.
     """
 
     name: str
@@ -36,7 +36,7 @@ class OwnNetwork:
         """Describe a module.
 
         Raises:
-          ValueError: if it is no module, can't be hashed (does a field hold an array?), or has no valid
+          ValueError: if it is not a module, can't be hashed (as with arrays in fields), or has an invalid
             stride.
         """
         if not isinstance(network, nn.Module):
@@ -53,7 +53,7 @@ class OwnNetwork:
         return cls(name_of(type(network)), json.dumps(settings), stride)
 
     def same(self, other: "OwnNetwork") -> bool:
-        """Whether two descriptions are of one network, wherever its class is defined."""
+        """Whether two descriptions are of the same network, regardless of its class's module."""
         return without_modules(dataclasses.asdict(self)) == without_modules(dataclasses.asdict(other))
 
     def __str__(self) -> str:
@@ -62,20 +62,20 @@ class OwnNetwork:
 
 
 def without_modules(notes: Any) -> Any:
-    """Notes with names alone for every "module:qualname": files may move, and what libraries define."""
+    """Replace every "module:qualname" by the qualname, as definitions may move between modules."""
     if isinstance(notes, Mapping):
         return {name: without_modules(value) for name, value in notes.items()}
     return re.sub(r"[\w.]+:(?=\w)", "", notes) if isinstance(notes, str) else notes
 
 
 def name_of(thing: Any) -> str:
-    """ "module:qualname" of a function or class, else of its class."""
+    """Return "module:qualname" of a function or class, or of an object's class."""
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{named.__module__}:{named.__qualname__}"
 
 
 def describe(value: Any) -> Any:
-    """A setting as a value that JSON knows: numbers and strings as they are, the rest by name or in words."""
+    """Convert a setting to JSON values: numbers and strings unchanged, others by name or repr."""
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -95,10 +95,10 @@ def describe(value: Any) -> Any:
 
 
 def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
-    """The module's parameters, drawn by its own initializers; pure.
+    """Initialize the module's parameters by its own initializers; pure.
 
     Raises:
-      ValueError: if it has other variables than parameters of floats, an empty one, or its output is not
+      ValueError: if it has other variables than float parameters, an empty one, or another output than
         [B, F, T, 2].
     """
     name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.ones(1)

@@ -1,4 +1,4 @@
-"""ScoreModel: a config and the pure functions that bind front end, SDE, preconditioning and network."""
+"""ScoreModel: pure functions that combine front end, SDE, preconditioning and network."""
 
 import dataclasses
 import functools
@@ -27,19 +27,17 @@ Params = Any
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """All that is needed to rebuild a model; stored in every checkpoint.
+    """Definition of a model; stored in every checkpoint.
 
     Attributes:
       role: a "teacher" enhances in many steps (predictor-corrector, or along the bridge), a "student" with
         one network call.
       front_end: between waves and compressed spectrograms.
-      sde: the forward process; where it is stored, its field `kind` says which.
+      sde: the forward process; the field `kind` identifies its class.
       preconditioning: of the network's input and output.
       network: its size.
-      corrector_snr: of the Langevin corrector and of the noise between consistency steps, unless a sampler is
-        given another.
-      own_network: `OwnNetwork.of(module)` of a model whose network is another Flax module; `network` then
-        says nothing.
+      corrector_snr: default of samplers, for the Langevin corrector and the noise between consistency steps.
+      own_network: `OwnNetwork.of(module)` of a model with a custom network; `network` is then ignored.
     """
 
     role: Literal["teacher", "student"] = "teacher"
@@ -60,7 +58,7 @@ class ModelConfig:
 
     @property
     def stride(self) -> int:
-        """What the number of frames has to be a multiple of."""
+        """Divisor of the number of frames."""
         return self.own_network.stride if self.own_network else self.network.stride
 
 
@@ -70,10 +68,10 @@ class ScoreModel:
 
     Attributes:
       config: the model's; with `module`, its `own_network` is filled in.
-      module: a Flax module that takes NCSN++'s place, see `OwnNetwork`; None: NCSN++.
+      module: a Flax module that replaces NCSN++, see `OwnNetwork`; None: NCSN++.
 
     Raises:
-      ValueError: if the module is not the one that the config describes, or none that a model can have.
+      ValueError: if the module is invalid, or not the one that the config describes.
     """
 
     config: ModelConfig = ModelConfig()
@@ -102,7 +100,7 @@ class ScoreModel:
         """The Flax module.
 
         Raises:
-          ValueError: if it is not this package's and was not given.
+          ValueError: if the model needs a custom network that was not given.
         """
         if self.module is None and self.config.own_network:
             raise ValueError(
@@ -113,9 +111,9 @@ class ScoreModel:
         return NCSNpp(self.config.network) if self.module is None else self.module
 
     def init(self, key: Key[Array, ""]) -> Params:
-        """Initial parameters, float32; the same key gives the same parameters on every backend.
+        """Initialize float32 parameters; the same key gives the same parameters on every backend.
 
-        Those of a module of one's own are drawn by its initializers.
+        A custom module uses its own initializers.
         """
         if self.config.own_network:
             return init_own(self.network, key, self.front_end.bins, self.config.stride)
@@ -124,10 +122,10 @@ class ScoreModel:
         return initial_params(self.network, key, x, jax.ShapeDtypeStruct((1,), jnp.float32))
 
     def raw(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """The bare network F, nothing scaled.
+        """Call the bare network F without preconditioning.
 
         Raises:
-          ValueError: if the bins are not the network's, or the frames no multiple of its stride.
+          ValueError: if the bins are not the network's, or the frames not a multiple of its stride.
         """
         wanted, stride = self.front_end.bins, self.config.stride
         bins, frames = x_t.shape[-2:]
@@ -141,7 +139,7 @@ class ScoreModel:
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² score of a model that gives the score.
+        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² score for a model of the score.
 
         Args:
           params: of the network.
@@ -159,19 +157,19 @@ class ScoreModel:
         return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def scaled(self, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> tuple[Spectrogram, Spectrogram]:
-        """(c_in x_t, c_in y): what the bare network is called with."""
+        """(c_in x_t, c_in y): the inputs of the bare network."""
         gain = scaling.c_in(self.config.preconditioning, per_item(self.sde.std(t), x_t))
         return gain * x_t, gain * y
 
     def denoised_of(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> Spectrogram:
-        """What `denoise` returns where the bare network gave `raw`."""
+        """Return the result of `denoise`, given the bare network's output."""
         output, sigma = self._output(raw, x_t, t)
         if self.config.preconditioning.output == "denoised":
             return output
         return scaling.denoised_from_score(output, x_t, sigma)
 
     def score_of(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> Spectrogram:
-        """What `score` returns where the bare network gave `raw`."""
+        """Return the result of `score`, given the bare network's output."""
         output, sigma = self._output(raw, x_t, t)
         if self.config.preconditioning.output == "score":
             return output

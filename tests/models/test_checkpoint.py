@@ -83,7 +83,7 @@ def test_what_is_no_checkpoint_is_not_overwritten(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("mine")
     (tmp_path / "more.txt").write_text("mine")
-    for target, words in ((tmp_path, "no checkpoint of a model alone"), (tmp_path / name, "is a file")):
+    for target, words in ((tmp_path, "with more than a model's checkpoint"), (tmp_path / name, "is a file")):
         with pytest.raises(CheckpointError, match=words):
             save_checkpoint(target, TINY, RAW, overwrite=True)
     assert (tmp_path / name).read_text() == "mine"
