@@ -21,13 +21,14 @@ help:
 	@echo "make clean          remove environments, builds and the demonstration"
 	@echo "Options: PYTHON=python3.12 VENV=.venv-3.12 use another Python; DEMO=FOLDER is the demonstration's folder."
 
-# The environment is rebuilt when the requirements change, and marked complete at the end. pesq is the only package
-# that is compiled; without a C compiler, the others are installed.
+# The environment is rebuilt when the requirements change, and marked complete at the end. Without a compiler, the
+# packages that are compiled where they are installed are left out: pesq, and what ViSQOL and simulated rooms need.
+COMPILED := (pesq|libsvm|pyroomacoustics)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 $(VENV)/installed: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rosecd_jax needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	@$(INSTALL) '.[dev]' 2> $(VENV)/install.log || { grep -qE '(Failed|building|build).*pesq' $(VENV)/install.log \
+	@$(INSTALL) '.[dev]' 2> $(VENV)/install.log || { grep -qE '(Failed|building|build).*$(COMPILED)' $(VENV)/install.log \
 		&& echo 'pesq cannot be built (see $(VENV)/install.log): installing without it; there will be no PESQ scores' \
 		&& $(INSTALL) '.[dev-without-pesq]'; } || { cat $(VENV)/install.log; exit 1; }
 	@touch $@
