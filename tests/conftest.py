@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: the authors' numbers and the networks that made them."""
 
+import importlib
 import os
+import pkgutil
 import signal
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tolerances are those of float32 on a CPU
@@ -21,6 +23,11 @@ with install_import_hook(CHECKED, f"{annotations.__name__}.check"):
     from tests import fidelity
     from tests.goldens import packing
     from tests.helpers import BRIDGE, NETWORK, STUDENT, TEACHER, compile_model
+
+    for room in CHECKED:
+        path = getattr(importlib.import_module(room), "__path__", ())
+        for module in pkgutil.iter_modules(path, f"{room}."):
+            importlib.import_module(module.name)
 
 
 def pytest_collection_modifyitems(items):
