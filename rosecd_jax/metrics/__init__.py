@@ -1,9 +1,9 @@
-"""How good an enhanced wave is, measured against the clean one. Host side, numpy; waves are 1-D [samples].
+"""Measures of an enhanced wave against the clean one, in NumPy on the host; waves are 1-D [samples].
 
-A measure that does not exist for a pair of waves (silence, too short, NaN samples) is nan, so that one odd
-file does not end the evaluation of a folder. `measure` and `evaluate_pair` decide what that means, the same
-for everything that compares systems: nan where the reference is at fault, the worst there is where the
-estimate is. Waves of different lengths, or not 1-D, raise ValueError.
+A measure that is undefined for a pair of waves (silence, too short, NaN samples) is nan, so that one file
+does not end the evaluation of a folder. `measure` and `evaluate_pair` resolve this, equally for all systems:
+nan if the reference is the cause, the worst score if the estimate is. Waves of different lengths, or not
+1-D, raise ValueError.
 """
 
 from rosecd_jax.metrics.measures import BEST_RATIO, FAMILIES, MEASURES, USUAL, Family, Measure, families

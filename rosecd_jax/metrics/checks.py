@@ -1,4 +1,4 @@
-"""Checks that all measures share."""
+"""Checks shared by all measures."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,7 +7,7 @@ Wave = NDArray[np.float64]
 
 
 def checked(*waves: ArrayLike) -> list[Wave]:
-    """The waves as float64.
+    """Convert waves to float64.
 
     Raises:
       ValueError: if they are not 1-D, or differ in length.
@@ -28,7 +28,7 @@ def audible(*waves: Wave) -> bool:
 
 
 def frames(wave: Wave, size: int, hop: int) -> Wave:
-    """Overlapping frames [frames, size] of [samples], as many as fit."""
+    """Cut [samples] into overlapping frames [frames, size], as many as fit."""
     if wave.size < size:
         return np.zeros((0, size))
     return np.lib.stride_tricks.sliding_window_view(wave, size)[::hop]

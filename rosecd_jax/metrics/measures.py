@@ -1,4 +1,4 @@
-"""What each score is called, its unit and limits; which function computes it."""
+"""Names, units, limits and functions of all measures."""
 
 import importlib.metadata
 import importlib.util
@@ -10,9 +10,9 @@ from rosecd_jax.metrics import perceptual, phonemes, ratios, reference_free, spe
 from rosecd_jax.metrics.checks import Wave
 
 BEST_RATIO = 100.0
-"""dB: what ratios count as that are higher, or infinite, so that a perfect file has its part in a mean."""
+"""Upper limit of ratios in dB, so that a perfect file can enter a mean."""
 WORST_RATIO = -50.0
-"""dB: what ratios count as that are lower; unrelated noise has about that."""
+"""Lower limit of ratios in dB, about that of unrelated noise."""
 
 
 class Measure(NamedTuple):
@@ -20,11 +20,11 @@ class Measure(NamedTuple):
 
     Attributes:
       name: its key in results and options.
-      title, unit, digits: how it is printed.
-      better: "higher" or "lower"; "" where neither is.
-      worst: what an estimate counts as for which the score is undefined, or lower (or higher).
-      best: the limit at the other end.
-      source: what is followed.
+      title, unit, digits: of printed scores.
+      better: "higher" or "lower"; "" if neither is.
+      worst: limit on the worse side, also the score of estimates for which it is undefined.
+      best: limit on the other side.
+      source: paper, standard or code.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Family(NamedTuple):
     Attributes:
       measures: their descriptions, in the order of the function's results.
       function: (clean, noisy, estimate, sample_rate) -> scores; nan where one is undefined.
-      packages: what it needs beside the requirements of the package itself.
-      extra: the extra that brings them.
+      packages: optional packages that it needs.
+      extra: the extra that installs them.
     """
 
     measures: tuple[Measure, ...]
@@ -59,7 +59,7 @@ class Family(NamedTuple):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of its packages."""
+        """Versions of the packages."""
         return {name: importlib.metadata.version(name) for name in self.packages}
 
 
@@ -170,10 +170,10 @@ USUAL = ("pesq", "estoi", "si_sdr", "si_sir", "si_sar")
 
 
 def families(names: Sequence[str]) -> list[Family]:
-    """The families that hold these measures, in order.
+    """Return the families that contain these measures, in order.
 
     Raises:
-      ValueError: for an unknown measure, with those that are known.
+      ValueError: for an unknown measure, listing the known ones.
     """
     if unknown := [name for name in names if name not in MEASURES]:
         raise ValueError(f"no measure {unknown[0]!r}; known are {', '.join(MEASURES)}, or all")

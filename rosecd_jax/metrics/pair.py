@@ -1,4 +1,4 @@
-"""All scores of one file, and what an undefined score means."""
+"""Scores of one file, and the treatment of undefined scores."""
 
 import math
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ class Scores(NamedTuple):
 
 
 WORST = Scores(*(MEASURES[name].worst for name in USUAL))
-"""What an estimate counts as for which a score is undefined: PESQ and ESTOI cannot be lower. The ratios have
-no lowest value; unrelated noise has about -50 dB, and lower ones count as that."""
+"""Scores of an estimate for which they are undefined: the lowest possible PESQ and ESTOI, and ratios of
+-50 dB, about that of unrelated noise, to which lower ones are clipped."""
 
 
 def measure(
     names: Sequence[str], clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sample_rate: int
 ) -> dict[str, float]:
-    """The scores that are named (keys of `MEASURES`), of an estimate of `clean` made from `noisy`.
+    """Compute scores (keys of `MEASURES`) of an estimate of `clean` made from `noisy`.
 
-    The one rule for undefined scores: a score that the estimate makes undefined (it is silent, constant, or
-    not finite) is the measure's worst; a score that is undefined for the clean file itself (silent, constant,
-    too short, without speech, or, for SI-SIR and SI-SAR, equal to `noisy`) is nan, whatever the estimate, and
-    so is left out for every system alike. Scores are kept within the measure's limits.
+    A score that is undefined due to the estimate (silent, constant, or not finite) is the measure's worst; a
+    score that is undefined for the clean file itself (silent, constant, too short, without speech, or, for
+    SI-SIR and SI-SAR, equal to `noisy`) is nan for any estimate, and so is excluded for all systems. Scores
+    are clipped to the measure's limits.
 
     Args:
-      names: of measures; the others of their families are computed, but not returned.
+      names: of measures.
       clean, noisy, estimate: float, 1-D [samples], of one length.
       sample_rate: Hz.
 
@@ -57,7 +57,7 @@ def measure(
         values = family.function(clean, noisy, estimate, sample_rate) if finite else ()
         found = list(values) or [math.nan] * len(family.measures)
         if any(map(math.isnan, found)):
-            at_best = family.function(clean, noisy, clean, sample_rate)  # nan: it is the clean file's fault
+            at_best = family.function(clean, noisy, clean, sample_rate)  # nan: undefined for the clean file
             worst = [one.worst for one in family.measures]
             found = [
                 least if math.isnan(value) and not math.isnan(best) else value
@@ -70,9 +70,9 @@ def measure(
 
 
 def evaluate_pair(clean: ArrayLike, noisy: ArrayLike, estimate: ArrayLike, sample_rate: int) -> Scores:
-    """The usual scores of an estimate of `clean` made from `noisy`, each [samples] at `sample_rate` Hz.
+    """Compute the usual scores of an estimate of `clean` made from `noisy`, each [samples].
 
-    Undefined scores are treated as by `measure`. PESQ is nan where its package is not installed.
+    Undefined scores are treated as by `measure`. PESQ is nan if its package is not installed.
     """
     names = [name for name in USUAL if name != "pesq" or pesq_is_installed()]
     return Scores(**{"pesq": math.nan, **measure(names, clean, noisy, estimate, sample_rate)})

@@ -1,4 +1,4 @@
-"""Measures that model hearing: PESQ, STOI, ViSQOL."""
+"""Perceptual measures: PESQ, STOI, ViSQOL."""
 
 import contextlib
 import importlib.util
@@ -15,23 +15,23 @@ from numpy.typing import ArrayLike
 from rosecd_jax.extras import extra
 from rosecd_jax.metrics.checks import Wave, audible, checked
 
-PESQ_RATE = 16000  # Hz: the one rate of wide-band PESQ
+PESQ_RATE = 16000  # Hz, the only rate of wide-band PESQ
 PESQ_NARROW_RATE = 8000
 PESQ_SECONDS = 30
-PESQ_SHORTER = 15  # seconds: 0.2 s of speech and of pause are the least that make an utterance
-PESQ_UTTERANCES = 40  # the package pesq has room for 50; more of them crash the interpreter
+PESQ_SHORTER = 15  # seconds; an utterance has at least 0.2 s of speech and of pause
+PESQ_UTTERANCES = 40  # with more than 50, the package pesq crashes the interpreter
 STOI_SECONDS = 0.39  # pystoi needs 30 half-overlapping frames of 256 samples at 10 kHz
 VISQOL_RATE = 16000
 VISQOL_SECONDS = 1.0
 
 
 def pesq_is_installed() -> bool:
-    """Whether the package pesq, which is compiled where it is installed, can be imported."""
+    """Whether the package pesq can be imported."""
     return importlib.util.find_spec("pesq") is not None
 
 
 def at_rate(wave: Wave, sample_rate: int, wanted: int) -> Wave:
-    """A wave [samples] resampled to `wanted` Hz (soxr, very high quality)."""
+    """Resample a wave [samples] to `wanted` Hz (soxr, very high quality)."""
     import soxr
 
     return wave if sample_rate == wanted else soxr.resample(wave, sample_rate, wanted, quality="VHQ")
@@ -57,7 +57,7 @@ def pesq_narrow(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> 
 
 
 def _pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, mode: Literal["wb", "nb"]) -> float:
-    with extra("eval", "PESQ"):  # the package takes a C compiler
+    with extra("eval", "PESQ"):  # the package needs a C compiler
         from pesq import BufferTooShortError, NoUtterancesError
         from pesq import pesq as package
 
@@ -76,20 +76,20 @@ def _pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, mode: Lit
                 scores.append(package(rate, piece[0], piece[1], mode))
         except (BufferTooShortError, NoUtterancesError):
             continue
-        except ValueError:  # the package fails on its own nan, for an estimate without energy
+        except ValueError:  # the package fails for an estimate without energy
             return math.nan
     return float(np.mean(scores)) if scores else math.nan
 
 
 def _pieces(waves: Wave, most: int) -> list[Wave]:
-    """Equal pieces of [waves, samples] with at most so many samples."""
+    """Split [waves, samples] into equal pieces of at most `most` samples."""
     return np.array_split(waves, max(1, math.ceil(waves.shape[1] / most)), axis=1)
 
 
 def _utterances(wave: Wave, rate: int) -> int:
-    """Upper bound of the utterances that PESQ may find in [samples], wherever its threshold lies.
+    """Bound the number of utterances that PESQ may find in [samples] by a maximum over thresholds.
 
-    As there, a frame has 4 ms, pauses up to 0.2 s belong to an utterance, which has at least 0.2 s.
+    As in PESQ, a frame has 4 ms, and an utterance has at least 0.2 s and may include pauses of up to 0.2 s.
     """
     size = rate // 250
     frames = wave[: wave.size // size * size].reshape(-1, size)
@@ -143,8 +143,8 @@ def _seeded() -> Iterator[None]:
 def visqol(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """ViSQOL v3 in its speech mode (Chinen et al. 2020), MOS-LQO 1 to 5, of [samples] resampled to 16 kHz.
 
-    The mapping to opinions is the polynomial one, which needs no TensorFlow Lite. Returns nan for silence and
-    for less than 1 s.
+    The mapping to opinions is polynomial, without TensorFlow Lite. Returns nan for silence and for less than
+    1 s.
     """
     reference, estimate = checked(reference, estimate)
     if not audible(reference, estimate) or reference.size < VISQOL_SECONDS * sample_rate:
@@ -152,7 +152,7 @@ def visqol(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float
     one, other = (at_rate(wave, sample_rate, VISQOL_RATE) for wave in (reference, estimate))
     try:
         return float(_visqol().measure_from_arrays(one, other, VISQOL_RATE).moslqo)
-    except ValueError:  # it finds no patch with speech
+    except ValueError:  # no patch with speech
         return math.nan
 
 

@@ -1,4 +1,4 @@
-"""Phoneme similarity: whether what is said is still what was said."""
+"""Phoneme similarity, which is low for hallucinated or missing speech."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ def phoneme_similarity(reference: ArrayLike, estimate: ArrayLike, sample_rate: i
     """Levenshtein phoneme similarity (Pirklbauer et al. 2023) of [samples], up to 1; low for hallucinations.
 
     1 - d / n, where d is the edit distance between the phonemes recognized in both and n their number in the
-    reference. Pocketsphinx recognizes them (English), where the paper has a larger model: scores compare
-    systems on the same files, not across papers. Returns nan if none is recognized in the reference, or if
-    either wave is silent.
+    reference. The recognizer is Pocketsphinx (English) instead of the paper's larger model: scores are
+    comparable between systems on the same files, not with papers. Returns nan if no phoneme is recognized in
+    the reference, or if either wave is silent.
     """
     reference, estimate = checked(reference, estimate)
     if not audible(reference, estimate):
@@ -31,7 +31,7 @@ def phoneme_similarity(reference: ArrayLike, estimate: ArrayLike, sample_rate: i
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Levenshtein distance: the least number of insertions, deletions and replacements."""
+    """Compute the Levenshtein distance: the least number of insertions, deletions and replacements."""
     row = list(range(len(other) + 1))
     for i, symbol in enumerate(one, start=1):
         diagonal, row[0] = row[0], i
@@ -41,7 +41,7 @@ def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _pcm(wave: np.ndarray, sample_rate: int) -> bytes:
-    """16-bit samples at 16 kHz, the peak 6 dB below full scale, so that levels make no difference."""
+    """Convert to 16-bit samples at 16 kHz with the peak at -6 dB, so that levels don't matter."""
     wave = at_rate(wave, sample_rate, RATE)
     return np.round(wave / np.abs(wave).max() * 2**14).astype("<i2").tobytes()
 

@@ -1,4 +1,4 @@
-"""Energy ratios in dB: speech to all that is wrong, to leftover noise, to artifacts."""
+"""Energy ratios in dB: speech to distortion, to leftover noise, to artifacts."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ SEGMENT_RANGE = -10.0, 35.0  # dB
 
 
 class EnergyRatios(NamedTuple):
-    """Scale-invariant ratios in dB: speech to all that is wrong, to the noise left, to the artifacts made."""
+    """Scale-invariant ratios in dB: speech to distortion, to leftover noise, to artifacts."""
 
     si_sdr: float
     si_sir: float
@@ -23,8 +23,8 @@ class EnergyRatios(NamedTuple):
 def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019) of [samples].
 
-    The waves are taken as they are: a constant offset counts as distortion. (`losses.neg_si_sdr` subtracts
-    both means, as the authors' loss does; recordings have next to none, so both agree.)
+    Means are not subtracted: a constant offset counts as distortion. (`losses.neg_si_sdr` subtracts both
+    means, as the authors' loss does; for recordings, whose offsets are small, both agree.)
 
     Returns inf for a perfect estimate (a rescaled one may stop near 300 dB), nan if either wave is silent.
     """
@@ -36,9 +36,9 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> float:
 def energy_ratios(reference: ArrayLike, estimate: ArrayLike, noise: ArrayLike) -> EnergyRatios:
     """Split the estimate's error into leftover noise and artifacts (Le Roux et al. 2019); all are [samples].
 
-    `noise` is what was added to the reference. Target and leftover noise are the estimate's projections on
-    reference and on noise, each taken alone as in the SGMSE papers; the artifacts are the rest. A ratio is
-    inf where its error is zero, nan if reference or estimate is silent; SI-SIR and SI-SAR also if noise is.
+    `noise` is the noise added to the reference. Target and leftover noise are the estimate's separate
+    projections on reference and noise, as in the SGMSE papers; the artifacts are the rest. A ratio is inf if
+    its error is zero, nan if reference or estimate is silent; SI-SIR and SI-SAR also if noise is.
     """
     reference, estimate, noise = checked(reference, estimate, noise)
     target, leftover = _project(estimate, reference), _project(estimate, noise)
@@ -51,7 +51,7 @@ def energy_ratios(reference: ArrayLike, estimate: ArrayLike, noise: ArrayLike) -
 
 
 def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
-    """Segmental SNR in dB of [samples]: frames of 30 ms, three quarters overlap, each kept in -10 to 35 dB.
+    """Segmental SNR in dB of [samples]: frames of 30 ms with 75 % overlap, each clipped to -10 to 35 dB.
 
     As in Loizou's code (Speech Enhancement, 2007); it is not scale-invariant. Returns nan if the reference
     is silent, either wave is not finite, or both are shorter than a frame.
@@ -62,7 +62,7 @@ def segmental_snr(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -
         return math.nan
     window = np.hanning(size + 2)[1:-1]
     signal, error = (frames(wave, size, size // 4) * window for wave in (reference, reference - estimate))
-    tiny, last = np.finfo(np.float64).eps, max(1, len(signal) - 1)  # there, the last frame doesn't count
+    tiny, last = np.finfo(np.float64).eps, max(1, len(signal) - 1)  # Loizou drops the last frame
     ratios = np.sum(signal**2, axis=1) / (np.sum(error**2, axis=1) + tiny) + tiny
     return float(np.mean(np.clip(10 * np.log10(ratios), *SEGMENT_RANGE)[:last]))
 

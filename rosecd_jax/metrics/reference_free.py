@@ -16,7 +16,7 @@ SOUND_DB = -60.0  # re full scale: frames of the input below have nothing to sil
 
 
 class Opinions(NamedTuple):
-    """Predicted mean opinions, 1 to 5 (P.835: whole, signal, background; P.808: whole)."""
+    """Predicted mean opinion scores, 1 to 5 (P.835: overall, signal, background; P.808: overall)."""
 
     ovrl: float
     sig: float
@@ -27,8 +27,8 @@ class Opinions(NamedTuple):
 def dnsmos(wave: ArrayLike, sample_rate: int) -> Opinions:
     """DNSMOS P.835 and P.808 (Reddy et al. 2021, 2022) of [samples], resampled to 16 kHz; needs no reference.
 
-    Samples beyond full scale are clipped, as any player would; the package refuses them. Returns nan for
-    silence, which the models rate 1.8, and for a wave that is not finite.
+    Samples beyond full scale, which the package refuses, are clipped as in playback. Returns nan for silence,
+    which the models rate 1.8, and for a wave that is not finite.
     """
     (wave,) = checked(wave)
     if not audible(wave) or not np.ptp(wave):
@@ -40,7 +40,7 @@ def dnsmos(wave: ArrayLike, sample_rate: int) -> Opinions:
 
 
 def level_change(noisy: ArrayLike, estimate: ArrayLike) -> float:
-    """RMS level of the estimate against the input in dB; nan if either is silent or not finite."""
+    """RMS level of the estimate relative to the input in dB; nan if either is silent or not finite."""
     noisy, estimate = checked(noisy, estimate)
     if not audible(noisy, estimate):
         return math.nan
@@ -58,8 +58,7 @@ def clipped_share(wave: ArrayLike) -> float:
 def silenced_share(noisy: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Share of 32-ms frames, 0 to 1, in which the estimate lies 40 dB or more below the input.
 
-    Frames in which the input itself is below -60 dB of full scale don't count; nan if there are no others,
-    or a wave is not finite.
+    Frames in which the input is below -60 dBFS are excluded; nan if none remains, or a wave is not finite.
     """
     noisy, estimate = checked(noisy, estimate)
     if not np.isfinite(noisy).all() or not np.isfinite(estimate).all():

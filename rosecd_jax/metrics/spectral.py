@@ -1,4 +1,4 @@
-"""Distances between spectra, and the composite measures that are built of them."""
+"""Spectral distances, and the composite measures based on them."""
 
 import math
 from functools import cache
@@ -12,9 +12,9 @@ from rosecd_jax.metrics.checks import Wave, audible, checked, frames
 from rosecd_jax.metrics.perceptual import PESQ_RATE, at_rate, pesq
 from rosecd_jax.metrics.ratios import segmental_snr
 
-FLOOR_DB = 80.0  # below the reference's strongest bin: what is fainter counts as this
+FLOOR_DB = 80.0  # below the reference's strongest bin
 FRAME_SECONDS = 0.03
-KEPT = 0.95  # share of the frames, those with the least distortion, that Loizou's code averages
+KEPT = 0.95  # share of frames, with the least distortion, that Loizou's code averages
 LPC_ORDER = 16
 PEAK_DB, LOCAL_PEAK_DB = 20.0, 1.0  # K_max and K_locmax of Klatt's weights
 
@@ -30,7 +30,7 @@ WIDTHS = np.array([
 
 
 class Composite(NamedTuple):
-    """Predicted opinions, 1 to 5, of the signal's distortion, the background, and the whole."""
+    """Predicted opinion scores, 1 to 5, of signal distortion, background, and overall quality."""
 
     csig: float
     cbak: float
@@ -59,10 +59,9 @@ def composite(
 ) -> Composite:
     """CSIG, CBAK and COVL (Hu and Loizou 2008, Table V) of [samples], with wide-band PESQ at 16 kHz.
 
-    Loizou's `composite.m` is followed where it differs from the paper: frames of 30 ms with three quarters
-    overlap, the log-likelihood ratio without a bound and averaged, as the weighted spectral slope is, over
-    the 95 % of the frames with the least distortion. `pesq_score` saves computing PESQ again. Returns nan
-    where PESQ is nan.
+    Where Loizou's `composite.m` differs from the paper, it is followed: frames of 30 ms with 75 % overlap,
+    log-likelihood ratio without a bound, and, like the weighted spectral slope, averaged over the 95 % of
+    frames with the least distortion. `pesq_score` avoids recomputing PESQ. Returns nan where PESQ is nan.
     """
     reference, estimate = checked(reference, estimate)
     score = pesq(reference, estimate, sample_rate) if pesq_score is None else pesq_score
@@ -80,7 +79,7 @@ def composite(
 
 
 def likelihood_ratio(reference: Wave, estimate: Wave, sample_rate: int) -> float:
-    """Log-likelihood ratio of linear predictors of order 16, over the best 95 % of the frames."""
+    """Log-likelihood ratio of linear predictors of order 16, over the best 95 % of frames."""
     lags, predictors = [], []
     for wave in (reference, estimate):
         spectrum = np.abs(np.fft.rfft(_windowed(wave, sample_rate), 2 * round(FRAME_SECONDS * sample_rate)))
@@ -108,9 +107,9 @@ def spectral_slope(reference: Wave, estimate: Wave, sample_rate: int) -> float:
 
 
 def _slope_weights(levels: Wave) -> Wave:
-    """Klatt's weights [frames, 24]: small far below the frame's peak and far below the nearest local peak.
+    """Compute Klatt's weights [frames, 24]: small far below the frame's peak and the nearest local peak.
 
-    Going up, the peak is taken one band before the top, as Loizou's code does.
+    Upwards, the peak is taken one band before the top, as in Loizou's code.
     """
     lower, slopes = levels[:, :-1], np.diff(levels)
     rises = slopes > 0
@@ -126,7 +125,7 @@ def _slope_weights(levels: Wave) -> Wave:
 
 @cache
 def _bands(points: int, sample_rate: int) -> Wave:
-    """Gaussian filters [25, points / 2] around the critical bands, with a floor 30 dB down."""
+    """Return Gaussian filters [25, points / 2] around the critical bands, with a floor at -30 dB."""
     half = points // 2
     centers, widths = (2 * half * row / sample_rate for row in (CENTERS, WIDTHS))
     scale = np.log(WIDTHS[0] / WIDTHS)
@@ -136,17 +135,17 @@ def _bands(points: int, sample_rate: int) -> Wave:
 
 
 def _windowed(wave: Wave, sample_rate: int) -> Wave:
-    """Frames [frames, size] under a Hann window; the last one, often partial in the signal, is left out."""
+    """Return frames [frames, size] under a Hann window, without the last one, which is often partial."""
     size = round(FRAME_SECONDS * sample_rate)
     found = frames(wave + np.finfo(np.float64).eps, size, size // 4)
     return found[: max(1, len(found) - 1)] * np.hanning(size + 2)[1:-1]
 
 
 def _predictor(lags: Wave) -> Wave:
-    """The coefficients 1, -a_1, ... of a linear predictor, from autocorrelations."""
+    """Compute the coefficients 1, -a_1, ... of a linear predictor from autocorrelations."""
     return np.r_[1.0, -scipy.linalg.solve_toeplitz(lags[:-1], lags[1:])]
 
 
 def _best(values: Wave) -> float:
-    """Mean of the 95 % smallest."""
+    """Average the smallest 95 %."""
     return float(np.mean(np.sort(values)[: max(1, round(KEPT * values.size))]))
