@@ -70,7 +70,7 @@ def bound_socket(path: Path) -> None:
 
 
 FLAC = b"fLaC" + bytes(100)
-UNREADABLE, EMPTY, NONE = "cannot be read as audio", "is empty, it holds no", "no such file"
+UNREADABLE, EMPTY, NOWHERE = "cannot be read as audio", "is empty, it holds no", "leads nowhere"
 IRREGULAR = "is not a regular file"
 FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
     # name: (how it is made, (what becomes of it, words of its error))
@@ -89,10 +89,11 @@ FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
     "7 bits.wav": (raw(header(bits=70, data=bytes(700))), ("failed", UNREADABLE)),
     "no frames.flac": (raw(FLAC), ("failed", UNREADABLE)),
     "cut.flac": (cut("a.flac", 9000), ("failed", UNREADABLE)),
+    "cut.wav": (cut("a.wav", 30_001), ("failed", "is cut short")),
     "not a number.wav": (sound(np.float32([0, np.nan, 0]), subtype="FLOAT"), ("failed", "NaN")),
     "infinite.wav": (sound(np.float32([0, np.inf, 0]), subtype="FLOAT"), ("failed", "infinite")),
-    "link.wav": (lambda path: path.symlink_to("nowhere.wav"), ("failed", NONE)),
-    "circle.wav": (lambda path: path.symlink_to(path.name), ("failed", "circle.wav")),
+    "link.wav": (lambda path: path.symlink_to("nowhere.wav"), ("failed", NOWHERE)),
+    "circle.wav": (lambda path: path.symlink_to(path.name), ("failed", "is a link to circle.wav, which")),
     "pipe.wav": (lambda path: os.mkfifo(path), ("failed", IRREGULAR)),
     "socket.wav": (bound_socket, ("failed", IRREGULAR)),
     "folder.wav": (lambda path: path.mkdir(), ("not taken", "")),
@@ -101,7 +102,6 @@ FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
     "notes.txt": (raw(b"not audio"), ("not taken", "")),
     "no suffix": (raw(header(data=bytes(100))), ("not taken", "")),
     # Odd, but audio.
-    "cut.wav": (cut("a.wav", 30_001), GOOD),
     "longer than its header says.wav": (raw(header(data=bytes(1000)) + bytes(5000)), GOOD),
     "one sample.wav": (sound(tone(1) + 0.1), GOOD),
     "two samples.wav": (sound(tone(2)), GOOD),
@@ -176,13 +176,18 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "a file into itself": (["a.wav", "a.wav"], "is the input itself"),
     "into itself by a link": (["a.wav", "link.wav"], "is the input itself"),
     "into itself by a folder": (["in/a.wav", "in"], "is the input itself"),
-    "output of no known format": (["a.wav", "out.xyz"], "unknown format xyz"),
+    "output of no known format": (["a.wav", "out.xyz"], "out.xyz: unknown format xyz"),
     "a file that exists": (["a.wav", "b.wav"], "b.wav exists; pass --overwrite"),
     "files that exist": (["in", "done"], "1 of 1 outputs exist already"),
     "below a file": (["a.wav", "b.wav/out.wav"], "cannot be written"),
     "both ways with what exists": (["in", "done", "--resume", "--overwrite"], "give one of them"),
     "unknown format": (["in", "out", "--format", "banana"], "unknown format banana"),
-    "unknown subtype": (["in", "out", "--format", "wav", "--subtype", "PCM_12"], "wav and subtype PCM_12"),
+    "unknown subtype": (
+        ["in", "out", "--format", "wav", "--subtype", "PCM_12"],
+        ".wav has no subtype PCM_12; use one of ",
+    ),
+    "subtype of another suffix": (["a.wav", "o.mp3", "--subtype", "FLOAT"], "use one of MPEG_LAYER_III"),
+    "more steps than there are": (["in", "out", "--steps", "1000000000"], "expected at most 1000"),
     "subtype of another format": (["in", "out", "--subtype", "VORBIS"], "doesn't support subtype VORBIS"),
     "format of another suffix": (["a.wav", "out.wav", "--format", "flac"], "the suffix is not that of flac"),
     "no checkpoint": (["in", "out", "-c", "gone"], "gone"),

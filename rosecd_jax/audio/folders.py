@@ -30,6 +30,13 @@ def _is_hidden(name: str) -> bool:
     return name.startswith((".", "~"))
 
 
+def missing(path: Path, words: str) -> str:
+    """Describe a path where there is neither a file nor a folder; `words` if there is nothing."""
+    if path.exists():
+        return "is not a regular file"
+    return f"is a link to {os.readlink(path)}, which leads nowhere" if path.is_symlink() else words
+
+
 def find(path: str | os.PathLike[str]) -> list[Path]:
     """The audio files that `look` finds. Raises AudioError as `look` does, and if a folder can't be read."""
     found = look(path)
@@ -49,8 +56,7 @@ def look(path: str | os.PathLike[str]) -> Found:
     if path.is_file():
         return Found([path], [], [])
     if not path.is_dir():
-        kind = "is not a regular file" if path.exists() else "no such file or folder"
-        raise AudioError(f"{path}: {kind}; give an audio file or a folder")
+        raise AudioError(f"{path}: {missing(path, 'no such file or folder')}; give an audio file or a folder")
     found = Found([], [], [])
 
     def note(error: OSError) -> None:

@@ -5,6 +5,7 @@ Waves are float32 arrays whose full scale is [-1, 1]. Files go through libsndfil
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,16 +14,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosecd_jax.audio.folders import Found, find, is_audio, look
+from rosecd_jax.audio.folders import Found, find, is_audio, look, missing
 from rosecd_jax.audio.formats import FORMATS, Audio, AudioError, AudioInfo
 from rosecd_jax.audio.resampling import resample, resample_blocks, resampled_length
-from rosecd_jax.audio.writer import fits, most_padding, refuse_misfit, remove_leftovers, write, writing
+from rosecd_jax.audio.wav_stream import LEFT_OPEN
+from rosecd_jax.audio.writer import (
+    fits,
+    most_padding,
+    refuse_misfit,
+    remove_leftovers,
+    subtypes,
+    write,
+    writing,
+)
 
 if TYPE_CHECKING:
     import soundfile
 
 __all__ = [
     "FORMATS",
+    "RATES",
     "Audio",
     "AudioError",
     "AudioInfo",
@@ -33,6 +44,7 @@ __all__ = [
     "info",
     "is_audio",
     "look",
+    "missing",
     "most_padding",
     "read",
     "read_blocks",
@@ -41,6 +53,7 @@ __all__ = [
     "resample",
     "resample_blocks",
     "resampled_length",
+    "subtypes",
     "write",
     "writing",
 ]
@@ -52,12 +65,21 @@ class NotFiniteError(AudioError):
 
 UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
 BLOCK = 65536  # samples read at a time
+RATES = range(1_000, 768_001)
+"""Sample rates of files that are read, in Hz."""
+SLACK = 44
+"""Bytes by which a header's length may be too large: some programs include the header itself, or padding."""
+CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile's note of a length in the header (WAV, AIFF, AU, RF64, W64) other than the file's."""
+LENGTHS_LEFT_OPEN = (*LEFT_OPEN, range(0x7EFF0000, 0x7F000009))
+"""Lengths that pipes write: those of WAV and of sox's AIFF."""
 
 
 def read(path: str | os.PathLike[str], start: int = 0, samples: int = -1) -> Audio:
     """Read an audio file of any format that libsndfile knows, whole or `samples` samples of it from `start`.
 
-    Raises AudioError if it is missing, empty there, damaged, not audio, or holds NaN or infinite samples.
+    Raises AudioError if it is missing, empty there, damaged, cut short, not audio, of a rate outside of
+    `RATES`, or if it holds samples that are NaN, infinite or too large for float32.
     """
     return _read(_existing(path), str(path), start, samples)
 
@@ -94,7 +116,7 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
     name, samples = str(path), 0
     with _open(_existing(path), name) as file:
         for block in _blocks(file, size):
-            _refuse_unless_finite(block, name)
+            _refuse_unless_finite(block, name, file)
             samples += len(block)
             yield np.ascontiguousarray(block.T)
     _refuse_empty(samples, name, "samples")
@@ -104,8 +126,8 @@ def _existing(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     try:
         if not path.is_file():
-            kind = "is not a regular file" if path.exists() else "no such file"
-            raise AudioError(f"{path}: {'is a folder' if path.is_dir() else kind}; give an audio file")
+            kind = "is a folder" if path.is_dir() else missing(path, "no such file")
+            raise AudioError(f"{path}: {kind}; give an audio file")
         _refuse_empty(path.stat().st_size, str(path))
         path.open("rb").close()  # libsndfile would only say "System error"
     except PermissionError as error:
@@ -116,7 +138,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) -> Audio:
     with _open(source, name) as file:
         length = file.frames
-        if length == UNDECLARED:
+        if not file.seekable():  # of no declared length, or GSM 6.10
             samples = np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)])
             length, samples = len(samples), samples[start:][: None if count < 0 else count]
         else:
@@ -125,7 +147,7 @@ def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) ->
             samples = file.read(count, dtype="float32", always_2d=True)
         _refuse_empty(len(samples), name, "samples")
         wave = np.ascontiguousarray(samples.T, np.float32)
-        _refuse_unless_finite(wave, name)
+        _refuse_unless_finite(wave, name, file)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
         whole = not start and count < 0  # a cut file has less than it declares
         bit_rate = 8 * size * file.samplerate / (len(samples) if whole else length)
@@ -156,20 +178,49 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
             if file.frames == UNDECLARED:
                 # soundfile seeks to where it is after each read, which fails at the end of such a file.
                 file.seekable = lambda: False
+            _refuse_wrong_header(file, name)
             yield file
     except AudioError:  # of samples that were read: it says all there is to say
         raise
     # soundfile's own errors, and what it does about headerless files
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        reason = getattr(error, "error_string", error)
+        reason = str(getattr(error, "error_string", error))
+        if "SF_INFO" in reason:
+            reason = "its header gives no sample rate"
         raise AudioError(f"{name}: cannot be read as audio ({reason}); convert it to WAV") from error
 
 
 def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
     if size == 0:
-        raise AudioError(f"{name}: is empty, it holds no {unit}; copy or record it again")
+        repair = (
+            ", or complete a WAV's header by ffmpeg -ignore_length 1 -i IN OUT" if unit == "samples" else ""
+        )
+        raise AudioError(f"{name}: is empty, it holds no {unit}; copy or record it again{repair}")
 
 
-def _refuse_unless_finite(wave: NDArray[np.float32], name: str) -> None:
-    if not np.isfinite(wave).all():
-        raise NotFiniteError(f"{name}: holds NaN or infinite samples; export it again from its source")
+def _refuse_wrong_header(file: "soundfile.SoundFile", name: str) -> None:
+    """Raise AudioError for an impossible rate, or fewer bytes of samples than the header says.
+
+    Lengths that a pipe leaves open are no claim: what follows is read to its end.
+    """
+    if file.samplerate not in RATES:
+        raise AudioError(
+            f"{name}: its header says {file.samplerate} Hz, expected {RATES[0]} to {RATES[-1]}; "
+            "correct its rate, as by sox -r 16000 IN OUT"
+        )
+    for announced, there in (map(int, found) for found in CUT.findall(file.extra_info)):
+        if announced > there + SLACK and not any(announced in lengths for lengths in LENGTHS_LEFT_OPEN):
+            raise AudioError(
+                f"{name}: is cut short, {announced - there} of {announced} bytes are missing; copy it again, "
+                "or keep what is left by ffmpeg -i IN OUT"
+            )
+
+
+def _refuse_unless_finite(wave: NDArray[np.float32], name: str, file: "soundfile.SoundFile") -> None:
+    if np.isfinite(wave).all():
+        return
+    if file.subtype == "DOUBLE":
+        file.seek(0)
+        if all(np.isfinite(block).all() for block in file.blocks(BLOCK)):  # as float64
+            raise NotFiniteError(f"{name}: holds samples too large for float32, above 3.4e38; scale it down")
+    raise NotFiniteError(f"{name}: holds NaN or infinite samples; export it again from its source")

@@ -12,7 +12,7 @@ from rosecd_jax.audio.pcm import ENCODINGS, Encoding
 
 UNKNOWN = 0xFFFFFFFF
 """Length written by ffmpeg and others if it is unknown."""
-LEFT_OPEN = (range(1), range(0x7FFFF000, 0x80000001), range(0xFFFFF000, UNKNOWN + 1))
+LEFT_OPEN = (range(1), range(0x7FFF0000, 0x80000001), range(0xFFFFF000, UNKNOWN + 1))
 """Lengths that mean unknown: 0, or the largest number, signed or not, sometimes rounded down."""
 LONG_LEFT_OPEN = (range(1), range(2**63, 2**64))
 """The same for lengths of 64 bits."""

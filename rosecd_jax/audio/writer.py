@@ -153,6 +153,13 @@ def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
     return soundfile.check_format(format, subtype)
 
 
+def subtypes(suffix: str) -> list[str]:
+    """The subtypes with which files of a suffix can be written."""
+    import soundfile
+
+    return [subtype for subtype in soundfile.available_subtypes() if fits(f"a{suffix}", subtype)]
+
+
 def refuse_misfit(
     path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
 ) -> None:

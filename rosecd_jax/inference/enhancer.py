@@ -159,9 +159,9 @@ class Enhancer:
             raise ValueError(f"a wave of shape {wave.shape}: expected [channels, samples]; transpose it")
         if not np.isfinite(wave).all():
             raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
-        if not 0 < sample_rate < float("inf") or sample_rate != int(sample_rate):
+        if not io.RATES[0] <= sample_rate <= io.RATES[-1] or sample_rate != int(sample_rate):
             raise ValueError(
-                f"the sample rate is {sample_rate} Hz; expected that of the wave, an integer such as 16000"
+                f"the sample rate is {sample_rate} Hz; expected an integer, {io.RATES[0]} to {io.RATES[-1]}"
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate

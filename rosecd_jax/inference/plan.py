@@ -71,7 +71,7 @@ def plan_folder(
         raise io.AudioError(f"{source}: no audio files but those in {target}; check the spelling")
     if format:
         format = format.lower().removeprefix(".")
-        _refuse_unfit(format, subtype)
+        _refuse_unfit(target, f".{format}", subtype)
     targets = _targets(source, target, found, format, subtype)
     mine = list(targets.items())[share[0] :: share[1]]
     if existing == "refuse":
@@ -90,7 +90,7 @@ def _refuse_folders(source: Path, target: Path) -> None:
     if source.is_file():
         raise io.AudioError(f"{source}: is a file; give a folder")
     if not source.exists():
-        raise io.AudioError(f"{source}: no such file or folder; check the spelling")
+        raise io.AudioError(f"{source}: {io.missing(source, 'no such file or folder')}; check the spelling")
     if target.exists() and not target.is_dir():
         raise io.AudioError(f"{target}: is a file; a folder's output needs a folder")
     if _real(source) == _real(target):
@@ -148,7 +148,7 @@ def plan_file(
         raise ValueError(f"{target}: the suffix is not that of {format}; leave out --format")
     if not target.suffix:
         raise io.AudioError(f"{target}: a suffix is missing; add one, or give --format")
-    _refuse_unfit(target.suffix.removeprefix("."), subtype)
+    _refuse_unfit(target, target.suffix, subtype)
     _refuse_unwritable(target.parent)
     found = _look(source, target, existing, subtype)
     if target.exists() and existing == "refuse":
@@ -167,12 +167,13 @@ def _refuse_unwritable(folder: Path) -> None:
         raise io.AudioError(f"{existing}: can't be written; change its permissions or choose another output")
 
 
-def _refuse_unfit(format: str, subtype: str | None) -> None:
-    if not io.fits(f"a.{format}", subtype):
-        wanted = f"{format} and subtype {subtype}" if subtype else format
-        raise io.AudioError(
-            f"unknown format {wanted}; known are {' '.join(io.FORMATS)}, with libsndfile's subtypes"
-        )
+def _refuse_unfit(target: Path, suffix: str, subtype: str | None) -> None:
+    known = io.subtypes(suffix)
+    if not known:
+        unknown = f"{target}: unknown format {suffix.removeprefix('.')}"
+        raise io.AudioError(f"{unknown}; known are {' '.join(io.FORMATS)}")
+    if not io.fits(f"a{suffix}", subtype):
+        raise io.AudioError(f"{target}: {suffix} has no subtype {subtype}; use one of {' '.join(known)}")
 
 
 def _targets(

@@ -17,7 +17,11 @@ def test_find(tmp_path):
     assert io.find(tmp_path) == [tmp_path / name for name in ("a.flac", "b.WAV", "deep/er/c.mp3")]
     assert io.find(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
     assert io.find(tmp_path / ".folder") == [tmp_path / ".folder" / "d.wav"]
-    for missing, complaint in {"folder.wav": "no audio files", "nowhere": "no such file or folder"}.items():
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    complaints = {"link": "is a link to nowhere, which leads nowhere", "circle": "is a link to circle, which"}
+    complaints |= {"folder.wav": "no audio files", "nowhere": "no such file or folder"}
+    for missing, complaint in complaints.items():
         with pytest.raises(io.AudioError, match=complaint):
             io.find(tmp_path / missing)
 

@@ -341,7 +341,7 @@ def test_options_that_make_no_sense_are_refused(student, tmp_path):
     for limit in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="limit is"):
             dataclasses.replace(student, limit=limit)
-    for rate in (0, 22_050.5, float("inf")):
+    for rate in (0, 999, 22_050.5, 768_001, float("inf")):
         with pytest.raises(ValueError, match=f"the sample rate is {rate} Hz"):
             student(speech_like(10), rate)
     with pytest.raises(ValueError, match="existing is 'ask'"):
