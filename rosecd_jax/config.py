@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 NOTHING: Mapping[str, float] = types.MappingProxyType({})
 
 
@@ -125,7 +126,8 @@ def check_fields(
       above: exclusive lower bound, likewise.
 
     Raises:
-      ValueError: naming the field. NaN is refused, and for fields in `least` and `above`, infinity.
+      ValueError: naming the field. NaN is refused, and numbers that float32 doesn't hold; for fields in
+        `least` and `above`, infinity.
     """
     hints = typing.get_type_hints(type(config))
     names = [field.name for field in dataclasses.fields(config) if field.init]
@@ -154,6 +156,9 @@ def check_fields(
         check(name, lambda number, bound=bound: bound < number < math.inf, f"above {bound:g}")
     for name in names:
         check(name, lambda number: number == number, "other than NaN")
+        if hints[name] is not int:  # these are seeds and counts
+            fits = lambda number: abs(number) <= FLOAT32_MAX or abs(number) == math.inf  # noqa: E731
+            check(name, fits, f"that float32 holds, up to {FLOAT32_MAX:.1e}")
 
 
 _KINDS = {

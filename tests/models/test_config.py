@@ -206,6 +206,15 @@ def test_fields_left_out_keep_their_defaults():
     assert from_dict(Outer, {"inner": {"rate": 2.0}}) == Outer(inner=Inner(rate=2.0))
 
 
+@pytest.mark.parametrize("value", [1e300, -1e39, np.float64(3.5e38), 10**40])
+def test_a_number_that_float32_does_not_hold_is_refused(value):
+    for fields in ({"any": value}, {"pair": (0.0, value)}):
+        with pytest.raises(ValueError, match=r"numbers\.\w+ is .*that float32 holds, up to 3\.4e\+38"):
+            Numbers(**fields)
+    assert Numbers(any=3e38, pair=(0.0, INFINITY)).pair[1] == INFINITY
+    assert Numbers(limit=10**9).limit == 10**9
+
+
 def test_a_whole_number_will_do_for_a_float():
     rate = from_dict(Inner, {"rate": 2}).rate
     assert rate == 2.0
