@@ -85,7 +85,7 @@ def _check_beginning(path: Path, start: bytes) -> None:
             f"{path} is a pickle without an archive, as PyTorch wrote before 1.6; load it with a newer "
             "PyTorch and save it again with torch.save"
         )
-    raise TorchFileError(f"{path} is not a PyTorch file (it is no zip archive)")
+    raise TorchFileError(f"{path} is not a PyTorch file (no zip archive); give a .ckpt file of torch.save")
 
 
 def _byte_order(file: Any, member: archive.Member | None) -> str:

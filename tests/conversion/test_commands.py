@@ -97,7 +97,7 @@ def test_info_says_what_is_wrong(tmp_path):
     (tmp_path / "x.txt").write_text("hello")
     done = rosecd("info", tmp_path / "x.txt")
     assert done.exit_code == 1
-    assert "not a PyTorch file" in done.output
+    assert "not a PyTorch file (no zip archive); give a .ckpt" in " ".join(done.output.split())
 
 
 def test_enhance_with_a_checkpoint_of_theirs(tmp_path):
