@@ -113,4 +113,8 @@ def _cause(error: BaseException) -> str:
         if unknown:  # such an error's words are a quoted name, and perhaps a suggestion
             return f"the config has no value {innermost}"
     words = str(innermost).strip()
+    if found := re.match(
+        r"flag (--config.*?): (invalid literal for int|could not convert string to float)", words
+    ):
+        return f"{found[1]}: expected a {'whole ' if 'int' in found[2] else ''}number"
     return words.splitlines()[-1] if "Traceback (most recent call last)" in words else words
