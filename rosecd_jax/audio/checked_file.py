@@ -1,4 +1,4 @@
-"""A file that says when its disk is full."""
+"""A file that records write errors such as a full disk."""
 
 import os
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class CheckedFile:
-    """A file for libsndfile to write to that remembers a failure: libsndfile says nothing of a full disk.
+    """A file for libsndfile that records errors, as libsndfile doesn't report a full disk.
 
-    Nothing that libsndfile calls raises, because an error can't pass through C and would be printed there. A
-    seek or a read can fail as a write does: they first write what is buffered.
+    Methods called by libsndfile don't raise, because exceptions can't pass through C and would be printed.
+    Seeking and reading can fail like writing, as they first write the buffer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -19,7 +19,7 @@ class CheckedFile:
 
     def write(self, data: bytes) -> int:
         self._try(self.file.write, data)
-        return len(data)  # a lie after a failure, but libsndfile's Python face asserts it
+        return len(data)  # also after a failure, as soundfile asserts it
 
     def read(self, size: int) -> bytes:
         return self._try(self.file.read, size) or b""
@@ -42,6 +42,6 @@ class CheckedFile:
             raise self.error
 
     def close(self) -> None:
-        """Have everything on the disk, or raise."""
+        """Flush everything to the disk, or raise."""
         self.check()
         self.file.close()

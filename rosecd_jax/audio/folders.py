@@ -1,4 +1,4 @@
-"""The audio files of a folder and its subfolders."""
+"""Search for audio files in a folder and its subfolders."""
 
 import os
 from pathlib import Path, PurePath
@@ -8,12 +8,12 @@ from rosecd_jax.audio.formats import FORMATS, OTHERS, AudioError
 
 
 class Found(NamedTuple):
-    """What `look` finds.
+    """Result of `look`.
 
     Attributes:
       files: audio files, sorted.
-      others: files of sound, sorted, whose suffixes say that libsndfile can't read or write them, as .m4a.
-      errors: of folders that can't be read, which and why.
+      others: files in unsupported audio formats by suffix, such as .m4a, sorted.
+      errors: messages about folders that can't be read.
     """
 
     files: list[Path]
@@ -22,7 +22,7 @@ class Found(NamedTuple):
 
 
 def is_audio(path: PurePath) -> bool:
-    """Whether a relative path ends as an audio file's, and no part of it is hidden or temporary (. or ~)."""
+    """Whether a relative path has an audio suffix, and no hidden or temporary part (. or ~)."""
     return path.suffix.lower() in FORMATS and not any(map(_is_hidden, path.parts))
 
 
@@ -38,7 +38,7 @@ def missing(path: Path, words: str) -> str:
 
 
 def find(path: str | os.PathLike[str]) -> list[Path]:
-    """The audio files that `look` finds. Raises AudioError as `look` does, and if a folder can't be read."""
+    """Find audio files like `look`; also raise AudioError if a folder can't be read."""
     found = look(path)
     if found.errors:
         raise AudioError(found.errors[0])
@@ -46,11 +46,11 @@ def find(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def look(path: str | os.PathLike[str]) -> Found:
-    """The audio files of a folder and its subfolders; or the file itself, if `path` is a file.
+    """Find the audio files of a folder and its subfolders; or the file itself, if `path` is a file.
 
-    Skips hidden and temporary names (a leading dot or tilde) and enters no such folder. Links are followed,
-    to folders too, but no folder is entered from below itself; a link that leads nowhere is found, for
-    whoever reads it to complain. Raises AudioError if there is no audio file.
+    Skips files and folders with hidden or temporary names (a leading dot or tilde). Links are followed, also
+    to folders, but cycles are not entered; broken links are included, and fail when read. Raises AudioError
+    if there is no audio file.
     """
     path = Path(path)
     if path.is_file():
@@ -62,7 +62,7 @@ def look(path: str | os.PathLike[str]) -> Found:
     def note(error: OSError) -> None:
         found.errors.append(f"{error.filename}: cannot be read ({error.strerror}); change its permissions")
 
-    above = {path: (os.path.realpath(path),)}  # the real places of a folder and of those above it
+    above = {path: (os.path.realpath(path),)}  # real paths of a folder and its parents
     for folder, folders, names in os.walk(path, followlinks=True, onerror=note):
         here = Path(folder)
         places = above.pop(here)

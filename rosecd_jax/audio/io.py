@@ -1,6 +1,6 @@
-"""Audio files in and out, with the names of finding and resampling them. Nothing else opens an audio file.
+"""Reading and writing of audio files; the only module that opens them for reading.
 
-Waves are float32 arrays whose full scale is [-1, 1]. Files go through libsndfile (package soundfile).
+Waves are float32 arrays whose full scale is [-1, 1]. Files are decoded by libsndfile (package soundfile).
 """
 
 import contextlib
@@ -60,10 +60,10 @@ __all__ = [
 
 
 class NotFiniteError(AudioError):
-    """A file that can be read, but holds samples that are NaN or infinite."""
+    """Raised for a readable file with samples that are NaN or infinite."""
 
 
-UNDECLARED = 2**63 - 1  # libsndfile's length of a stream whose header says none
+UNDECLARED = 2**63 - 1  # libsndfile's length of a stream without one in its header
 BLOCK = 65536  # samples read at a time
 RATES = range(1_000, 768_001)
 """Sample rates of files that are read, in Hz."""
@@ -76,7 +76,7 @@ LENGTHS_LEFT_OPEN = (*LEFT_OPEN, range(0x7EFF0000, 0x7F000009))
 
 
 def read(path: str | os.PathLike[str], start: int = 0, samples: int = -1) -> Audio:
-    """Read an audio file of any format that libsndfile knows, whole or `samples` samples of it from `start`.
+    """Read an audio file of any format of libsndfile, whole or `samples` samples from `start`.
 
     Raises AudioError if it is missing, empty there, damaged, cut short, not audio, of a rate outside of
     `RATES`, or if it holds samples that are NaN, infinite or too large for float32.
@@ -85,7 +85,7 @@ def read(path: str | os.PathLike[str], start: int = 0, samples: int = -1) -> Aud
 
 
 def decode(data: bytes, name: str) -> Audio:
-    """Decode the bytes of an audio file, as of a member of an archive; `name` is how errors call it.
+    """Decode the bytes of an audio file, such as an archive's member; `name` is for errors.
 
     Raises AudioError as `read` does.
     """
@@ -94,10 +94,10 @@ def decode(data: bytes, name: str) -> Audio:
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read a file's header only: quick, but says nothing about the samples after it.
+    """Read only a file's header, which is fast, but doesn't check the samples.
 
-    They are read and counted if the header doesn't say how many there are, as in a FLAC from a pipe. Raises
-    AudioError if the file is missing, empty or not audio, or its header declares no samples.
+    Samples are counted if their number is missing in the header, as in a FLAC from a pipe. Raises AudioError
+    if the file is missing, empty or not audio, or its header declares no samples.
     """
     source = _existing(path)
     with _open(source, str(path)) as file:
@@ -111,7 +111,7 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
     """Read a file as blocks of `size` samples, float32 [channels, samples], the last one shorter.
 
-    Raises AudioError as `read` does, when it comes to the place that is at fault.
+    Raises AudioError as `read` does, on reaching the faulty place.
     """
     name, samples = str(path), 0
     with _open(_existing(path), name) as file:
@@ -149,26 +149,26 @@ def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) ->
         wave = np.ascontiguousarray(samples.T, np.float32)
         _refuse_unless_finite(wave, name, file)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
-        whole = not start and count < 0  # a cut file has less than it declares
+        whole = not start and count < 0  # a truncated file has fewer samples than declared
         bit_rate = 8 * size * file.samplerate / (len(samples) if whole else length)
         return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
 
 
 def _blocks(file: "soundfile.SoundFile", size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
-    """The samples of an open file, [samples, channels], until it ends."""
+    """Yield the samples of an open file, [samples, channels]."""
     while len(block := np.asarray(file.read(size, dtype="float32", always_2d=True), np.float32)):
         yield block
 
 
 def _tags(file: "soundfile.SoundFile") -> dict[str, str]:
-    """Title, artist and so on; not the program that wrote the file, nor what is not UTF-8 (\ufffd)."""
+    """Return tags such as title and artist; not the writing program, nor invalid UTF-8 (\ufffd)."""
     tags = file.copy_metadata()
     return {key: text for key, text in tags.items() if text and key != "software" and "\ufffd" not in text}
 
 
 @contextlib.contextmanager
 def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
-    """A file in libsndfile's hands; whatever that can't make sense of becomes an AudioError."""
+    """Open a file by libsndfile, and turn its errors into AudioError."""
     import soundfile
 
     try:
@@ -176,7 +176,7 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
         named: Any = source if isinstance(source, BytesIO) or os.name == "nt" else os.fsencode(source)
         with soundfile.SoundFile(named) as file:
             if file.frames == UNDECLARED:
-                # soundfile seeks to where it is after each read, which fails at the end of such a file.
+                # soundfile seeks to the current position after each read, which fails at such a file's end.
                 file.seekable = lambda: False
             _refuse_wrong_header(file, name)
             yield file

@@ -1,7 +1,7 @@
-"""Waves and compressed complex spectrograms: the front end of every model, in pure jnp.
+"""Front end of models: waves to compressed complex spectrograms and back, in pure jnp.
 
-Nothing is normalized: `stft` is a plain windowed DFT and `istft` its window-square-normalized
-overlap-add. All four functions are differentiable, also where the spectrogram is zero.
+`stft` is a windowed DFT without normalization, and `istft` its window-square-normalized overlap-add. All four
+functions are differentiable, also where the spectrogram is zero.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ Spectra = Complex64[Array, "*shape"]
 
 
 def hann_window(length: int) -> Float32[np.ndarray, " {length}"]:
-    """Periodic Hann window."""
+    """Return a periodic Hann window."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
 def frame_count(samples: Size, hop: int) -> Size:
-    """How many centered frames `stft` makes of `samples` samples."""
+    """Return the number of centered frames that `stft` makes of `samples` samples."""
     return 1 + samples // hop
 
 
@@ -47,7 +47,7 @@ def stft(
     half = n_fft // 2
     edges = [(0, 0)] * (wave.ndim - 1)
     wave = jnp.pad(wave, [*edges, (half, half)], mode="reflect")
-    # A frame is `pieces` neighbouring blocks of one hop: slices instead of a gather.
+    # A frame is `pieces` adjacent blocks of one hop: slices instead of a gather.
     total = (frames + pieces - 1) * hop
     wave = jnp.pad(wave, [*edges, (0, max(0, total - wave.shape[-1]))])[..., :total]
     blocks = wave.reshape(*wave.shape[:-1], -1, hop)
@@ -66,9 +66,9 @@ def istft(
     """Inverse of `stft`: overlap-add divided by the overlapped squared window, cut to `length`.
 
     Args:
-      length: samples wanted; what lies beyond the last frame is zero.
-      valid_frames: the frames after it don't count, as if they had been cut off, but without
-        another shape, so that one compiled program serves many lengths. None: all count.
+      length: samples of the result; zero beyond the last frame.
+      valid_frames: number of frames used; the others are ignored without a change of shape, so that one
+        compiled program serves many lengths. None: all.
     """
     frames, pieces = spectrogram.shape[-1], -(-n_fft // hop)
     window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
@@ -87,7 +87,7 @@ def istft(
 def _overlap_add(
     framed: Float32[Array, "*batch frames width"], hop: int
 ) -> Float32[Array, "*batch frames*{hop}+width-{hop}"]:
-    """The sum of frames that begin one hop after another; their width is a multiple of it."""
+    """Sum frames that start one hop apart; their width is a multiple of the hop."""
     *lead, frames, width = framed.shape
     pieces = width // hop
     edges = [(0, 0)] * len(lead)
@@ -107,7 +107,7 @@ def expand(compressed: Spectra, exponent: float = 0.5, factor: float = 0.15) -> 
 
 
 def _scale_magnitude(x: Spectra, exponent: float) -> Spectra:
-    """|x|^exponent e^{j arg x}, with a zero (not NaN) gradient where x is zero."""
+    """Compute |x|^exponent e^{j arg x}, with a zero (not NaN) gradient where x is zero."""
     square = jnp.square(x.real) + jnp.square(x.imag)
     audible = square > 0
     gain = jnp.where(audible, square, 1.0) ** ((exponent - 1.0) / 2.0)
@@ -116,7 +116,7 @@ def _scale_magnitude(x: Spectra, exponent: float) -> Spectra:
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """The constants of a front end; the defaults are those of every 16 kHz model of the family.
+    """Constants of a front end; the defaults are those of the family's 16 kHz models.
 
     Attributes:
       sample_rate: of the waves, in Hz.
@@ -143,26 +143,26 @@ class FrontEnd:
         return self.n_fft // 2 + 1
 
     def frames(self, samples: Size) -> Size:
-        """Frames of a wave of `samples` samples."""
+        """Return the number of frames of a wave of `samples` samples."""
         return frame_count(samples, self.hop)
 
     def samples(self, frames: int) -> int:
-        """Samples of a training crop that makes exactly `frames` frames."""
+        """Return the length of a training crop of exactly `frames` frames."""
         return (frames - 1) * self.hop
 
     @property
     def reach(self) -> int:
-        """Hops that half a window reaches to either side of a frame's center."""
+        """Half a window in hops, rounded up."""
         return -(-(self.n_fft // 2) // self.hop)
 
     def stretch(self, frames: Size) -> Size:
-        """Samples that `frames` frames amid a signal see, in whole hops, `reach` before the first center."""
+        """Return the input length of `frames` frames inside a signal, from `reach` hops before the first."""
         return (frames + 2 * self.reach - 1) * self.hop
 
     def analyze(
         self, wave: Float32[Array, "*batch samples"]
     ) -> Complex64[Array, "*batch {self.bins} frames"]:
-        """The compressed spectrogram of a wave."""
+        """Compute the compressed spectrogram of a wave."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
 
     def synthesize(
@@ -171,8 +171,8 @@ class FrontEnd:
         length: Size,
         valid_frames: Int32[Array, ""] | None = None,
     ) -> Float32[Array, "*batch length"]:
-        """The wave of a compressed spectrogram; see `istft`."""
+        """Compute the wave of a compressed spectrogram; see `istft`."""
         spectrogram = expand(compressed, self.exponent, self.factor)
         return istft(spectrogram, length, self.n_fft, self.hop, valid_frames)
 
-    analyse, synthesise = analyze, synthesize  # their names before
+    analyse, synthesise = analyze, synthesize  # former names

@@ -1,4 +1,4 @@
-"""Audio files out: completely or not at all, with the samples rounded here, and the clipped ones counted."""
+"""Atomic writing of audio files, with samples rounded here and clipped samples counted."""
 
 import contextlib
 import functools
@@ -17,8 +17,8 @@ from rosecd_jax.audio.formats import FORMATS, NO_TAGS, UNWRITABLE, AudioError, A
 
 # libsndfile rounds down in some formats and to the nearest in others, so `write` does the rounding.
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
-BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes at once
-LARGEST_WAV = 2**32 - 2**16  # bytes of samples; more need RF64, which is a WAV with longer counters
+BLOCK = 65536  # samples written at a time: libvorbis overflows its stack on minutes of audio
+LARGEST_WAV = 2**32 - 2**16  # bytes of samples; more need RF64, a WAV with 64-bit lengths
 NO_PEAK_CHUNK = 0x1050  # libsndfile's command SFC_SET_ADD_PEAK_CHUNK, with false
 
 
@@ -31,14 +31,14 @@ def write(
     bit_rate: float = 0.0,
     tags: Mapping[str, str] = NO_TAGS,
 ) -> int:
-    """Write a floating-point wave, [samples] or [channels, samples], completely or not at all.
+    """Write a floating-point wave, [samples] or [channels, samples], atomically.
 
-    The format follows from the suffix and the subtype from the format (PCM_16 for WAV and FLAC) unless given,
-    in libsndfile's words. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. If a `bit_rate` is given (bits a
-    second), MP3 and Opus are asked for no less, as far as they go, and Vorbis for its best quality; else they
-    get libsndfile's medium. Of `tags`, those that the format knows are written. Missing folders are made.
-    Returns how many samples were clipped. Raises AudioError if wave or format are unfit or writing fails; a
-    file already there stays as it was.
+    By default, the format follows from the suffix and the subtype from the format (PCM_16 for WAV and FLAC);
+    both are named as by libsndfile. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. With a `bit_rate`
+    (bits per second), MP3 and Opus use at least this rate, up to their maximum, and Vorbis its best quality;
+    otherwise libsndfile's medium. Tags that the format supports are written. Missing folders are created.
+    Returns the number of clipped samples. Raises AudioError if wave or format are invalid or writing fails;
+    an existing file is unchanged then.
     """
     samples = np.asarray(wave)
     if samples.ndim not in (1, 2) or samples.size == 0:
@@ -62,18 +62,17 @@ def writing(
     bit_rate: float = 0.0,
     tags: Mapping[str, str] = NO_TAGS,
 ) -> Iterator[Callable[[NDArray], int]]:
-    """Write a file block by block; it has its name when the context ends, and is not there if that raises.
+    """Write a file block by block; it is renamed into place when the context ends without an error.
 
-    Formats, subtypes, clipping, bit rate, tags and what is raised are those of `write`. An AudioError of a
-    full disk has the system's OSError as its cause.
+    Formats, subtypes, clipping, bit rate, tags and errors are as in `write`. An AudioError of a full disk has
+    the system's OSError as its cause.
 
     Args:
-      samples: how many will come, as far as is known; a WAV that would be too long for its header is written
-        as RF64.
+      samples: expected length, if known; a WAV that is too long for its header is written as RF64.
 
     Yields:
-      A function that takes the next block, floating point [channels, samples], and returns how many of its
-      samples it clipped.
+      A function that takes the next block, floating point [channels, samples], and returns the number of
+      clipped samples.
     """
     path = Path(path)
     format, subtype = _encoding(path, format, subtype)
@@ -95,7 +94,7 @@ def writing(
 
 @contextlib.contextmanager
 def _closed(file: CheckedFile) -> Iterator[CheckedFile]:
-    """The file, closed at the end, whatever comes; errors of `file.close()` are for who calls it."""
+    """Close a file at the end without raising; call `file.close()` to see errors."""
     try:
         yield file
     finally:
@@ -107,7 +106,7 @@ def _closed(file: CheckedFile) -> Iterator[CheckedFile]:
 def _encoder(
     path: Path, file: CheckedFile, settings: Mapping[str, Any], tags: Mapping[str, str]
 ) -> Iterator[Callable[[NDArray], int]]:
-    """What `writing` yields, for an open file; `path` is for errors."""
+    """Yield the function of `writing` for an open file; `path` is for errors."""
     import soundfile
 
     disk: Any = file
@@ -115,15 +114,15 @@ def _encoder(
     try:
         with soundfile.SoundFile(disk, "w", **settings) as sound:
             if settings["format"] in ("WAV", "WAVEX"):
-                # The PEAK chunk of floats holds the time: files of equal samples would differ. In RF64
-                # libsndfile writes it all the same, and short AIFFs without it have a wrong length.
+                # The PEAK chunk of floats contains the time: files of equal samples would differ. In RF64
+                # libsndfile always writes it, and short AIFFs without it have a wrong length.
                 soundfile._snd.sf_command(sound._file, NO_PEAK_CHUNK, soundfile._ffi.NULL, 0)
             for tag, text in tags.items():
                 with contextlib.suppress(soundfile.LibsndfileError):  # the format has no such tag
                     setattr(sound, tag, text)
 
             def put(block: NDArray) -> int:
-                # Always pieces of one size, because what Vorbis makes of a wave depends on the pieces.
+                # In pieces of one size, because Vorbis' output depends on the pieces.
                 nonlocal pending
                 pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
                 while pending.shape[1] >= BLOCK:
@@ -141,14 +140,14 @@ def _encoder(
 
 
 def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
-    """Whether a file of this suffix can be written, with this subtype (None: some)."""
+    """Whether a file of this suffix can be written with this subtype (None: any)."""
     import soundfile
 
     suffix, subtype = Path(path).suffix.lower(), subtype and subtype.upper()
     format = FORMATS.get(suffix)
     if format is None or (format, subtype) in UNWRITABLE:
         return False
-    if suffix == ".opus" and subtype not in (None, "OPUS"):  # .ogg holds any of Ogg's encodings, .opus one
+    if suffix == ".opus" and subtype not in (None, "OPUS"):  # unlike .ogg, .opus has one encoding
         return False
     return soundfile.check_format(format, subtype)
 
@@ -163,30 +162,30 @@ def subtypes(suffix: str) -> list[str]:
 def refuse_misfit(
     path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
 ) -> None:
-    """Raise the AudioError with which `writing` would refuse such a file, without a look at the disk."""
+    """Raise the AudioError with which `writing` would refuse such a file, without disk access."""
     if complaint := _misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
         raise AudioError(f"{path}: {complaint}")
 
 
 def most_padding(header: AudioInfo) -> int:
-    """The most samples by which a file like this outlasts what was put in: some encodings fill up a block."""
+    """Return the maximum number of samples that an encoding adds to fill its last block."""
     trial = _trial(header.format, header.subtype, header.sample_rate, header.channels)
     return 0 if isinstance(trial, str) else trial.samples - 1
 
 
 def _misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
-    """Why there is no such file, or "": some encodings are of few rates, or of few channels."""
+    """Return why an encoding can't hold such a wave, or "": some support few rates or channels."""
     trial = _trial(format, subtype, sample_rate, channels)
     if not isinstance(trial, str) and trial[:2] == (sample_rate, channels):
         return ""
-    reason = trial if isinstance(trial, str) else f"it would come out at {trial.sample_rate} Hz"
+    reason = trial if isinstance(trial, str) else f"it would be written at {trial.sample_rate} Hz"
     holds = f"{format} cannot hold {channels} channel(s) at {sample_rate} Hz as {subtype}"
     return f"{holds} ({reason}); choose another format or subtype, or resample"
 
 
 @functools.cache
 def _trial(format: str, subtype: str, sample_rate: int, channels: int) -> AudioInfo | str:
-    """What libsndfile reads of a file of one sample that it wrote, or why it doesn't write it."""
+    """Write one sample by libsndfile and return the header that it reads back, or its error."""
     import soundfile
 
     trial = BytesIO()
@@ -201,7 +200,7 @@ def _trial(format: str, subtype: str, sample_rate: int, channels: int) -> AudioI
 
 
 def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str, str]:
-    """The format and subtype of a file to be written, in libsndfile's words."""
+    """Return the format and subtype of a file to be written, as named by libsndfile."""
     import soundfile
 
     suffix = path.suffix.lower()
@@ -215,10 +214,10 @@ def _encoding(path: Path, format: str | None, subtype: str | None) -> tuple[str,
 
 
 def _lossy_settings(subtype: str, sample_rate: int, channels: int, bit_rate: float) -> dict[str, Any]:
-    """What makes libsndfile write a lossy encoding at `bit_rate` (bits a second) or more; nothing for others.
+    """Return libsndfile's settings for a lossy encoding at `bit_rate` (bits per second) or more.
 
-    MP3 gets a constant rate and Opus a mean, both up to their greatest. Vorbis can be asked for a quality
-    only: it gets the best, whose rate depends on the sound.
+    MP3 uses a constant rate and Opus a mean, both up to their maximum. Vorbis only supports a quality: the
+    best, whose rate depends on the signal.
     """
     if subtype == "VORBIS":
         return {"compression_level": 0.0}
@@ -229,21 +228,21 @@ def _lossy_settings(subtype: str, sample_rate: int, channels: int, bit_rate: flo
         lowest, highest = (32_000, 320_000) if high else (8_000, 160_000) if middle else (8_000, 64_000)
         # Frames of fewer than 192 bytes have no room for the exact length.
         least = 192 * 8 * sample_rate / (1152 if high else 576)
-        # LAME takes the nearest of its rates, which are a quarter apart at most: with a tenth more, the next.
+        # LAME rounds to the nearest of its rates, at most a quarter apart: a tenth more gives the next.
         wanted = 1.1 * max(bit_rate, least)
         return {"compression_level": _level(wanted, lowest, highest), "bitrate_mode": "CONSTANT"}
     return {}
 
 
 def _level(wanted: float, lowest: float, highest: float) -> float:
-    """libsndfile's compression level of a bit rate: 0 is the highest, and what is near 1 it refuses."""
+    """Convert a bit rate to libsndfile's compression level: 0 is the highest rate; near 1 is refused."""
     return min(max((highest - wanted) / (highest - lowest), 0.0), 0.99)
 
 
 def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
     block = block.astype(np.float32)
     if not np.isfinite(block).all():
-        raise AudioError(f"{path}: the wave holds NaN or infinite samples; correct what computed it")
+        raise AudioError(f"{path}: the wave holds NaN or infinite samples; fix its computation")
     if subtype not in ("FLOAT", "DOUBLE"):
         block = block.clip(-1, 1)
     if subtype in BITS:
@@ -253,7 +252,7 @@ def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
 
 
 def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Remove what killed writers of these files left behind, if it can be; only while nobody writes them."""
+    """Remove temporary files of killed writers of these files, which must not be written meanwhile."""
     starts: dict[Path, set[str]] = {}
     for path in map(Path, paths):
         starts.setdefault(path.parent, set()).add(temporary_start(path))
