@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 
 PACKAGE = Path(__file__).parents[1] / "rosecd_jax"
 ROOMS = ("audio", "diffusion", "models", "losses", "data", "conversion", "training", "inference")
-ROOMS += ("evaluation", "export")
+ROOMS += ("metrics", "evaluation", "export")
 INDEX = """# rosecd_jax
 
 Names in `rosecd_jax` are imported on first use. Subpackages have their own pages; top-level modules are
