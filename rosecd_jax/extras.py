@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["Extra", "extra", "remedy"]
 
-Extra = Literal["train", "eval", "visqol", "mos", "lps", "demo", "wandb"]
+Extra = Literal["train", "eval", "visqol", "mos", "lps", "sets", "demo", "wandb"]
 
 
 def remedy(name: Extra) -> str:
