@@ -91,6 +91,6 @@ def stream_input() -> np.ndarray:
 
 
 def stream_output(checkpoint: Path, wave: np.ndarray) -> np.ndarray:
-    """What the library's stream gives, in line with the input; [samples]."""
+    """Return the output of the library's stream, aligned with the input; [samples]."""
     stream = StreamingEnhancer(*load_checkpoint(checkpoint), config=CONFIG)
     return np.concatenate([stream.push(wave)[0], stream.flush()])[stream.latency :]

@@ -114,7 +114,7 @@ class Agree:
 
 
 def rows(reports: Mapping[str, list[Any]]) -> Iterator[tuple[str, ...]]:
-    """The rows that the tests noted, from their reports by outcome: file by file, whoever ran them."""
+    """Collect the rows recorded by the tests, from their reports by outcome, file by file."""
     calls = [
         report
         for kind in ("passed", "failed")

@@ -1,4 +1,4 @@
-"""rosecd_jax.atomic: complete, or as it was."""
+"""rosecd_jax.atomic: files are complete or unchanged."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How rosecd enhance ends: a kill, signals, a full disk, nobody listening, one of many processes."""
+"""Ends of rosecd enhance: a kill, signals, a full disk, a closed output, one of many processes."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(checkpoint, tmp_path):
 
 
 def test_processes_divide_a_folder_and_do_not_need_each_other(checkpoint, tmp_path):
-    """No coordinator is there, and the second is killed; the first does its share all the same."""
+    """Without a coordinator, and with the second killed, the first process completes its share."""
     source, target = make_folder(tmp_path / "in", 9), tmp_path / "out"
 
     def start(index: int) -> subprocess.Popen:

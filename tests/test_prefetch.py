@@ -1,4 +1,4 @@
-"""Work done ahead: order, how much is under way, what a failure or a signal does."""
+"""Prefetching: order, number of running jobs, failures and signals."""
 
 import signal
 import threading

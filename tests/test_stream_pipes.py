@@ -86,7 +86,7 @@ def process(
 
 
 def wait_until_full(pipe: subprocess.Popen) -> None:
-    """Until the output, which nobody reads, is full: with more to write than goes in, the process waits."""
+    """Wait until the output, which isn't read, is full."""
     waiting, before = array.array("i", [0]), -1
     while pipe.poll() is None and (waiting[0] < 60_000 or waiting[0] != before):
         before = waiting[0]

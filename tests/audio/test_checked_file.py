@@ -1,4 +1,4 @@
-"""rosecd_jax.audio.checked_file: a full disk, which libsndfile doesn't tell."""
+"""rosecd_jax.audio.checked_file: a full disk, which libsndfile doesn't report."""
 
 import errno
 import shutil

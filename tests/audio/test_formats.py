@@ -7,7 +7,7 @@ from rosecd_jax.audio import io
 
 
 def sound(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
-    """Noise whose loudness comes and goes, nothing of it above 4 kHz."""
+    """Noise of varying loudness, limited to 4 kHz."""
     time = np.arange(int(8000 * seconds)) / 8000
     noise = np.random.default_rng(0).normal(0, 0.1, (channels, len(time)))
     return io.resample(noise * np.sin(2 * np.pi * time) ** 2, 8000, rate)

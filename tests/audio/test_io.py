@@ -147,7 +147,7 @@ DAMAGED = {"cut.flac": "cannot be read as audio", "nan.wav": "NaN", "infinite.wa
 
 @pytest.fixture
 def faulty(tmp_path):
-    """A file for each of UNREADABLE, whose headers tell, and of DAMAGED, whose headers don't."""
+    """Write a file for each of UNREADABLE, with invalid headers, and of DAMAGED, with valid ones."""
     (tmp_path / "zero.wav").touch()
     (tmp_path / "text.wav").write_text("not audio " * 100)
     (tmp_path / "headerless.raw").write_bytes(bytes(100))

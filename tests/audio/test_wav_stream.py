@@ -50,7 +50,7 @@ def riff(*chunks: bytes, name: bytes = b"RIFF", form: bytes = b"WAVE", size: int
 
 
 def read(data: bytes):
-    """The header and what is left behind it."""
+    """Return the header and the bytes after it."""
     file = io.BytesIO(data)
     start = file.read(4)
     assert is_wav(start)
@@ -153,7 +153,7 @@ def test_what_is_not_plain_wav_is_refused(data, words):
 
 @given(st.data())
 def test_a_header_that_ends_early_or_is_damaged_is_refused_or_read(data):
-    """Whatever is there, nothing but a ValueError comes of it."""
+    """Any bytes raise nothing but ValueError."""
     good = riff(chunk(b"LIST", b"title"), plain(), chunk(b"data", b""))
     for end in range(4, len(good)):
         with pytest.raises(ValueError, match="ends inside of the WAV header"):

@@ -1,4 +1,4 @@
-"""The tiny checkpoint that the authors' class wrote, and what is compared and changed of it."""
+"""The tiny checkpoint written by the authors' class, and its parts that tests compare and change."""
 
 import numpy as np
 

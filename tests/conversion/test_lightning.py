@@ -1,4 +1,4 @@
-"""rosecd_jax.conversion.lightning: the authors' checkpoints become our models, and ours theirs."""
+"""rosecd_jax.conversion.lightning: conversion of the authors' checkpoints to models, and back."""
 
 import dataclasses
 import pickle
@@ -104,7 +104,7 @@ def test_the_authors_checkpoints_of_older_networks(torch_checkpoint, tmp_path, n
 
 
 def test_hyper_parameters_of_the_authors_bridge():
-    """Another test compares what this model gives with their numbers."""
+    """Another test compares this model's output with their numbers."""
     values = {"backbone": "ncsnpp_v2", "sde": "sbve", "loss_type": "data_prediction", "nf": 8, "t_eps": 1e-4}
     assert ScoreModel(config_from_hyper_parameters(values)) == BRIDGE
 

@@ -1,4 +1,4 @@
-"""The networks before ncsnpp_v2: nothing is scaled around them, and what they give is the negative of it."""
+"""The networks before ncsnpp_v2: without scaling, and with a negative output."""
 
 import dataclasses
 

@@ -28,7 +28,7 @@ def flat_shapes(params):
 
 
 def their_state(size):
-    """A state dict of theirs whose arrays are told apart by their values."""
+    """A state dict of the authors whose arrays have distinct values."""
     generator = np.random.default_rng(0)
     state = {}
     for name, ours in parameter_names(size).items():

@@ -113,7 +113,7 @@ def test_nothing_reads_pickles_but_our_own_reader(tmp_path, monkeypatch):
 
 
 def read_to_the_end(path: Path) -> None:
-    """Read a file and all its tensors; only TorchFileError may come of it."""
+    """Read a file and all its tensors; only TorchFileError may be raised."""
     try:
         todo, seen = [read_torch_file(path)], 0
         while todo and seen < 10_000:
@@ -152,7 +152,7 @@ edits = st.lists(
 
 
 def edited(data: bytes, changes: list[tuple[float, int, bytes]]) -> bytes:
-    """Bytes overwritten, inserted, taken out, or all behind them cut off."""
+    """Overwrite, insert or remove bytes, or truncate the file."""
     for place, kind, new in changes:
         at = int(place * len(data))
         rest = {0: data[at + len(new) :], 1: data[at:], 2: data[at + 9 * len(new) :], 3: b""}[kind]

@@ -30,5 +30,5 @@ def write(path: Path, samples: int = 8000, seed: int = 0, **options) -> Path:
 
 
 def outcomes(reports) -> dict[str, str]:
-    """What became of each file, by its name."""
+    """Map names of files to their statuses."""
     return {report.source.name: report.status for report in reports}

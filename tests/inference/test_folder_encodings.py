@@ -1,4 +1,4 @@
-"""Folders whose outputs have other encodings: what is kept by `resume`, and what they become."""
+"""Folders whose outputs have other encodings: which are kept by `resume`, and the resulting encodings."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders in which something fails: by itself, told by name, with everything else enhanced."""
+"""Folders with a failing file: it is reported by name, and all others are enhanced."""
 
 import dataclasses
 import os

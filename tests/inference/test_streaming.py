@@ -1,4 +1,4 @@
-"""Streams: the same output however the input is cut, exactly as late as stated, whatever comes."""
+"""Streams: the output is independent of chunks, has the stated latency, and is finite for any input."""
 
 import dataclasses
 import functools

@@ -110,7 +110,7 @@ def test_windows_cover_the_signal_and_fade_amid_their_overlap(frames, window, un
 
 
 def test_at_the_joins_a_network_differs_no_more_than_elsewhere():
-    """From what the whole gives; a network of the kind that is used, with all its view of other frames."""
+    """Difference from the whole signal's result, for a network with a realistic receptive field."""
     network = NCSNppConfig(channels=4, multipliers=(1, 1, 1, 1), blocks=1, attention_heights=())
     model = ScoreModel(ModelConfig(role="student", network=network))
     params = model.init(jax.random.key(0))

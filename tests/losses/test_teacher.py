@@ -151,7 +151,7 @@ def test_an_item_is_weighted_as_configured(weighting):
 
 
 class Known(ScoreModel):
-    """A model whose network is known: params is what it gives."""
+    """A model whose network returns params."""
 
     def raw(self, params, x_t, y, t):
         return params

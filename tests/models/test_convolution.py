@@ -1,4 +1,4 @@
-"""rosecd_jax.models.convolution: the fast ways give what the definition gives."""
+"""rosecd_jax.models.convolution: fast algorithms agree with the definition."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Real training runs in processes of their own: a small corpus, a config file, and what a run left behind."""
+"""Real training runs in processes of their own: a small corpus, a config file, and a run's files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A loss, solver, optimizer and network of one's own, by `rosecd train`, from outside the repository."""
+"""Custom loss, solver, optimizer and network with `rosecd train`, from outside the repository."""
 
 import sys
 

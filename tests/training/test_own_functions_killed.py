@@ -1,4 +1,4 @@
-"""Runs with a function of one's own that are killed: they resume, and end as one that was not killed."""
+"""Killed runs with a custom function: they resume, and end like an uninterrupted one."""
 
 import os
 import signal

@@ -80,7 +80,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
 
 @pytest.mark.parametrize("rate", [1e30, 1e38])
 def test_weights_that_would_overflow_are_not_taken(rate):
-    """Their norm tells; loss and gradient are finite all the while."""
+    """Only their norm shows it; loss and gradient are finite."""
     (before,), (after,) = (
         run(OptimizerConfig(learning_rate=r, ema_decay=0.9), jnp.ones(3), [jnp.ones(3)]) for r in (0.0, rate)
     )

@@ -130,7 +130,7 @@ def test_files_are_spread_over_the_split(config):
 
 @pytest.mark.slow
 def test_killed_workers_cost_neither_the_run_nor_a_score(config, tmp_path):
-    """A file is asked for twice; its score is nan only if that is in vain."""
+    """A file is scored twice; its score is nan only if both attempts fail."""
     model, mesh = ScoreModel(config.model), make_mesh()
     step = make_step(config, model, None, mesh)
     params = jax.device_get(model.init(jax.random.key(0)))
