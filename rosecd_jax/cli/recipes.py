@@ -10,7 +10,8 @@ from rosecd_jax.cli.common import SeedOption, plain_errors, progress_bar
 Split = Literal["train", "valid", "test"]
 
 OutArgument = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Output folder, for SPLIT/ with two folders and manifest.csv.")
+    Path,
+    typer.Argument(metavar="OUT", help="Output folder, for SPLIT/clean, SPLIT/noisy and SPLIT/manifest.csv."),
 ]
 TimitArgument = Annotated[Path, typer.Argument(metavar="TIMIT", help="Folder of TIMIT, with TEST/.")]
 NoisexArgument = Annotated[Path, typer.Argument(metavar="NOISEX", help="Folder of NOISEX-92's noises.")]

@@ -21,6 +21,7 @@ from rosecd_jax.data.recipes import Mix, Recipe, open_draws
 
 __all__ = ["prepare_recipe", "read_mixes", "replay_recipe"]
 
+SIDES = ("clean", "noisy")  # the targets and the degraded files, as `rosecd evaluate` reads them
 THREADS = 4
 WHOLE = ("seed", "start", "samples", "noise_start", "channel")
 REAL = ("snr_db", "t60")
@@ -134,12 +135,12 @@ def _write(
     mixes: Sequence[Mix],
     progress: Progress | None,
 ) -> dict[str, SplitSummary]:
-    _check(recipe, folder, mixes)
+    _check(folder, mixes)
     if not (folder / MANIFEST).exists():
         write_text(folder / MANIFEST, _table(mixes))
 
     def make(mix: Mix) -> int:
-        files = [folder / side / mix.file for side in recipe.sides]
+        files = [folder / side / mix.file for side in SIDES]
         if not all(file.exists() for file in files):
             for file, wave in zip(files, _render(recipe, speech, partners, mix), strict=True):
                 io.write(file, wave, recipe.sample_rate, recipe.subtype)
@@ -163,9 +164,9 @@ def _render(recipe: Recipe, speech: Path, partners: Path | None, mix: Mix) -> li
     return [side.astype(np.float32) for side in pair]
 
 
-def _check(recipe: Recipe, folder: Path, mixes: Sequence[Mix]) -> None:
+def _check(folder: Path, mixes: Sequence[Mix]) -> None:
     """Remove parts of files that a killed process left; refuse files that don't belong to the set."""
-    expected = [folder / side / mix.file for side in recipe.sides for mix in mixes]
+    expected = [folder / side / mix.file for side in SIDES for mix in mixes]
     io.remove_leftovers([folder / MANIFEST, *expected])
     known = {folder / MANIFEST, *expected}
     for path in folder.glob("**/*"):

@@ -24,8 +24,6 @@ from rosecd_jax.data.degradations import (
 
 __all__ = ["RECIPES", "Draws", "Mix", "Recipe", "open_draws"]
 
-NOISY = ("clean", "noisy")
-REVERBERANT = ("anechoic", "reverb")
 RAMP = 0.01  # seconds
 
 
@@ -65,7 +63,6 @@ class Recipe:
     """How a test set is made.
 
     Attributes:
-      sides: folders of the target and of the degraded files.
       sample_rate: of the files, in Hz.
       subtype: of the WAV files, in libsndfile's words.
       partners: corpus of noises or room responses; None: none is needed.
@@ -73,7 +70,6 @@ class Recipe:
     """
 
     name: str
-    sides: tuple[str, str]
     sample_rate: int
     speech: Corpus
     partners: Corpus | None
@@ -203,37 +199,32 @@ ROOMS = Corpus(
     kind=r"/(ace-challenge|air|arni|detmoldsrir|palimpsest)/",
 )
 
-noisy = functools.partial(Recipe, sides=NOISY, sample_rate=16_000)
+wsj0: Any = functools.partial(Recipe, sample_rate=16_000, speech=WSJ0)
 ears: Any = functools.partial(Recipe, sample_rate=48_000, speech=EARS, subtype="FLOAT", pieces=(4.0, 10.0))
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        noisy(
+        Recipe(
             "timit-noisex",
+            sample_rate=16_000,
             speech=TIMIT,
             partners=NOISEX,
             degradation=AddedNoise((0.0, 5.0, 10.0, 15.0), choice=True),
         ),
-        noisy("wsj0-chime3", speech=WSJ0, partners=CHIME3, degradation=AddedNoise((0.0, 20.0))),
-        noisy("wsj0-qut", speech=WSJ0, partners=QUT, degradation=AddedNoise((0.0, 15.0))),
-        Recipe(
+        wsj0("wsj0-chime3", partners=CHIME3, degradation=AddedNoise((0.0, 20.0))),
+        wsj0("wsj0-qut", partners=QUT, degradation=AddedNoise((0.0, 15.0))),
+        wsj0(
             "wsj0-reverb",
-            sides=REVERBERANT,
-            sample_rate=16_000,
-            speech=WSJ0,
             partners=None,
             degradation=SimulatedRoom((0.4, 1.0), ((5.0, 15.0), (5.0, 15.0), (2.0, 6.0)), wall=1.0),
         ),
         ears(
             "ears-wham",
-            sides=NOISY,
             partners=WHAM,
             degradation=AddedNoise((-2.5, 17.5), measure="loudness", ramp=RAMP),
         ),
-        ears(
-            "ears-reverb", sides=REVERBERANT, partners=ROOMS, degradation=MeasuredRoom(longest=2.0, ramp=RAMP)
-        ),
+        ears("ears-reverb", partners=ROOMS, degradation=MeasuredRoom(longest=2.0, ramp=RAMP)),
     )
 }
 """The recipes by name."""

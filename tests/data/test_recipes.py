@@ -18,7 +18,7 @@ from rosecd_jax.cli import app
 from rosecd_jax.data.degradations import MeasuredRoom, reverberation_time
 from rosecd_jax.data.mixed_files import MANIFEST
 from rosecd_jax.data.pairs import DataError, PairedFiles
-from rosecd_jax.data.recipe_files import prepare_recipe, read_mixes, replay_recipe
+from rosecd_jax.data.recipe_files import SIDES, prepare_recipe, read_mixes, replay_recipe
 from rosecd_jax.data.recipes import RECIPES, open_draws
 from tests.data import stand_ins
 
@@ -76,7 +76,7 @@ def both(corpora, name: str) -> tuple[Path, Path | None]:
 
 
 def waves(folder: Path, name: str, file: str) -> list[np.ndarray]:
-    return [io.read(folder / side / file).wave[0].astype(np.float64) for side in RECIPES[name].sides]
+    return [io.read(folder / side / file).wave[0].astype(np.float64) for side in SIDES]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -94,7 +94,7 @@ def test_a_set_is_of_pairs_that_training_and_evaluation_read(sets, name):
     pairs = PairedFiles(folder, recipe.sample_rate)
     assert sorted(pairs.names) == sorted(mix.file for mix in mixes)
     assert len(pairs) == FILES[name]
-    for side in recipe.sides:
+    for side in SIDES:
         assert {io.info(path).subtype for path in (folder / side).iterdir()} == {recipe.subtype}
     for index in range(len(pairs)):
         assert max(np.abs(wave).max() for wave in pairs[index].values()) <= 1
@@ -214,14 +214,14 @@ def test_a_manifest_replays_to_the_same_bytes(sets, corpora, tmp_path, name):
 def test_an_interrupted_set_is_continued_to_the_same_bytes(sets, corpora, tmp_path, name):
     recipe, folder = RECIPES[name], shutil.copytree(sets(name), tmp_path / "out" / "test")
     whole = contents(folder)
-    for number, side in enumerate(recipe.sides):
+    for number, side in enumerate(SIDES):
         for path in sorted((folder / side).iterdir())[3 + number :]:
             path.unlink()
     path.with_name(f".{path.name}.0123456789abcdef.part").touch()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.wav")}
     prepare_recipe(recipe, *both(corpora, name), tmp_path / "out")
     assert contents(folder) == whole
-    complete = sorted((folder / recipe.sides[0]).iterdir())[:3]
+    complete = sorted((folder / SIDES[0]).iterdir())[:3]
     assert all(path.stat().st_mtime_ns == before[path] for path in complete)
 
 
