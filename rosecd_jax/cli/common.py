@@ -32,8 +32,8 @@ CheckpointOption = Annotated[
 SamplerOption = Annotated[
     Sampler,
     typer.Option(
-        help="Sampler; auto: consistency for a student, bridge for a bridge, otherwise pc "
-        "(predictor-corrector)."
+        help="Sampler; auto: consistency for a student, bridge for a bridge, otherwise pc, "
+        "predictor-corrector."
     ),
 ]
 CorrectorOption = Annotated[Corrector, typer.Option(help="Corrector of the pc sampler.")]

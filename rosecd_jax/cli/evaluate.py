@@ -44,17 +44,20 @@ ModelsOption = Annotated[
         "--checkpoint",
         "-c",
         metavar="MODEL[,KEY=VALUE]...",
-        help="Model to measure; may be repeated. Keys are the sampler's options and name, for example "
-        "teacher,steps=5,name=five. Without --enhanced, the packaged model is the default.",
+        help="Model to measure; may be repeated. Keys are the sampler's options and name. Without "
+        "--enhanced, the packaged model is the default.",
     ),
 ]
-FoldersOption = Annotated[list[Path] | None, typer.Option(help="Folder of enhanced files; may be repeated.")]
+FoldersOption = Annotated[
+    list[Path] | None, typer.Option(metavar="FOLDER", help="Folder of enhanced files; may be repeated.")
+]
 MetricsOption = Annotated[
     str,
     typer.Option(
         metavar="NAMES",
-        help="Measures, separated by commas, or all (docs/evaluation.md).",
-        show_default="pesq,estoi,si_sdr,si_sir,si_sar",
+        help="Measures, separated by commas, or all (docs/evaluation.md). Default: pesq, estoi, si_sdr, "
+        "si_sir and si_sar.",
+        show_default=False,
     ),
 ]
 BaselineOption = Annotated[
@@ -71,13 +74,17 @@ ScoresOption = Annotated[
     ),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option(help="Folder for results.json, enhanced files and a CSV table per method.")
+    Path | None, typer.Option(help="Folder for results.json, enhanced files and a CSV table per system.")
 ]
 ReportOption = Annotated[
     Path | None, typer.Option(help="Like --output, with report.html: tables, charts and sounds.")
 ]
 ConfigOption = Annotated[
-    str, typer.Option(help="Config with get_config(), as NAME or FILE.py, that lists systems and measures.")
+    str,
+    typer.Option(
+        help="Config with get_config() that lists systems and measures: NAME, FILE.py, or either with "
+        ":ARGUMENT."
+    ),
 ]
 CacheOption = Annotated[bool, typer.Option(help="Keep scores for the next evaluation of the same files.")]
 
@@ -104,7 +111,10 @@ def evaluate(
     network: NetworkOption = "",
     limit: LimitOption = 30.0,
 ) -> None:
-    """Measure models, or folders of enhanced files, on paired recordings."""
+    """Measure models, or folders of enhanced files, on paired recordings.
+
+    A model's settings follow its path, for example -c teacher,steps=5,name=five
+    """
     with plain_errors():
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype, "limit": limit, "network": network}
