@@ -1,5 +1,6 @@
 """docs/research.md: its code runs, in order, and shows what it says."""
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -33,12 +34,13 @@ def test_the_file_at_the_beginning_is_a_training_config(tmp_path):
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """What the names of the page stand for after its last block."""
-    values = {"workdir": tmp_path_factory.mktemp("research"), "__name__": "research"}
-    text = PAGE.read_text()
-    for block in BLOCKS:
-        line = text[: text.index(block)].count("\n")
-        exec(compile("\n" * line + block, str(PAGE), "exec"), values)
-    return values
+    values, text = {"__name__": "research"}, PAGE.read_text()
+    folder = tmp_path_factory.mktemp("research")
+    with contextlib.chdir(folder):
+        for block in BLOCKS:
+            line = text[: text.index(block)].count("\n")
+            exec(compile("\n" * line + block, str(PAGE), "exec"), values)
+    return values | {"workdir": folder / values["workdir"]}
 
 
 def test_every_block_runs(names):
