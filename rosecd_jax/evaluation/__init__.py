@@ -1,4 +1,4 @@
-"""How well models, or folders of enhanced files, do on paired recordings."""
+"""Evaluation of models, or folders of enhanced files, on paired recordings."""
 
 from rosecd_jax.evaluation.cache import ScoreCache
 from rosecd_jax.evaluation.evaluate import Evaluation, FileResult, evaluate

@@ -1,4 +1,4 @@
-"""Scores kept by the content of what was scored, so that a rerun, or one system more, costs seconds."""
+"""Cache of scores by the content of the scored waves, so that repeated evaluations take seconds."""
 
 import contextlib
 import hashlib
@@ -12,18 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-RULES = "1"  # changes when a measure of ours, or the rule for undefined scores, changes
+RULES = "1"  # changes with this package's measures and the rule for undefined scores
 WAIT_SECONDS = 60.0
 
 
 def default_path() -> Path:
-    """scores.sqlite3 in ROSECD_CACHE, or in the user's cache folder."""
+    """Return scores.sqlite3 in ROSECD_CACHE, or in the user's cache folder."""
     folder = os.environ.get("ROSECD_CACHE") or platformdirs.user_cache_dir("rosecd_jax")
     return Path(folder) / "scores.sqlite3"
 
 
 def content_key(words: Iterable[str], waves: Iterable[np.ndarray]) -> str:
-    """A digest of words and of waves: their samples, shapes and types."""
+    """Compute a digest of words and waves (samples, shapes and types)."""
     digest = hashlib.sha256("\0".join([RULES, *words]).encode())
     for wave in waves:
         digest.update(f"{wave.dtype.str}{wave.shape}".encode())
@@ -32,22 +32,22 @@ def content_key(words: Iterable[str], waves: Iterable[np.ndarray]) -> str:
 
 
 class ScoreCache(NamedTuple):
-    """Lists of scores by key, in a SQLite file that several processes read and write.
+    """Lists of scores by key, in a SQLite file shared by processes.
 
-    A file that can't be written, or isn't one of these, is as good as an empty one: scores are computed.
+    A file that is invalid or can't be written is treated as empty.
     """
 
     path: Path
 
     def get(self, key: str) -> list[float] | None:
-        """The scores of a key; None if it has none."""
+        """Return the scores of a key, or None."""
         with contextlib.suppress(sqlite3.Error, OSError), self._open() as table:
             row = table.execute("SELECT scores FROM scores WHERE key = ?", (key,)).fetchone()
             return [float("nan") if value is None else value for value in json.loads(row[0])] if row else None
         return None
 
     def put(self, key: str, scores: Iterable[float]) -> None:
-        """Keep the scores of a key."""
+        """Store the scores of a key."""
         text = json.dumps([None if np.isnan(value) else float(value) for value in scores])
         with contextlib.suppress(sqlite3.Error, OSError), self._open() as table:
             table.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", (key, text))

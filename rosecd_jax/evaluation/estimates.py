@@ -1,4 +1,4 @@
-"""What a system makes of each file: enhanced now, enhanced before, or read from a folder."""
+"""Estimates of a system: enhanced now, kept from an earlier run, or read from a folder."""
 
 import json
 import math
@@ -21,12 +21,12 @@ CALLS_A_STEP = {"pc": 2, "ode": 2}
 
 
 def network_calls(enhancer: Enhancer) -> int:
-    """How often the network runs for one signal."""
+    """Return the number of network calls for one signal."""
     return enhancer.sampler.steps * CALLS_A_STEP.get(enhancer.sampler.sampler, 1)
 
 
 def settings(enhancer: Enhancer) -> dict[str, Any]:
-    """How a model is run, for a results file."""
+    """Return a model's sampler settings for a results file."""
     sampler = enhancer.sampler
     found: dict[str, Any] = {"sampler": sampler.sampler, "steps": sampler.steps}
     if sampler.sampler == "pc":
@@ -37,11 +37,10 @@ def settings(enhancer: Enhancer) -> dict[str, Any]:
 
 
 class Kept:
-    """Files that a model has enhanced into a folder, and a record of what each was made from.
+    """Files that a model has enhanced into a folder, with a record of their inputs.
 
     The record is enhanced.json in the folder: digests of the model with its settings, of every noisy wave and
-    of its estimate, and the seconds that enhancing took. A file is read
-    in place of enhancing again if all of it is as it was.
+    its estimate, and the seconds of enhancement. A file is reused if all of these are unchanged.
     """
 
     def __init__(self, folder: Path, enhancer: Enhancer, seed: int) -> None:
@@ -54,29 +53,29 @@ class Kept:
             if record["model"] == self.model:
                 self.files = dict(record["files"])
         except (OSError, ValueError, TypeError, KeyError):
-            pass  # none, or none of ours: everything is enhanced
+            pass  # no valid record: everything is enhanced
 
     @staticmethod
     def file(name: Path) -> str:
-        """The enhanced file of a clean one, relative to the folder."""
+        """Return the enhanced file of a clean one, relative to the folder."""
         return name.with_suffix(".wav").as_posix()
 
     def get(self, name: Path, noisy: io.Audio) -> Estimate | None:
-        """The estimate of an earlier run, if it was made from this wave and is still the same."""
+        """Return an earlier run's estimate, if it was made from this wave and is unchanged."""
         entry = self.files.get(str(name))
         try:
             if not entry or entry["noisy"] != content_key([], [noisy.wave]):
                 return None
-            made = io.read(self.folder / self.file(name))
-            if entry["enhanced"] != content_key([], [made.wave]):
+            stored = io.read(self.folder / self.file(name))
+            if entry["enhanced"] != content_key([], [stored.wave]):
                 return None
             computing = float(entry["computing"])
-            return Estimate(name, made.wave, made.sample_rate, computing, file=self.file(name))
+            return Estimate(name, stored.wave, stored.sample_rate, computing, file=self.file(name))
         except (ValueError, OSError, TypeError, KeyError):
             return None
 
     def put(self, noisy: io.Audio, estimate: Estimate) -> None:
-        """Write an estimate and remember it."""
+        """Write an estimate and record it."""
         assert estimate.wave is not None
         io.write(self.folder / self.file(estimate.name), estimate.wave, estimate.sample_rate, subtype="FLOAT")
         digests = {"noisy": content_key([], [noisy.wave]), "enhanced": content_key([], [estimate.wave])}
@@ -89,7 +88,7 @@ class Kept:
 
 
 def _fingerprint(enhancer: Enhancer, seed: int) -> str:
-    """A digest of a model's weights and of all that decides what it makes of a wave."""
+    """Compute a digest of a model's weights and of all settings that affect its output."""
     model, names = enhancer.model, ("buckets", "limit", "batch_frames", "strength", "attenuation_limit")
     options = [repr(getattr(enhancer, name)) for name in names]
     words = [repr(model.config), repr(enhancer.sampler), *options, str(seed)]
@@ -100,14 +99,14 @@ def _fingerprint(enhancer: Enhancer, seed: int) -> str:
 def estimates(
     noisy: Path, names: Sequence[Path], system: Enhancer | Path | None, seed: int, folder: Path | None
 ) -> Iterator[Estimate]:
-    """Yield the estimate of each file in turn, or the reason why there is none.
+    """Yield the estimate of each file, or the error.
 
     Args:
       noisy: folder of the noisy files.
       names: of the files, relative to the clean folder.
       system: a model, a folder of enhanced files, or None for the noisy input.
       seed: of the model's sampler.
-      folder: where a model's files are kept; those that are there already are not enhanced again.
+      folder: where a model's files are kept and reused.
     """
     kept = Kept(folder, system, seed) if folder and isinstance(system, Enhancer) else None
     try:
@@ -128,7 +127,7 @@ def estimates(
 
 
 def _enhanced(enhancer: Enhancer, name: Path, noisy: io.Audio, seed: int, kept: Kept | None) -> Estimate:
-    """A file enhanced, with the time that took, or as an earlier run enhanced it."""
+    """Enhance a file and time it, or reuse an earlier run's estimate."""
     if kept and (before := kept.get(name, noisy)):
         return before
     enhancer.prepare(noisy.wave.shape[-1], noisy.sample_rate, len(noisy.wave))

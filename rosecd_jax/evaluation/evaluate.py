@@ -1,4 +1,4 @@
-"""Scores of models, or of their output, on paired recordings: per file and summarized."""
+"""Scoring of models, or of their output, on paired recordings, per file and summarized."""
 
 import dataclasses
 import itertools
@@ -33,9 +33,9 @@ class Evaluation:
       method: the system's name.
       files: a result for each clean file.
       measures: names of the scores, in order.
-      kind, source: what it is, and the folder or checkpoint that it came from.
-      settings: how a model was run.
-      network_calls: of a model, for one signal; None if it is no model.
+      kind, source: kind of system, and its folder or checkpoint.
+      settings: of a model's sampler.
+      network_calls: of a model, for one signal; None for other systems.
       unpaired: files of a folder for which there is no clean file.
     """
 
@@ -69,16 +69,16 @@ class Evaluation:
         return notes
 
     def scores(self, name: str) -> np.ndarray:
-        """A score of every file, float64 [files]; nan where it is undefined."""
+        """Return a score of every file, float64 [files]; nan where it is undefined."""
         return np.array([result.measures.get(name, math.nan) for result in self.files], np.float64)
 
     def values(self, name: str) -> np.ndarray:
-        """A score of all files for which it is defined, float64 [files]."""
+        """Return a score of all files for which it is defined, float64 [files]."""
         values = self.scores(name)
         return values[~np.isnan(values)]
 
     def summary(self) -> dict[str, tuple[float, float]]:
-        """Mean and standard deviation of each score over the files that have it; nan if none has."""
+        """Return mean and standard deviation of each score over the files that have it; nan if none."""
         found = {}
         for name in self.measures:
             values = self.values(name)
@@ -87,13 +87,13 @@ class Evaluation:
 
     @property
     def computing_seconds(self) -> tuple[float, float]:
-        """Seconds of computing, and of audio, over files with scores that were enhanced here."""
+        """Seconds of computation and of audio, over files with scores that were enhanced here."""
         timed = [result for result in self.files if not (result.error or math.isnan(result.computing))]
         return sum(result.computing for result in timed), sum(result.seconds for result in timed)
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of computing per second of audio, over files with scores; nan if not enhanced here."""
+        """Seconds of computation per second of audio, over files with scores; nan if not enhanced here."""
         computing, audio = self.computing_seconds
         return computing / audio if audio else math.nan
 
@@ -134,7 +134,7 @@ def evaluate(
         Files that an earlier run enhanced there, with the same model from the same input, are kept.
       seed: of the samplers.
       measures: names of scores, keys of `metrics.MEASURES`.
-      cache: where scores are looked up and kept, by the content of the files; None: nowhere.
+      cache: of scores, by the content of the files; None for no cache.
       progress: called with (method, files done, number of files).
 
     Returns:
@@ -188,7 +188,7 @@ def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[
 
 
 def _describe(method: str, system: Enhancer | Path | None) -> dict[str, Any]:
-    """What an Evaluation says about its system."""
+    """Return an Evaluation's fields about its system."""
     if system is None:
         return {"kind": "noisy"}
     if isinstance(system, Path):
@@ -203,7 +203,7 @@ def _describe(method: str, system: Enhancer | Path | None) -> dict[str, Any]:
 
 
 def _unpaired(folder: Path, names: Sequence[Path]) -> tuple[str, ...]:
-    """Audio files of a folder that have no clean file of their name, whatever the suffix."""
+    """List audio files of a folder without a clean file of the same name, ignoring suffixes."""
     known = {name.with_suffix("") for name in names}
     found = [file.relative_to(folder) for file in io.find(folder)]
     return tuple(str(name) for name in found if name.with_suffix("") not in known)

@@ -1,4 +1,4 @@
-"""Ratings of blind listening sessions, as a report's page saves them, read back and averaged."""
+"""Reading and averaging of ratings from blind listening sessions, as saved by a report."""
 
 import dataclasses
 import json
@@ -12,9 +12,9 @@ __all__ = ["RATINGS_FORMAT", "REFERENCE", "Comparison", "Ratings", "Score", "rea
 
 RATINGS_FORMAT = 1
 REFERENCE = None
-"""The hidden reference, the clean recording, in place of a system's name."""
+"""System of the hidden reference, the clean recording."""
 KINDS = ("mushra", "preference")
-# ITU-R BS.1534 leaves out listeners who rate more than 15 % of the hidden references below 90.
+# ITU-R BS.1534 excludes listeners who rate more than 15 % of the hidden references below 90.
 REFERENCE_LEAST, REFERENCE_SHARE = 90, 0.15
 
 
@@ -30,7 +30,7 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two systems that were compared on a file, and which one was preferred; None: neither."""
+    """Two systems compared on a file, and the preferred one; None: neither."""
 
     file: str
     systems: tuple[str, str]
@@ -40,11 +40,11 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """What one listener rated at a time.
+    """One listener's session.
 
     Attributes:
-      path: file that it was read from.
-      name: drawn at its start, so that the same session isn't counted twice.
+      path: source file.
+      name: random, so that the same session isn't counted twice.
       kind: "mushra" or "preference".
       listener: as given; may be empty.
     """
@@ -57,35 +57,35 @@ class Session:
     comparisons: tuple[Comparison, ...] = ()
 
     def warning(self) -> str:
-        """Why BS.1534 would leave this listener out, or ""."""
+        """Return the reason why BS.1534 would exclude this listener, or ""."""
         hidden = [score.score for score in self.scores if score.system is REFERENCE]
         low = sum(score < REFERENCE_LEAST for score in hidden)
         if not hidden or low <= REFERENCE_SHARE * len(hidden):
             return ""
         return (
             f"{low} of {len(hidden)} hidden references were rated below {REFERENCE_LEAST}: "
-            "ITU-R BS.1534 would leave this listener out"
+            "ITU-R BS.1534 would exclude this listener"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """All sessions together."""
+    """All sessions."""
 
     sessions: tuple[Session, ...] = ()
 
     def score(self, system: str | None) -> tuple[Interval, int] | None:
-        """Mean of a system's ratings from 0 to 100 with its interval, and how many they are."""
+        """Return the mean of a system's ratings, 0 to 100, with its interval, and their number."""
         mine = (s.score for session in self.sessions for s in session.scores if s.system == system)
         return _mean(mine, 100.0)
 
     def preference(self, system: str) -> tuple[Interval, int] | None:
-        """Share of a system's comparisons in which it was preferred; "no difference" counts a half."""
+        """Return the share of comparisons in which a system was preferred; "no difference" counts half."""
         mine = [c for session in self.sessions for c in session.comparisons if system in c.systems]
         return _mean((0.5 if c.preferred is None else float(c.preferred == system) for c in mine), 1.0)
 
     def sounds(self) -> set[tuple[str, str | None, str]]:
-        """Which sounds were heard: file, system and fingerprint."""
+        """Return the sounds that were heard: file, system and fingerprint."""
         found = {(s.file, s.system, s.sound) for session in self.sessions for s in session.scores}
         for comparison in (c for session in self.sessions for c in session.comparisons):
             pairs = zip(comparison.systems, comparison.sounds, strict=True)
@@ -94,7 +94,7 @@ class Ratings:
 
 
 def _mean(values: Iterable[float], highest: float) -> tuple[Interval, int] | None:
-    """Mean and interval of values from 0 to `highest`; the interval stays within them."""
+    """Compute mean and interval of values from 0 to `highest`, with the interval clipped to them."""
     known = list(values)
     if not known:
         return None
@@ -107,8 +107,7 @@ def read_ratings(paths: Sequence[Path], results: Mapping[str, Any]) -> Ratings:
     """Read rating files of the evaluation whose results.json is `results`.
 
     Raises:
-      ValueError: for a file that is damaged, rates systems or files that the evaluation doesn't have, or is
-        there twice; the message names it.
+      ValueError: naming a file that is damaged, rates unknown systems or files, or repeats a session.
     """
     files = {entry["file"] for entry in results["files"]}
     systems = {system["name"] for system in results["systems"]}
@@ -122,7 +121,7 @@ def read_ratings(paths: Sequence[Path], results: Mapping[str, Any]) -> Ratings:
 
 
 class _Reader:
-    """Reads one file, and names it in every error."""
+    """Reads one file, naming it in every error."""
 
     def __init__(self, path: Path, files: set[str], systems: set[str]) -> None:
         self.path, self.files, self.systems = path, files, systems
@@ -136,7 +135,7 @@ class _Reader:
             self.fail(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
         trials = content.get("trials")
         if not isinstance(trials, list) or not trials:
-            self.fail("there are no trials")
+            self.fail("it has no trials")
         scores: list[Score] = []
         comparisons: list[Comparison] = []
         for number, item in enumerate(trials, 1):
@@ -161,7 +160,7 @@ class _Reader:
     def scores(self, trial: Mapping[str, Any], file: str, where: str) -> list[Score]:
         items = trial.get("scores")
         if not isinstance(items, list) or not items:
-            self.fail(f"{where}: there are no scores")
+            self.fail(f"{where} has no scores")
         found = []
         for item in items:
             entry = self.object(item, where)

@@ -77,7 +77,7 @@ class FileTable {
     return words.every((word) => text.includes(word));
   }
 
-  /* Unknown values come last, whichever way the table is sorted. */
+  /* Unknown values come last in both orders. */
   sorted(files, column) {
     const sign = this.down ? -1 : 1;
     const known = (file) => column.value(file) !== null && column.value(file) !== "";
@@ -148,7 +148,7 @@ class FileTable {
   }
 }
 
-/* A rounded number with a real minus, and no minus before zero. */
+/* Format a number with a real minus sign, and no sign before zero. */
 function printed(value, places) {
   const words = value.toFixed(places);
   return Number(words) === 0 ? words.replace("-", "") : words.replace("-", "−");
@@ -176,7 +176,7 @@ class Cards {
     await (play ? this.player.play(card) : loaded);
   }
 
-  /* Goes to a recording. */
+  /* Scroll to a recording. */
   open(card) {
     this.elements[card].scrollIntoView({ block: "start" });
     this.elements[card].querySelector(".play").focus({ preventScroll: true });
@@ -195,7 +195,7 @@ class Cards {
     });
   }
 
-  /* The recording that a key is for: the one with the focus, the one that was played, the first on the screen. */
+  /* The recording that keys control: the focused one, else the one played last, else the first visible. */
   meant() {
     const focused = document.activeElement.closest(".card");
     if (focused) return Number(focused.dataset.card);
@@ -222,7 +222,7 @@ class Cards {
   }
 }
 
-/* The selects of a measure go together, and show what belongs to it. */
+/* Synchronize the selects of a measure, and show its charts. */
 function connectMeasures(data, table) {
   const selects = document.querySelectorAll("select.measure");
   const choose = (name) => {
@@ -246,11 +246,11 @@ function startReport() {
     if (isTyping(event)) return;
     if (blind.active ? blind.key(event) : cards.key(event)) event.preventDefault();
   });
-  /* A button is pressed when the space bar is released, so that has to be prevented as well. */
+  /* Buttons are activated when the space bar is released, which is also prevented. */
   document.addEventListener("keyup", (event) => {
     if (event.key === " " && event.target.closest(".card button, #blind-trial button:not(.buttons button)")) event.preventDefault();
   });
-  /* For tests and other scripts: what plays, and where. */
+  /* For tests and other scripts: the current sound and position. */
   window.rosecdReport = { player, blind };
 }
 

@@ -21,7 +21,7 @@ __all__ = ["REPORT", "write_report"]
 
 REPORT = "report.html"
 SOUND_BYTES = 12_000_000
-"""Of sounds and spectrograms; with the rest, a report of 50 files and 4 systems is below 15 MB."""
+"""Limit for sounds and spectrograms; a whole report of 50 files and 4 systems is below 15 MB."""
 NEEDED = {"data", "clean", "noisy", "versions", "baseline", "groups", "columns"}
 TEMPLATES = Path(__file__).parent
 SCRIPTS = ("report_player.js", "report_blind.js", "report.js")
@@ -35,10 +35,10 @@ def write_report(
     """Write report.html into the directory of an evaluation, from its results.json, times.json and waves.
 
     Args:
-      directory: what `rosecd evaluate --output` wrote.
-      ratings: files that blind sessions of its report saved.
-      measure: name of the measure by which files are best and worst; "": the first that has a better side.
-      play: files that can be played; none: the best, the median, the worst and the most harmed.
+      directory: output of `rosecd evaluate --output`.
+      ratings: files saved by blind sessions of its report.
+      measure: name of the measure that ranks files; "": the first with a better side.
+      play: files with players; none: the best, the median, the worst and the most degraded.
 
     Raises:
       ValueError: if results or ratings are damaged or don't belong together, or a name is unknown.
@@ -59,7 +59,7 @@ def write_report(
 
 
 def _chosen(results: Json, name: str) -> Json:
-    """The measure of this name, or the first one of which is known what is better."""
+    """Find a measure by name, or the first one with a better side."""
     measures = results["measures"]
     if not measures:
         raise ValueError("these results hold no measures; evaluate again")
@@ -73,7 +73,7 @@ def _chosen(results: Json, name: str) -> Json:
 
 
 def _times(directory: Path) -> Json:
-    """Times of the systems; none without the file."""
+    """Read the systems' times; empty without the file."""
     path = directory / "times.json"
     try:
         return json.loads(path.read_text("utf-8"))["systems"]
@@ -84,7 +84,7 @@ def _times(directory: Path) -> Json:
 
 
 def _refuse_other_sounds(ratings: Ratings, recordings: Sequence[Recording], results: Json) -> None:
-    """Refuse ratings of sounds that have changed since; those that aren't played now can't be compared."""
+    """Refuse ratings of sounds that have changed since; only sounds with players can be checked."""
     now = {
         (results["files"][recording.pick.index]["file"], sound.system): sound.fingerprint
         for recording in recordings
@@ -95,7 +95,7 @@ def _refuse_other_sounds(ratings: Ratings, recordings: Sequence[Recording], resu
         if now.get((file, system), sound) != sound:
             name = "clean" if system is REFERENCE else system
             raise ValueError(
-                f"ratings of {file}: {name} sounded different when it was rated; listen again to this report"
+                f"ratings of {file}: {name} has changed since it was rated; rate it again in this report"
             )
 
 
@@ -107,7 +107,7 @@ def _page(
     recordings: Sequence[Recording],
     missing: Sequence[str],
 ) -> str:
-    """Put all parts into the template; what they hold is not looked at again."""
+    """Insert all parts into the template in one pass, without substituting inside them."""
     files = [entry["file"] for entry in results["files"]]
     series = {entry["name"]: _series(results, entry) for entry in results["measures"]}
     shown = [entry for entry in results["measures"] if entry["better"]][:3]
@@ -151,7 +151,7 @@ def _template(name: str) -> str:
 
 
 def _series(results: Json, measure: Json) -> list[Series]:
-    """All systems' scores of a measure."""
+    """Return all systems' scores of a measure."""
     found = []
     for color, system in enumerate(results["systems"]):
         entries = (entry["systems"].get(system["name"], {}) for entry in results["files"])
@@ -180,7 +180,7 @@ def _options(measures: Sequence[Json], chosen: Json) -> str:
 def _conditions(
     results: Json, measure: Json, series: Sequence[Series], files: Sequence[str], shown: bool
 ) -> str:
-    """A measure by input SNR, by network calls and by groups of files."""
+    """Draw a measure by input SNR, by network calls and by groups of files."""
     snrs = np.array([math.nan if e.get("snr") is None else e["snr"] for e in results["files"]], np.float64)
     baseline = next((entry for entry in series if entry.name == results["baseline"]), None)
     others = [entry for entry in series if entry is not baseline]
@@ -189,7 +189,7 @@ def _conditions(
     if baseline and others and (chart := report_charts.gain_chart(measure, others, snrs, baseline, files)):
         names = report_charts.legend([(entry.name, entry.color) for entry in others])
         title = escape(f"Gain in {report_charts.in_unit(measure)} over {baseline.name}; up is better")
-        note = "A point is a file; lines join the means of files of similar SNR." if len(files) > 7 else ""
+        note = "Each point is a file; lines join means of files of similar SNR." if len(files) > 7 else ""
         charts.append(f"<figure><h3>{title}</h3>{chart}{names}<figcaption>{note}</figcaption></figure>")
     if chart := report_charts.calls_chart(measure, series, calls, baseline):
         title = escape(f"{report_charts.in_unit(measure)} by network calls")
@@ -203,26 +203,26 @@ def _conditions(
 
 
 def _players(results: Json, chosen: Json, recordings: Sequence[Recording], missing: Sequence[str]) -> str:
-    """Which files can be played, and why these."""
+    """Describe which files have players, and why."""
     count, total = len(recordings), len(results["files"])
-    asked = any("asked for" in recording.pick.reasons for recording in recordings)
+    requested = any("requested" in recording.pick.reasons for recording in recordings)
     title = escape(chosen["title"])
-    if asked:
-        why = "those that were asked for"
+    if requested:
+        why = "those requested"
     elif chosen["better"]:
         why = (
-            f"of every system the file with the best, the median and the worst {title}, "
-            f"and, if there is one, that whose {title} it lowers most"
+            f"for every system, the files with the best, the median and the worst {title}, "
+            f"and the one whose {title} it lowers most, if any"
         )
         why = why.replace("lowers", "raises") if chosen["better"] == "lower" else why
     else:
-        why = f"of every system the files with the highest, the median and the lowest {title}"
+        why = f"for every system, the files with the highest, the median and the lowest {title}"
     words = f"<p>{count} of {total} files have players: {why}. All files are in the table above.</p>"
     return words + "".join(f'<p class="warning">{escape(line)}</p>' for line in missing)
 
 
 def _data(results: Json, recordings: Sequence[Recording]) -> Json:
-    """What the page's script needs."""
+    """Return the data of the page's script."""
     names = [system["name"] for system in results["systems"]]
     measures = [entry["name"] for entry in results["measures"]]
     cards = {recording.pick.index: i for i, recording in enumerate(recordings)}
@@ -263,7 +263,7 @@ def _scores(entry: Json, system: str, measures: Sequence[str]) -> list[float | N
 
 
 def _notes(entry: Json, names: Sequence[str]) -> list[str]:
-    """What was noted about a file, with the system's name."""
+    """List notes on a file, with the systems' names."""
     found = []
     for name in names:
         own = entry["systems"].get(name, {})
@@ -272,6 +272,6 @@ def _notes(entry: Json, names: Sequence[str]) -> list[str]:
 
 
 def _script_json(content: Json) -> str:
-    """JSON that can't end the element it stands in."""
+    """Write JSON that can't end its script element."""
     text = json.dumps(content, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -84,7 +84,7 @@ class BlindSession {
     const all = this.kind === "mushra" ? this.ratingTrials() : this.pairTrials();
     this.trials = shuffled(all).slice(0, Number(form.get("most")));
     if (!this.trials.length) {
-      alert("No recording here has the sounds of two systems.");
+      alert("No recording has sounds of two systems.");
       return;
     }
     this.saved = false;
@@ -127,7 +127,7 @@ class BlindSession {
     this.find("trial", "h2").textContent = `${what} ${current + 1} of ${trials.length}`;
     this.find("trial", ".task").textContent =
       this.kind === "mushra"
-        ? "How good is the overall quality of each sound? One of them is the reference and deserves 100."
+        ? "Rate the overall quality of each sound. One of them is the reference, which should get 100."
         : "Which of the two sounds better?";
     this.find("trial", "progress").value = current / trials.length;
     this.find("trial", ".previous").disabled = current === 0;
@@ -210,7 +210,7 @@ class BlindSession {
     await this.player.play(card);
   }
 
-  /* Shows which sound was chosen; not which is audible, because that would show the hidden reference. */
+  /* Shows the chosen sound, not the audible one, which would reveal the hidden reference. */
   mark() {
     this.parts.trial.querySelectorAll(".sound").forEach((button, i) => {
       button.setAttribute("aria-pressed", String(i === this.chosen));
@@ -228,7 +228,7 @@ class BlindSession {
   check() {
     const done = this.isDone(this.trial);
     this.find("trial", ".next").disabled = !done;
-    const words = this.kind === "mushra" ? "Move every slider to go on." : "Choose one to go on.";
+    const words = this.kind === "mushra" ? "Move every slider to continue." : "Choose one to continue.";
     this.find("trial", ".hint").textContent = done ? "" : words;
   }
 
@@ -294,7 +294,7 @@ class BlindSession {
     this.find("end", ".revealed").replaceChildren(list);
   }
 
-  /* Keys of a session; returns whether one was meant. */
+  /* Handles keys of a session; returns whether the key was used. */
   key(event) {
     if (this.parts.trial.hidden || !this.trial) return false;
     if (event.key === " ") {

@@ -1,4 +1,4 @@
-"""The recordings of a report that can be played, as HTML text."""
+"""HTML of a report's recordings with players."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -14,16 +14,16 @@ Json = Mapping[str, Any]
 
 
 def card(number: int, recording: Recording, results: Json, measures: Sequence[Json]) -> str:
-    """One recording: why it is here, the player's controls, and a panel a sound with its spectrogram."""
+    """Render a recording: reasons for its choice, the player's controls, and a panel per sound."""
     entry = results["files"][recording.pick.index]
     facts = [f"{recording.whole_seconds:.1f} s", f"{recording.sample_rate / 1000:g} kHz"]
     if entry.get("snr") is not None:
         facts.append(f"input SNR {entry['snr']:.1f} dB")
     facts += [f"{name} {value}" for name, value in (entry.get("columns") or {}).items()]
     if recording.seconds < recording.whole_seconds:
-        facts.append(f"the first {recording.seconds:g} s are shown")
+        facts.append(f"first {recording.seconds:g} s shown")
     if recording.turned_down_db > 0.01:
-        facts.append(f"all sounds turned down by {recording.turned_down_db:.1f} dB, so that none clips")
+        facts.append(f"all sounds attenuated by {recording.turned_down_db:.1f} dB to avoid clipping")
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in recording.pick.reasons)
     panels = "".join(
         _panel(number, place, sound, recording, entry, measures)
@@ -68,7 +68,7 @@ def _panel(
 
 
 def _spectrogram(sound: Sound, name: str, recording: Recording) -> str:
-    """The image with its axes; they are text, so that they are sharp at any size."""
+    """Render the image with its axes, as text, so that they are sharp at any size."""
     top = recording.sample_rate / 2000
     across = _ticks(Axis(0, recording.seconds, 0, 100), 4, "left", "s")
     up = _ticks(Axis(0, top, 0, 100), 4, "bottom", "kHz")
@@ -81,7 +81,7 @@ def _spectrogram(sound: Sound, name: str, recording: Recording) -> str:
 
 
 def _ticks(axis: Axis, about: int, side: str, unit: str) -> str:
-    """Labels at round numbers, in percent of the way; the last one has the unit."""
+    """Place labels at round numbers, in percent; the last one has the unit."""
     ticks = axis.ticks(about)
     return "".join(
         f'<i style="{side}:{axis.place(tick):.2f}%">{tick:g}{f" {unit}" if tick == ticks[-1] else ""}</i>'
@@ -90,17 +90,17 @@ def _ticks(axis: Axis, about: int, side: str, unit: str) -> str:
 
 
 def color_scale() -> str:
-    """What the colors of the spectrograms mean."""
+    """Render the color scale of the spectrograms."""
     stops = ", ".join(f"rgb{color}" for color in COLORS)
     return (
         f'<p class="scale"><span>−{RANGE_DB:g} dB</span>'
         f'<span class="bar" style="background:linear-gradient(to right, {stops})"></span>'
-        "<span>0 dB, the loudest point of the recording's sounds</span></p>"
+        "<span>0 dB: maximum over the recording's sounds</span></p>"
     )
 
 
 def sounds(number: int, recording: Recording) -> str:
-    """A recording's sounds, as base64 in elements that a browser doesn't show."""
+    """Render a recording's sounds as base64 in invisible elements."""
     return "".join(
         f'<script type="text/plain" id="sound-{number}-{place}">{sound.flac}</script>'
         for place, sound in enumerate(recording.sounds)

@@ -11,9 +11,9 @@ import numpy as np
 __all__ = ["Series", "calls_chart", "distribution", "gain_chart", "legend"]
 
 MOST_DOTS = 100
-"""Files above which a distribution is drawn as bars."""
+"""Number of files above which a distribution is drawn as a histogram."""
 MOST_POINTS = 2000
-"""Points of a system in a scatter plot; of more, as many are drawn at random."""
+"""Maximum number of a system's points in a scatter plot, chosen at random."""
 MARKS = (
     "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
     "m-3.2-3.2h6.4v6.4h-6.4z",
@@ -22,15 +22,15 @@ MARKS = (
     "m0 4.4l4.2-7.6h-8.4z",
     "m-4.4-1.3h3.1v-3.1h2.6v3.1h3.1v2.6h-3.1v3.1h-2.6v-3.1h-3.1z",
 )
-"""Shapes around a point, one a system, so that color isn't all that tells them apart."""
+"""Shapes around a point, one per system, to distinguish systems without color."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Series:
-    """A system's values of one measure, one a file; nan where there is none.
+    """A system's values of one measure, one per file; nan where there is none.
 
     Attributes:
-      color: number of the system among all, which gives its color and mark.
+      color: index of the system, which determines its color and mark.
       mean, low, high: as in the table; None without values.
     """
 
@@ -87,7 +87,7 @@ def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
 
 
 def _marks(points: Sequence[tuple[float, float, str]], color: int, kind: str = "dot") -> str:
-    """Points with a title each, or, if those are many, one path for all."""
+    """Draw points with a title each, or many points as one path."""
     mark, style = MARKS[color % len(MARKS)], f"{kind} c{color % 8}"
     if len(points) > MOST_DOTS:
         path = "".join(f"M{x:.1f} {y:.1f}{mark}" for x, y, _ in points)
@@ -99,7 +99,7 @@ def _marks(points: Sequence[tuple[float, float, str]], color: int, kind: str = "
 
 
 def in_unit(measure: Mapping[str, Any]) -> str:
-    """A measure's title with its unit."""
+    """Return a measure's title with its unit."""
     return f"{measure['title']} ({measure['unit']})" if measure["unit"] else str(measure["title"])
 
 
@@ -113,7 +113,7 @@ def _range(series: Series, digits: int) -> str:
 
 
 def distribution(measure: Mapping[str, Any], systems: Sequence[Series], files: Sequence[str]) -> str:
-    """Draw how a measure's scores spread: a lane a system, of dots or bars, with mean and interval."""
+    """Draw the distribution of a measure: a lane per system, of dots or bars, with mean and interval."""
     width, lane, top = 400, 50, 6
     bottom = top + lane * len(systems)
     together = np.concatenate([series.values for series in systems])
@@ -139,7 +139,7 @@ def distribution(measure: Mapping[str, Any], systems: Sequence[Series], files: S
 def _lane(series: Series, axis: Axis, y: float, files: Sequence[str], digits: int) -> str:
     known = [(i, float(v)) for i, v in enumerate(series.values) if np.isfinite(v)]
     if len(known) <= MOST_DOTS:
-        # Every second dot is a little higher, so that neighbors stay apart.
+        # Alternate dots are shifted vertically, so that neighbors stay distinct.
         dots = [
             (axis.place(v), y + (4 if place % 2 else -4), f"{files[i]}: {v:.{digits}f}")
             for place, (i, v) in enumerate(sorted(known, key=lambda pair: pair[1]))
@@ -157,7 +157,7 @@ def _lane(series: Series, axis: Axis, y: float, files: Sequence[str], digits: in
 
 
 def _interval(series: Series, axis: Axis, y: float) -> str:
-    """Mean and interval along x."""
+    """Draw mean and interval along x."""
     if series.mean is None:
         return ""
     x = axis.place(series.mean)
@@ -174,7 +174,7 @@ def gain_chart(
     baseline: Series,
     files: Sequence[str],
 ) -> str:
-    """Draw what systems add to the baseline's scores, over the files' input SNR in dB; up is better.
+    """Draw the systems' gains over the baseline against the files' input SNR in dB; up is better.
 
     Lines join the means of groups of files of similar SNR. Returns "" if no file has both.
     """
@@ -207,7 +207,7 @@ def gain_chart(
 
 
 def _trend(across: np.ndarray, heights: np.ndarray, x: Axis, y: Axis, color: int) -> str:
-    """Means of up to six groups of as many files each; none for fewer than eight files."""
+    """Draw the means of up to six groups of equal size; none for fewer than eight files."""
     groups = min(6, len(across) // 4)
     if groups < 2:
         return ""
@@ -220,7 +220,7 @@ def _trend(across: np.ndarray, heights: np.ndarray, x: Axis, y: Axis, color: int
 
 
 def _frame(x: Axis, y: Axis, ticks: Sequence[tuple[float, str]], label: str) -> list[str]:
-    """Grid and axes."""
+    """Draw grid and axes."""
     parts = []
     for tick, words in ticks:
         place = x.place(tick)
@@ -236,9 +236,9 @@ def _frame(x: Axis, y: Axis, ticks: Sequence[tuple[float, str]], label: str) -> 
 def calls_chart(
     measure: Mapping[str, Any], systems: Sequence[Series], calls: Mapping[str, int], baseline: Series | None
 ) -> str:
-    """Draw a measure's means with intervals over the network calls an enhancement takes (logarithmic).
+    """Draw a measure's means with intervals against the number of network calls (logarithmic).
 
-    Returns "" unless there are two systems of different numbers of calls.
+    Returns "" unless the systems have different numbers of calls.
     """
     shown = [series for series in systems if series.name in calls and series.mean is not None]
     if len({calls[series.name] for series in shown}) < 2:

@@ -39,7 +39,7 @@ class Player {
     return this.loop ? passed % this.duration : Math.min(passed, this.duration);
   }
 
-  /* Decodes a recording's sounds, unless they are loaded; one that has none stays null. */
+  /* Decodes a recording's sounds, unless loaded; missing ones stay null. */
   load(card) {
     if (card === this.card && this.loading) return this.loading;
     this.pause();
@@ -73,7 +73,7 @@ class Player {
     return this.context.decodeAudioData(bytes.buffer);
   }
 
-  /* Gains that give every sound the power of the clean recording, and none a peak above full scale. */
+  /* Gains that match every sound's power to the clean recording, without peaks above full scale. */
   levels() {
     if (!this.matched) return this.buffers.map(() => 1);
     const found = this.buffers.map((buffer) => {
@@ -175,7 +175,7 @@ class Player {
     if (this.playing) this.start(this.position);
   }
 
-  /* Makes another sound of the recording audible: a crossfade of 10 ms, while all go on. */
+  /* Switches to another sound of the recording by a crossfade of 10 ms. */
   select(place) {
     if (!this.has(place)) return;
     this.sound = place;
@@ -193,7 +193,7 @@ class Player {
   }
 }
 
-/* Connects play button, position and time of an element with a player, for the recording that `card()` says. */
+/* Connects play button, position and time of an element with a player, for the recording `card()`. */
 function connectControls(player, element, card) {
   const button = element.querySelector(".play");
   const seek = element.querySelector(".seek");
@@ -215,7 +215,7 @@ function connectControls(player, element, card) {
   });
 }
 
-/* Whether a key is meant for the element that has the focus. */
+/* Whether the focused element handles a key. */
 function isTyping(event) {
   const { target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey) return true;

@@ -1,4 +1,4 @@
-"""The recordings that a report plays: which ones, as sound and as pictures, within a number of bytes."""
+"""Recordings of a report: choice, sounds and spectrograms, within a limit of bytes."""
 
 import base64
 import dataclasses
@@ -16,12 +16,12 @@ from rosecd_jax.evaluation.spectrogram import decibels, picture
 __all__ = ["EXCERPT_SECONDS", "Pick", "Recording", "Sound", "choose", "prepare"]
 
 EXCERPT_SECONDS = 12.0
-"""Of a longer recording, its beginning is played and drawn."""
+"""Longer recordings are cut to this length."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pick:
-    """A file to be played, by its place in the results, and why."""
+    """A file to be played, by its index in the results, with the reasons."""
 
     index: int
     reasons: tuple[str, ...]
@@ -32,11 +32,11 @@ class Sound:
     """One signal of a recording.
 
     Attributes:
-      system: its name; None for the clean recording.
+      system: name; None for the clean recording.
       fingerprint: of the whole wave, to recognize it in ratings.
-      flac: base64, or "" where there is none.
-      png: its spectrogram, base64, or "".
-      error: why there is none.
+      flac: base64, or "" without sound.
+      png: spectrogram, base64, or "".
+      error: reason of a missing sound.
     """
 
     system: str | None
@@ -48,13 +48,13 @@ class Sound:
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """A file with all its sounds: the systems in their order, the clean one last.
+    """A file with its sounds: those of the systems in order, then the clean one.
 
     Attributes:
       sample_rate: Hz.
-      seconds: what is played.
+      seconds: length played.
       whole_seconds: length of the recording.
-      turned_down_db: by how much all its sounds are quieter here, so that none clips.
+      turned_down_db: attenuation of all sounds to avoid clipping.
     """
 
     pick: Pick
@@ -75,7 +75,7 @@ def choose(results: Mapping[str, Any], measure: Mapping[str, Any], play: Sequenc
 
     Args:
       results: of an evaluation.
-      measure: the entry of `results["measures"]` by which files are best and worst.
+      measure: the entry of `results["measures"]` that ranks files.
       play: files to be played instead.
 
     Raises:
@@ -85,7 +85,7 @@ def choose(results: Mapping[str, Any], measure: Mapping[str, Any], play: Sequenc
     if unknown := [name for name in play if name not in files]:
         raise ValueError(f"no file {unknown[0]} in this evaluation; give names as in its per-file table")
     if play:
-        return [Pick(files.index(name), ("asked for",)) for name in dict.fromkeys(play)]
+        return [Pick(files.index(name), ("requested",)) for name in dict.fromkeys(play)]
     reasons: dict[int, list[str]] = {}
     for index, reason in _reasons(results, measure):
         reasons.setdefault(index, []).append(reason)
@@ -93,7 +93,7 @@ def choose(results: Mapping[str, Any], measure: Mapping[str, Any], play: Sequenc
 
 
 def _reasons(results: Mapping[str, Any], measure: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """Files and why they are shown, the most telling of every system first."""
+    """Yield files and the reasons to show them, the most important of every system first."""
     name, sign = measure["name"], -1 if measure["better"] == "lower" else 1
     noisy = next((system["name"] for system in results["systems"] if system["kind"] == "noisy"), None)
     systems = [system["name"] for system in results["systems"] if system["kind"] != "noisy"] or [noisy]
@@ -105,7 +105,7 @@ def _reasons(results: Mapping[str, Any], measure: Mapping[str, Any]) -> Iterator
             if not ranking:
                 continue
             _, index = ranking[len(ranking) // 2 if place is None else place]
-            words = "most harmed" if kind == "harmed" else kind
+            words = "most degraded" if kind == "harmed" else kind
             yield (
                 index,
                 f"{words} {measure['title']} of {system}" if kind != "harmed" else f"{words} by {system}",
@@ -117,7 +117,7 @@ def _score(entry: Mapping[str, Any], system: str | None, measure: str) -> float 
 
 
 def _ranked(results: Mapping[str, Any], system: str, measure: str, sign: int) -> list[tuple[float, int]]:
-    """(score, index of the file), worst first."""
+    """Return (score, index of the file), worst first."""
     scores = ((_score(entry, system, measure), i) for i, entry in enumerate(results["files"]))
     return sorted((sign * score, i) for score, i in scores if score is not None)
 
@@ -125,7 +125,7 @@ def _ranked(results: Mapping[str, Any], system: str, measure: str, sign: int) ->
 def _gains(
     results: Mapping[str, Any], system: str, noisy: str | None, measure: str, sign: int
 ) -> list[tuple[float, int]]:
-    """(gain over the noisy input, index of the file), most harmed first."""
+    """Return (gain over the noisy input, index of the file), lowest first."""
     found = []
     for i, entry in enumerate(results["files"]):
         score, before = _score(entry, system, measure), _score(entry, noisy, measure)
@@ -137,14 +137,14 @@ def _gains(
 def prepare(
     results: Mapping[str, Any], directory: Path, picks: Sequence[Pick], most_bytes: int
 ) -> tuple[list[Recording], list[str]]:
-    """Read, encode and draw the chosen files, in their order, for as long as they fit.
+    """Read, encode and draw the chosen files in order, as far as they fit.
 
     Returns:
-      The recordings, and in words what is left out and why.
+      The recordings, and messages about omitted ones.
     """
     recordings, missing, too_large, room = [], [], [], most_bytes
     if not Path(results["clean"]).is_dir():
-        remedy = "make the report where the evaluation ran, or copy the data there"
+        remedy = "write the report where the evaluation ran, or copy the data"
         return [], [f"Nothing can be played: there is no folder {results['clean']}; {remedy}."]
     with tempfile.TemporaryDirectory() as folder:
         for pick in picks:
@@ -160,12 +160,12 @@ def prepare(
             room -= recording.size
             recordings.append(recording)
     if too_large:
-        missing.append(f"left out to keep this file small: {', '.join(too_large)}")
+        missing.append(f"omitted to keep this file small: {', '.join(too_large)}")
     return recordings, missing
 
 
 def _recording(results: Mapping[str, Any], directory: Path, pick: Pick, scratch: Path) -> Recording:
-    """Raises ValueError if the clean file can't be read, or no system's."""
+    """Prepare a recording; ValueError if the clean file, or every system's, can't be read."""
     entry = results["files"][pick.index]
     clean = io.read(Path(results["clean"]) / entry["clean"])
     length = clean.wave.shape[1]
@@ -220,13 +220,13 @@ def wave_path(
 
 
 def _cut(wave: np.ndarray, length: int) -> np.ndarray:
-    """Return two channels at most, cut or padded to a length, so that all sounds can be looped together."""
+    """Return at most two channels, cut or padded to a length, so that all sounds can be looped together."""
     wave = wave[:2, :length]
     return np.pad(wave, ((0, 0), (0, length - wave.shape[1])))
 
 
 def fingerprint(wave: np.ndarray) -> str:
-    """Return twelve characters that tell a wave from another."""
+    """Return twelve characters that identify a wave."""
     return hashlib.sha256(np.ascontiguousarray(wave, "<f4").tobytes()).hexdigest()[:12]
 
 

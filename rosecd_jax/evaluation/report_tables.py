@@ -1,4 +1,4 @@
-"""Tables of a report as HTML text; every name in them is escaped."""
+"""Tables of a report as HTML text, with names escaped."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 
 
 def summary(results: Json, times: Json, ratings: Ratings) -> str:
-    """Systems side by side: means with intervals, and differences to the baseline; a row a measure."""
+    """Tabulate systems: means with intervals, and differences to the baseline; a row per measure."""
     systems = results["systems"]
     heads = "".join(_head(system, system["name"] == results["baseline"]) for system in systems)
     rows = [_measure_row(measure, results) for measure in results["measures"]]
@@ -58,7 +58,7 @@ def _measure_row(measure: Json, results: Json) -> str:
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:
-    """A rounded number with a real minus, and no minus before zero."""
+    """Format a number with a real minus sign, and no sign before zero."""
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
@@ -75,7 +75,7 @@ def _between(low: float, high: float, digits: int, sign: str = "") -> str:
 
 
 def _difference(entry: Json | None, measure: Json) -> str:
-    """A paired difference, its interval, and how many files got better and worse."""
+    """Format a paired difference with its interval and the shares of better and worse files."""
     if not entry or entry.get("mean") is None:
         return ""
     digits, low, high = measure["digits"], entry.get("low"), entry.get("high")
@@ -95,7 +95,7 @@ def _difference(entry: Json | None, measure: Json) -> str:
 
 
 def _rating_rows(systems: Sequence[Json], ratings: Ratings) -> list[str]:
-    """Mean ratings of the listening sessions, if there were any."""
+    """Return rows of mean ratings, if there are any."""
     rows = []
     scores = [ratings.score(system["name"]) for system in systems]
     if any(scores):
@@ -125,15 +125,15 @@ def _ratings(count: int) -> str:
 
 
 def _cost_rows(systems: Sequence[Json], times: Json) -> list[str]:
-    """Network calls, real-time factor and number of files."""
+    """Return rows of network calls and real-time factor."""
     rows = []
     if any(system.get("network_calls") for system in systems):
         cells = [f"<td>{system.get('network_calls') or '–'}</td>" for system in systems]
-        rows.append(_row("Network calls", "of one enhancement", cells, "cost"))
+        rows.append(_row("Network calls", "per enhancement", cells, "cost"))
     found = [times.get(system["name"], {}).get("real_time_factor") for system in systems]
     if any(factor is not None for factor in found):
         cells = [f"<td>{'–' if factor is None else f'{factor:.3g}'}</td>" for factor in found]
-        rows.append(_row("Real-time factor", "seconds of computing per second", cells, "cost"))
+        rows.append(_row("Real-time factor", "seconds of computation per second", cells, "cost"))
     return rows
 
 
@@ -143,7 +143,7 @@ def _row(title: str, note: str, cells: Sequence[str], kind: str) -> str:
 
 
 def group_tables(results: Json, measure: Json) -> str:
-    """Means of a measure in groups of files: by input SNR, and by what a manifest says."""
+    """Tabulate means of a measure by input SNR and by a manifest's columns."""
     titles = {"snr": "Input SNR"}
     names = [system["name"] for system in results["systems"]]
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
@@ -173,7 +173,7 @@ def _group_row(group: Json, names: Sequence[str], measure: Json) -> str:
 
 
 def listening(ratings: Ratings) -> str:
-    """The listening sessions that were read, or ""."""
+    """List the listening sessions, or ""."""
     if not ratings.sessions:
         return ""
     items = []
@@ -181,7 +181,7 @@ def listening(ratings: Ratings) -> str:
         count = len(session.scores) or len(session.comparisons)
         kind = "MUSHRA" if session.kind == "mushra" else "A/B comparison"
         warning = f' <span class="warning">{escape(w)}</span>' if (w := session.warning()) else ""
-        listener = escape(session.listener or "no name")
+        listener = escape(session.listener or "anonymous")
         items.append(f"<li>{listener}: {kind}, {_ratings(count)}.{warning}</li>")
     hidden = ratings.score(REFERENCE)
     words = ""
@@ -193,7 +193,7 @@ def listening(ratings: Ratings) -> str:
 
 
 def published(results: Json) -> str:
-    """Figures of papers, which other programs computed on other files, or ""."""
+    """Tabulate published figures, or ""."""
     entries = results.get("published") or []
     measures = [m for m in results["measures"] if any(entry.get(m["name"]) is not None for entry in entries)]
     if not measures:
@@ -206,7 +206,7 @@ def published(results: Json) -> str:
         source = f"<small>{escape(str(entry.get('source') or ''))}</small>"
         rows += f'<tr><th scope="row">{escape(str(entry["name"]))}{source}</th>{cells}</tr>'
     return (
-        "<h3>Published figures</h3><p>As their authors give them: their files, resampling and packages may "
+        "<h3>Published figures</h3><p>As reported by their authors, whose files, resampling and packages may "
         'differ from those above.</p><div class="scroll" tabindex="0" role="region" '
         'aria-label="Published figures"><table class="groups"><thead><tr><th scope="col">System</th>'
         f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
@@ -214,7 +214,7 @@ def published(results: Json) -> str:
 
 
 def details(results: Json) -> str:
-    """How the figures were computed: measures, systems, versions, and what was noted."""
+    """List measures, systems, versions and notes."""
     measures = "".join(
         f"<dt>{escape(measure['title'])}</dt><dd>{escape(measure['note'] or '–')}</dd>"
         for measure in results["measures"]
@@ -229,7 +229,7 @@ def details(results: Json) -> str:
 
 def _system(system: Json) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in (system.get("settings") or {}).items())
-    lines = [system["source"] or "the noisy input as it is", settings]
+    lines = [system["source"] or "the unprocessed noisy input", settings]
     html = "".join(f"<dd>{escape(str(line))}</dd>" for line in lines if line)
     for kind in ("notes", "errors"):
         html += "".join(f'<dd class="warning">{escape(str(line))}</dd>' for line in system.get(kind) or [])

@@ -1,4 +1,4 @@
-"""results.json: everything that an evaluation found out, the same bytes for the same files and systems."""
+"""results.json: the results of an evaluation, reproducible for the same files and systems."""
 
 import importlib.metadata
 import json
@@ -17,7 +17,7 @@ from rosecd_jax.metrics import FAMILIES, MEASURES, Measure
 
 RESULTS, TIMES = "results.json", "times.json"
 FORMAT = 1
-MOST_GROUPS = 40  # values of a column of the manifest; with more, it says nothing about groups of files
+MOST_GROUPS = 40  # maximum number of values of a manifest's column that groups files
 DIGITS = 6
 
 
@@ -30,18 +30,18 @@ def build_results(
     others: Sequence[OtherScores] = (),
     published: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What results.json holds, as docs/evaluation.md describes it.
+    """Build the content of results.json, see docs/evaluation.md.
 
     Args:
       data: folder with clean/ and noisy/.
       evaluations: of the systems, on the same files.
       baseline: the system that the others are compared with; "" for the first.
       manifest: columns of each file, by its name without suffix.
-      others: scores of other tools, to stand beside ours.
-      published: systems of papers to stand beside: {"name": ..., "source": ..., measure: value, ...}.
+      others: scores of other tools.
+      published: systems of papers: {"name": ..., "source": ..., measure: value, ...}.
 
     Raises:
-      ValueError: if the baseline, or a system or file of `others`, is none of the evaluation's.
+      ValueError: if the baseline, or a system or file of `others`, is not in the evaluation.
     """
     names = [evaluation.method for evaluation in evaluations]
     baseline = baseline or names[0]
@@ -119,14 +119,14 @@ def _system(one: Evaluation, table: Table, measures: Mapping[str, Measure], base
 
 
 def _summary(values: np.ndarray, measure: Measure) -> dict[str, Any]:
-    """Mean, interval within the measure's limits, standard deviation and number of files."""
+    """Compute mean, interval within the measure's limits, standard deviation and number of files."""
     found = mean_interval(values)._asdict()
     lowest, highest = sorted((measure.worst, measure.best))
     return found | {"low": max(found["low"], lowest), "high": min(found["high"], highest)}
 
 
 def _columns(files: Sequence[str], manifest: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """The manifest's columns, a cell for each file; "" where it doesn't name the file."""
+    """Return the manifest's columns, a cell for each file; "" for files not in the manifest."""
     names = dict.fromkeys(name for row in manifest.values() for name in row)
     return {name: [manifest.get(stem(file), {}).get(name, "") for file in files] for name in names}
 
@@ -139,7 +139,7 @@ def _groups(
     table: Table,
     measures: Mapping[str, Measure],
 ) -> list[dict[str, Any]]:
-    """Summaries by input SNR, and by each column of the manifest that has few values."""
+    """Summarize by input SNR, and by each column of the manifest with few values."""
     by_snr = [snr_group(snr) for snr in snrs]
     order = [
         label for _, label in sorted((snr, label) for snr, label in zip(snrs, by_snr, strict=True) if label)
@@ -194,7 +194,7 @@ def _file(
 
 
 def _versions(measures: Mapping[str, Measure]) -> dict[str, str]:
-    """Versions of the packages that computed the measures."""
+    """Return versions of the packages that computed the measures."""
     found = {"rosecd_jax": importlib.metadata.version("rosecd-jax")}
     for family in FAMILIES:
         if not family.missing and any(one.name in measures for one in family.measures):
@@ -203,7 +203,7 @@ def _versions(measures: Mapping[str, Measure]) -> dict[str, str]:
 
 
 def write_results(directory: Path, results: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> None:
-    """Write results.json, and what differs from run to run into times.json."""
+    """Write results.json, and the times, which differ from run to run, to times.json."""
     write_text(directory / RESULTS, json.dumps(_plain(results), indent=1, ensure_ascii=True) + "\n")
     times = {}
     for one in evaluations:
@@ -220,7 +220,7 @@ def read_results(directory: Path) -> dict[str, Any]:
     """Read results.json.
 
     Raises:
-      ValueError: if the directory has none, or it is damaged or of a later format.
+      ValueError: if it is missing, damaged or of a later format.
     """
     path = directory / RESULTS
     try:
@@ -237,7 +237,7 @@ def read_results(directory: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values: six digits, null for nan and infinity."""
+    """Convert to JSON values: six digits, null for nan and infinity."""
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -24,10 +24,10 @@ class FileResult:
     Attributes:
       file: path relative to the clean folder.
       seconds: length of the recording; 0 if `error` is set.
-      computing: seconds of enhancement, without compiling; nan if it was not enhanced here.
-      measures: each score by its name, the mean over the channels that have one, see `metrics.measure`;
-        empty if `error` is set.
-      error: the reason why there are no scores.
+      computing: seconds of enhancement, without compilation; nan if it was not enhanced here.
+      measures: scores by name, each the mean over the channels that have one, see `metrics.measure`; empty
+        if `error` is set.
+      error: reason for missing scores.
       note: a remark on the scores, for example that they are the worst possible.
       delay: samples by which the estimate lags the clean file; None if it could not be determined.
       sample_rate: Hz; 0 if `error` is set.
@@ -72,7 +72,7 @@ class Estimate:
 
 
 class Task(NamedTuple):
-    """What is the same for all files: the folders, the names of the measures, where scores are kept."""
+    """Arguments common to all files: folders, names of measures, cache."""
 
     clean: Path
     noisy: Path
@@ -99,7 +99,7 @@ def score(task: Task, estimate: Estimate) -> FileResult:
     if "pesq" in task.names and "pesq" not in scores:
         notes.append(f"no PESQ: it needs the package pesq ({remedy('eval')}, with a C compiler)")
     if undefined := [name for name, value in scores.items() if math.isnan(value)]:
-        notes.append(f"undefined for the clean file: {', '.join(undefined)}; left out for every method")
+        notes.append(f"undefined for the clean file: {', '.join(undefined)}; excluded for every method")
     worst = [name for name in scores if _is_worst(name, [one.get(name, math.nan) for one in found])]
     if worst:
         why = "" if np.ptp(enhanced) else ": it is constant"
@@ -108,9 +108,7 @@ def score(task: Task, estimate: Estimate) -> FileResult:
         notes.append(f"the estimate has the worst possible {', '.join(worst)}{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
     if late is None and np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave):
-        notes.append(
-            "too unlike the clean file to tell its delay: it is of another recording, or far off in time"
-        )
+        notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
     if note := _level_note(*waves[:2]):
         notes.append(note)
     return FileResult(
@@ -133,7 +131,7 @@ def failed(estimate: Estimate, error: str) -> FileResult:
 
 
 def available(names: Sequence[str]) -> list[str]:
-    """The measures whose packages are installed; the absence of any other than PESQ's raises ImportError."""
+    """Return the measures whose packages are installed; ImportError if others than PESQ's are missing."""
     found = []
     for family in families(names):
         wanted = [one.name for one in family.measures if one.name in names]
@@ -146,7 +144,7 @@ def available(names: Sequence[str]) -> list[str]:
 
 
 def _scores(task: Task, waves: tuple[np.ndarray, ...], rate: int) -> dict[str, float]:
-    """The scores of one channel, family by family, from the cache where it has them."""
+    """Compute the scores of one channel, family by family, or read them from the cache."""
     scores: dict[str, float] = {}
     names = available(task.names)
     for family in families(names):
@@ -163,18 +161,18 @@ def _scores(task: Task, waves: tuple[np.ndarray, ...], rate: int) -> dict[str, f
 
 
 def _is_worst(name: str, values: Sequence[float]) -> bool:
-    """Whether a channel has the worst score of a measure that has one."""
+    """Whether a channel has the worst score of a measure with a better side."""
     return MEASURES[name].better != "" and MEASURES[name].worst in values
 
 
 def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
-    """SNR of a noisy wave in dB over all channels; nan if clean wave or noise is silent."""
+    """Compute the SNR in dB over all channels; nan if clean wave or noise is silent."""
     speech, noise = (float(np.sum(np.square(wave, dtype=np.float64))) for wave in (clean, noisy - clean))
     return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
 
 
 def _level_note(clean: np.ndarray, noisy: np.ndarray) -> str:
-    """A remark if the speech in the noisy file is much louder or fainter than in the clean one."""
+    """Return a note if the speech in the noisy file is much louder or fainter than in the clean one."""
     speech = float(np.sum(clean**2, dtype=np.float64))
     both = float(np.sum(clean * noisy, dtype=np.float64))
     noise = float(np.sum((noisy - both / speech * clean) ** 2, dtype=np.float64)) if speech else 0.0
@@ -188,6 +186,6 @@ def _level_note(clean: np.ndarray, noisy: np.ndarray) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean of the values that are not nan; nan if all are."""
+    """Average the values that are not nan; nan if all are."""
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

@@ -1,4 +1,4 @@
-"""Spectrograms as small PNG images, drawn without a plotting library."""
+"""Spectrograms as small PNG images, without a plotting library."""
 
 import struct
 import zlib
@@ -11,11 +11,11 @@ from rosecd_jax.extras import extra
 __all__ = ["COLORS", "RANGE_DB", "decibels", "picture", "png"]
 
 RANGE_DB = 80.0
-"""Everything quieter than this below the loudest point of a recording has the darkest color."""
-WIDTH, HEIGHT = 480, 144  # most columns and rows of an image
+"""Range of the color scale below the maximum of a recording."""
+WIDTH, HEIGHT = 480, 144  # maximum columns and rows of an image
 WINDOW_SECONDS = 0.032
 LEVELS = 64
-# Dark to light with growing luminance, so that they can be told apart without seeing color.
+# With increasing luminance, so that they are distinguishable without color vision.
 ANCHORS = (
     (5, 6, 22),
     (38, 20, 84),
@@ -29,14 +29,14 @@ COLORS = (*ANCHORS, (253, 246, 200))
 
 
 def decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Compute the level over time and frequency, not yet relative to anything.
+    """Compute the absolute level over time and frequency.
 
     Args:
       wave: float32 [samples].
       sample_rate: Hz.
 
     Returns:
-      float32 [rows, columns] in dB, at most 144 by 480; row 0 is 0 Hz, the last one half the sample rate.
+      float32 [rows, columns] in dB, at most 144 by 480; from 0 Hz in row 0 to half the sample rate.
     """
     with extra("eval", "a report's spectrograms"):
         import librosa
@@ -50,7 +50,7 @@ def decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _pool(values: np.ndarray, rows: int) -> np.ndarray:
-    """Average neighboring rows so that at most `rows` are left."""
+    """Average neighboring rows so that at most `rows` remain."""
     if len(values) <= rows:
         return values
     starts = np.arange(rows) * len(values) // rows
@@ -69,7 +69,7 @@ def picture(level: np.ndarray, loudest: float) -> bytes:
 
 
 def png(indices: np.ndarray, palette: Sequence[Sequence[int]] | np.ndarray) -> bytes:
-    """Encode an image, uint8 [rows, columns], of the colors of a palette, uint8 [colors, 3]."""
+    """Encode an image of palette indices, uint8 [rows, columns], with a palette, uint8 [colors, 3]."""
     rows, columns = indices.shape
     filtered = np.pad(indices, ((0, 0), (1, 0)))  # every row begins with its filter, 0: none
     parts = (

@@ -1,4 +1,4 @@
-"""Means of a few files' scores, how certain they are, and what two systems differ by."""
+"""Means of scores with confidence intervals, and paired differences of systems."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from scipy import stats
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-FEWEST = 5  # files that are resampled
+FEWEST = 5  # minimum number of files for resampling
 CHUNK = 1 << 22  # resampled values in memory at once
 
 
 class Interval(NamedTuple):
-    """A mean over files, its 95 % interval, their standard deviation and number; nan where there is none."""
+    """Mean over files, 95 % interval, standard deviation and number of files; nan if undefined."""
 
     mean: float
     low: float
@@ -24,12 +24,12 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A system's scores less the baseline's, file by file.
+    """Differences of a system's scores from the baseline's, by file.
 
     Attributes:
       mean, low, high: of the differences, with a 95 % interval.
-      better, worse: share of the files that are, 0 to 1.
-      files: number that both have a score for.
+      better, worse: share of files that are, 0 to 1.
+      files: number of files that both have a score for.
     """
 
     mean: float
@@ -41,12 +41,12 @@ class Difference(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, seed: int = 0) -> Interval:
-    """The mean of scores [files], with a 95 % interval by the bootstrap-t (Efron and Tibshirani 1993, 12.5).
+    """Average scores [files], with a 95 % interval by the bootstrap-t (Efron and Tibshirani 1993, 12.5).
 
-    Each resampling of the files is studentized by its own standard error, which keeps the interval's coverage
-    for a dozen files, where percentiles of resampled means are too narrow. Below five files, which can't be
-    resampled in enough ways, it is Student's t interval. nan values are left out; one file alone has no
-    interval, and equal values have one of no width.
+    Each resample of the files is studentized by its own standard error, which keeps the interval's coverage
+    for a dozen files, where percentiles of resampled means are too narrow. Below five files, too few for
+    resampling, it is Student's t interval. nan values are excluded; a single file has no interval, and equal
+    values have one of zero width.
     """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
@@ -65,7 +65,7 @@ def mean_interval(values: ArrayLike, seed: int = 0) -> Interval:
 
 
 def _studentized(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """(resampled mean - mean) / standard error of the resampled, for every resampling that has one."""
+    """Return (resampled mean - mean) / resampled standard error, for every resample that has one."""
     generator = np.random.default_rng(seed)
     found = []
     for count in _chunks(values.size):
@@ -78,7 +78,7 @@ def _studentized(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
 
 def _chunks(size: int) -> list[int]:
-    """How many resamplings are drawn at once."""
+    """Divide the resamples into chunks."""
     most = max(1, CHUNK // size)
     return [min(most, RESAMPLES - start) for start in range(0, RESAMPLES, most)]
 
@@ -86,10 +86,10 @@ def _chunks(size: int) -> list[int]:
 def paired_difference(
     system: ArrayLike, baseline: ArrayLike, better: str = "higher", seed: int = 0
 ) -> Difference:
-    """What a system's scores [files] differ from a baseline's on the same files, in the same order.
+    """Compare a system's scores [files] with a baseline's on the same files, in the same order.
 
-    `better` says which direction an improvement has, "higher" or "lower"; for "" no file counts as better or
-    worse. Files that either has no score for are left out.
+    `better` is the direction of an improvement, "higher" or "lower"; for "" no file counts as better or
+    worse. Files without a score of either are excluded.
     """
     difference = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
     interval = mean_interval(difference, seed)
@@ -102,7 +102,7 @@ def paired_difference(
 
 
 def snr_group(snr: float | None, edges: Sequence[float] = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)) -> str:
-    """The range of input SNR, in dB, that a file falls in; "" if its SNR is unknown."""
+    """Return the range of input SNR, in dB, of a file; "" if its SNR is unknown."""
     if snr is None or np.isnan(snr):
         return ""
     place = int(np.searchsorted(edges, snr, side="right"))

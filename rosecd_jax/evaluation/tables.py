@@ -1,4 +1,4 @@
-"""CSV files of an evaluation: results written, other tools' scores and manifests read."""
+"""CSV files of an evaluation: results, other tools' scores, and manifests."""
 
 import csv
 import io as text_io
@@ -13,7 +13,7 @@ from rosecd_jax.metrics import Measure
 
 
 class OtherScores(NamedTuple):
-    """Scores that another tool computed: of one measure and system, by the files' names without suffix."""
+    """Scores computed by another tool, of one measure and system, by the files' names without suffix."""
 
     measure: Measure
     system: str
@@ -37,10 +37,10 @@ def read_scores(path: Path, system: str = "") -> list[OtherScores]:
 
     Args:
       path: a CSV file.
-      system: whose scores they are, for a table without that column.
+      system: for a table without that column.
 
     Raises:
-      ValueError: naming the row and what is wrong with it.
+      ValueError: naming the invalid row.
     """
     found: dict[tuple[str, str], OtherScores] = {}
     for number, row in _rows(path, ("file", "metric", "value")):
@@ -53,7 +53,7 @@ def read_scores(path: Path, system: str = "") -> list[OtherScores]:
         try:
             value = float(row["value"])
         except ValueError:
-            raise ValueError(f"{where}: {row['value']!r} is no number") from None
+            raise ValueError(f"{where}: {row['value']!r} is not a number") from None
         worst, best = (-math.inf, math.inf) if better == "higher" else (math.inf, -math.inf)
         measure = Measure(row["metric"], row["metric"], "", 3, better, worst, best, f"from {path.name}")
         scores = found.setdefault((row["metric"], owner), OtherScores(measure, owner, {}))
@@ -65,27 +65,27 @@ def read_scores(path: Path, system: str = "") -> list[OtherScores]:
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, str]]:
-    """What a manifest says about each file, by its name without suffix: every column but `file`.
+    """Read a manifest: every column but `file`, by the files' names without suffix.
 
     Raises:
-      ValueError: if it can't be read, or a file stands in it twice.
+      ValueError: if it can't be read, or lists a file twice.
     """
     found: dict[str, dict[str, str]] = {}
     for number, row in _rows(path, ("file",)):
         name = stem(row.pop("file"))
         if name in found:
-            raise ValueError(f"{path}, line {number}: {name} stands in an earlier line, too; remove one")
+            raise ValueError(f"{path}, line {number}: {name} is also in an earlier line; remove one")
         found[name] = row
     return found
 
 
 def stem(name: str) -> str:
-    """A file's name without its suffix, with / between folders."""
+    """Remove a file's suffix, and separate folders by /."""
     return Path(name.replace("\\", "/")).with_suffix("").as_posix()
 
 
 def _rows(path: Path, required: Sequence[str]) -> Iterable[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file with their line numbers."""
+    """Yield the rows of a CSV file with their line numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

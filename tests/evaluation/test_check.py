@@ -27,7 +27,7 @@ SNRS = (0.0, 5.0, 10.0, 15.0, 20.0)
 
 
 def speech(seed: int, samples: int) -> np.ndarray:
-    """Like speech to whoever measures it: voiced syllables, hisses up to 8 kHz, pauses; [samples]."""
+    """Speech-like signal: voiced syllables, hisses up to 8 kHz, pauses; [samples]."""
     generator = np.random.default_rng(seed)
     wave = 1e-4 * generator.normal(size=samples)
     start = 800
@@ -341,7 +341,7 @@ def test_scores_of_a_part_of_the_test_set_are_not_compared(tmp_path):
     assert found.severity == "information"
     assert "2 of 824 pairs" in found.message
     assert "SI-SDR 2.5 (" in found.message
-    assert "don't compare" in found.remedy
+    assert "can't be compared" in found.remedy
 
 
 @pytest.mark.parametrize(("pesq", "severity"), [(1.97, "information"), (2.97, "warning")])

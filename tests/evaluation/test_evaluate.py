@@ -280,7 +280,7 @@ def test_a_clean_file_without_scores_is_left_out_for_every_method(data, tmp_path
         assert {result.values(name).size for name in SCORED} == {2}
         assert np.isnan(result.files[0].scores).all()
         assert result.notes[0].startswith("a.wav: ")
-        assert f"undefined for the clean file: {', '.join(SCORED)}; left out" in result.notes[0]
+        assert f"undefined for the clean file: {', '.join(SCORED)}; excluded" in result.notes[0]
 
 
 def test_a_channel_without_scores_leaves_a_file_those_of_the_other(tmp_path):
@@ -314,7 +314,7 @@ def test_a_constant_reference_leaves_its_file_out(tmp_path, value):
         io.write(tmp_path / side / "a.wav", wave, RATE, subtype="FLOAT")
     (result,) = evaluate(tmp_path, [("noisy", None)])
     assert np.isnan(result.files[0].scores).all()
-    assert f"undefined for the clean file: {', '.join(SCORED)}; left out" in result.notes[0]
+    assert f"undefined for the clean file: {', '.join(SCORED)}; excluded" in result.notes[0]
 
 
 DEADLY = """

@@ -102,12 +102,12 @@ def change(path, value):
         (change(["format"], 2), "format is 2, expected 1"),
         (change(["kind"], "taste"), "kind is 'taste', expected one of mushra, preference"),
         (change(["session"], None), "session is None, expected a text"),
-        (change(["trials"], []), "there are no trials"),
-        (change(["trials"], {}), "there are no trials"),
+        (change(["trials"], []), "it has no trials"),
+        (change(["trials"], {}), "it has no trials"),
         (change(["trials", 1], 3), "trial 2 holds a int"),
         (change(["trials", 1, "file"], "x.wav"), "trial 2: file 'x.wav' is not in this evaluation"),
         (change(["trials", 0, "file"], ["x"]), "trial 1: file ['x'] is not in this evaluation"),
-        (change(["trials", 0, "scores"], None), "trial 1: there are no scores"),
+        (change(["trials", 0, "scores"], None), "trial 1 has no scores"),
         (change(["trials", 0, "scores", 0, "system"], "x"), "system 'x' is not in this evaluation"),
         (change(["trials", 0, "scores", 0, "system"], "small"), "a system is rated twice"),
         (change(["trials", 0, "scores", 0, "score"], 101), "score is 101, expected a number from 0 to 100"),
@@ -154,5 +154,5 @@ def test_ratings_of_a_sound_that_has_changed_are_refused(tmp_path):
     path = save(tmp_path / "a.json", {**MUSHRA, "trials": [trial]})
     write_report(directory, [path])
     io.write(directory / "small" / card["file"], pairs(1)[0][2], RATE)
-    with pytest.raises(ValueError, match="small sounded different when it was rated"):
+    with pytest.raises(ValueError, match="small has changed since it was rated"):
         write_report(directory, [path])

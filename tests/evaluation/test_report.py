@@ -154,7 +154,7 @@ def test_every_measure_has_a_chart_and_the_chosen_ones_conditions_are_shown(page
     assert sum("0 to 10 dB" in words for words in groups) == len(results["measures"])
 
 
-def test_best_median_worst_and_most_harmed_have_players_and_reasons(page, results):
+def test_best_median_worst_and_most_degraded_have_players_and_reasons(page, results):
     cards = {words: a["data-card"] for a, words in page.all("article", "card")}
     words = " ".join(cards)
     for reason in ("best PESQ of small", "median PESQ of small", "worst PESQ of small"):
@@ -165,13 +165,13 @@ def test_best_median_worst_and_most_harmed_have_players_and_reasons(page, result
     assert f"{len(cards)} of 6 files have players" in "".join(words for _, words in page.all("p"))
 
 
-def test_a_harmed_file_is_shown_even_if_its_score_is_not_the_worst(results):
+def test_a_degraded_file_is_shown_even_if_its_score_is_not_the_worst(results):
     files = json.loads(json.dumps(results["files"]))
     for i, (noisy, small) in enumerate([(1.0, 1.1), (3.0, 2.0), (4.0, 4.1), (2, 2), (2, 2), (2, 2)]):
         files[i]["systems"]["noisy"]["scores"]["pesq"] = noisy
         files[i]["systems"]["small"]["scores"]["pesq"] = small
     picks = report.choose({**results, "files": files}, results["measures"][0])
-    assert "most harmed by small" in next(pick.reasons for pick in picks if pick.index == 1)
+    assert "most degraded by small" in next(pick.reasons for pick in picks if pick.index == 1)
 
 
 def test_sounds_are_the_files_to_16_bits(text, page, results, directory):
@@ -192,7 +192,7 @@ def test_a_sound_that_would_clip_turns_all_of_its_recording_down(tmp_path):
     directory = write_results(tmp_path, [(name, clean, noisy)])
     io.write(directory / "small" / name, 2 * noisy / np.abs(noisy).max(), RATE, subtype="FLOAT")
     page = Page(write_report(directory).read_text("utf-8"))
-    assert "all sounds turned down by 6.0 dB" in "".join(words for _, words in page.all("p"))
+    assert "all sounds attenuated by 6.0 dB" in "".join(words for _, words in page.all("p"))
     sounds = {a["id"]: words for a, words in page.all("script") if a.get("type") == "text/plain"}
     played = io.decode(base64.b64decode(sounds["sound-0-4"]), "played").wave[0]
     np.testing.assert_allclose(played, clean / 2, atol=1e-4)
@@ -201,7 +201,7 @@ def test_a_sound_that_would_clip_turns_all_of_its_recording_down(tmp_path):
 def test_a_long_recording_is_cut_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("rosecd_jax.evaluation.report_sounds.EXCERPT_SECONDS", 0.5)
     page = Page(write_report(write_results(tmp_path, pairs(1))).read_text("utf-8"))
-    assert "the first 0.5 s are shown" in "".join(words for _, words in page.all("p"))
+    assert "first 0.5 s shown" in "".join(words for _, words in page.all("p"))
     sound = next(words for a, words in page.all("script") if a.get("id") == "sound-0-0")
     assert io.decode(base64.b64decode(sound), "played").wave.shape == (1, RATE // 2)
 
@@ -209,7 +209,7 @@ def test_a_long_recording_is_cut_and_says_so(tmp_path, monkeypatch):
 def test_what_does_not_fit_is_named(directory, monkeypatch):
     monkeypatch.setattr(report, "SOUND_BYTES", 500_000)
     text = write_report(directory).read_text("utf-8")
-    assert "left out to keep this file small: " in text
+    assert "omitted to keep this file small: " in text
     assert len(text) < 800_000
 
 

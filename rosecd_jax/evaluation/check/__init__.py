@@ -1,4 +1,4 @@
-"""Whether paired recordings are fit for measuring and training: what is wrong with them, and remedies."""
+"""Checks of paired recordings before evaluation and training: problems and remedies."""
 
 from rosecd_jax.evaluation.check.finding import Finding
 from rosecd_jax.evaluation.check.run import Report, check, examine

@@ -1,4 +1,4 @@
-"""The facts about a pair of recordings that `rosecd check` judges, measured by one reading of both files."""
+"""Measurements of a pair of recordings for `rosecd check`, in one pass over both files."""
 
 import dataclasses
 import hashlib
@@ -13,18 +13,18 @@ from rosecd_jax.audio import io
 from rosecd_jax.evaluation.pairing import DELAY_SECONDS, LIKE, delay
 from rosecd_jax.metrics import evaluate_pair
 
-LIMIT_SECONDS = 60.0  # of each file are measured; length, peak, digest and NaN are those of all of it
-FAR = 0.3  # normalized correlation from which on a delay beyond `pairing.DELAY_SECONDS` is believed
-SHARPER = 0.02  # by how much the correlation of first differences has to favor a delay over none
+LIMIT_SECONDS = 60.0  # measured of each file; length, peak, digest and NaN checks use the whole file
+FAR = 0.3  # minimum normalized correlation for a delay beyond `pairing.DELAY_SECONDS`
+SHARPER = 0.02  # minimum advantage of a delay over none in the correlation of first differences
 BANDS = 64  # from 0 Hz to half the sample rate
 FRAME = 1024  # samples of a spectrum
-BAND_FLOOR_DB = -60.0  # of the strongest band; below it there is no content
-EDGE_DB = 20.0  # by which the spectrum falls within 7 bands at a cutoff, and not where speech fades by itself
+BAND_FLOOR_DB = -60.0  # relative to the strongest band; below it there is no content
+EDGE_DB = 20.0  # minimum drop of the spectrum within 7 bands at a cutoff, steeper than that of speech
 LEVEL_FRAME_SECONDS = 0.032
 
 
 class Scores(NamedTuple):
-    """Of the noisy file against the clean one; nan where undefined."""
+    """Scores of the noisy file against the clean one; nan where undefined."""
 
     pesq: float
     estoi: float
@@ -33,23 +33,23 @@ class Scores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """Facts about one file; where it has several channels, about the first.
+    """Measurements of one file, of its first channel.
 
     Attributes:
-      file: its path below DATA.
-      problem: why there are no other facts; empty if there are.
-      error: the message of the problem.
+      file: path below DATA.
+      problem: reason of missing measurements, or "".
+      error: message of the problem.
       sample_rate: Hz.
       samples: per channel.
-      format, subtype: container and sample encoding, in libsndfile's words.
-      digest: of the samples of all channels; files of the same samples have the same.
-      peak: largest magnitude; full scale is 1.
-      constant: whether all samples are alike, as in silence.
-      level_db: root mean square around the mean, in dB of full scale.
+      format, subtype: container and sample encoding, as named by libsndfile.
+      digest: of the samples of all channels.
+      peak: maximum magnitude; full scale is 1.
+      constant: whether all samples are equal, as in silence.
+      level_db: root mean square around the mean, dBFS.
       offset: mean, as a share of that root mean square.
-      clipped: number of samples that look cut off at the peak.
-      bandwidth: Hz, where the spectrum ends as if cut off; half the sample rate if it doesn't.
-      dynamics_db: level of the loud frames above that of the quiet ones (95th and 10th percentile).
+      clipped: number of samples that seem clipped at the peak.
+      bandwidth: cutoff of the spectrum in Hz; half the sample rate if there is none.
+      dynamics_db: level difference of loud and quiet frames (95th and 10th percentile).
     """
 
     file: str
@@ -76,12 +76,12 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Relation:
-    """How a noisy file follows from its clean one: gain · clean, `delay` samples late, plus noise.
+    """Model of a noisy file: gain · clean, delayed by `delay` samples, plus noise.
 
     Attributes:
       delay: samples; None if the noisy file does not contain the clean one at any delay.
-      correlation: normalized, -1 to 1, at that delay (at none if it is None), means taken off.
-      gain: least-squares factor of the clean wave in the noisy one, negative where it is inverted.
+      correlation: normalized, -1 to 1, at that delay (0 if it is None), without means.
+      gain: least-squares factor of the clean wave in the noisy one, negative if it is inverted.
     """
 
     delay: int | None
@@ -90,30 +90,30 @@ class Relation:
 
     @property
     def snr_db(self) -> float:
-        """The ratio of the clean wave's part in the noisy one to the rest; inf if there is no rest."""
+        """Ratio of the clean wave's part in the noisy one to the rest; inf without a rest."""
         speech = self.correlation**2
         return 10 * math.log10(speech / (1 - speech)) if 0 < speech < 1 else math.inf if speech else -math.inf
 
     @property
     def added_snr_db(self) -> float:
-        """The ratio of the clean wave to what was added to it, if it was added at its own level (gain 1)."""
+        """Ratio of the clean wave to the added noise, assuming gain 1."""
         rest = (self.gain / self.correlation) ** 2 - 2 * self.gain + 1 if self.correlation else math.inf
         return -10 * math.log10(rest) if rest > 0 else math.inf
 
     @property
     def back(self) -> float:
-        """The least-squares factor of the noisy wave in the clean one: 1 if the two are swapped."""
+        """Least-squares factor of the noisy wave in the clean one: 1 if the two are swapped."""
         return self.correlation**2 / self.gain if self.gain else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of a pair; a side is None if there is no such file.
+    """Measurements of a pair; a side is None if the file is missing.
 
     Attributes:
-      split: the folder below DATA that holds the pair's clean/ and noisy/; empty for DATA itself.
+      split: the folder below DATA with the pair's clean/ and noisy/; "" for DATA itself.
       relation: None if the files can't be compared, or one of them is constant.
-      scores: None if they were not asked for, or can't be computed.
+      scores: None if they were not requested, or can't be computed.
     """
 
     split: str
@@ -124,18 +124,18 @@ class Facts:
 
     @property
     def sides(self) -> list[Side]:
-        """The files that there are."""
+        """The existing files."""
         return [side for side in (self.clean, self.noisy) if side]
 
     @property
     def pair(self) -> tuple[Side, Side] | None:
-        """Both files, if both are there and could be read."""
+        """Both files, if both exist and could be read."""
         clean, noisy = self.clean, self.noisy
         return (clean, noisy) if clean and noisy and not (clean.problem or noisy.problem) else None
 
 
 class Pair(NamedTuple):
-    """Where a pair lies: `clean` and `noisy` are paths below `data`, or None."""
+    """Location of a pair: `clean` and `noisy` are paths below `data`, or None."""
 
     data: Path
     split: str
@@ -146,7 +146,7 @@ class Pair(NamedTuple):
 def measure(pair: Pair, scores: bool = False) -> Facts:
     """Read the files of a pair and measure them; with `scores`, also score the noisy one.
 
-    Files that can't be read are facts, too: nothing is raised for them.
+    Files that can't be read are recorded, too; nothing is raised for them.
     """
     sides, waves = [], []
     for file in (pair.clean, pair.noisy):
@@ -162,7 +162,7 @@ def measure(pair: Pair, scores: bool = False) -> Facts:
 
 
 def _read(data: Path, file: str) -> tuple[Side, NDArray[np.float32] | None]:
-    """The facts about a file, and the beginning of its first channel, [samples]."""
+    """Measure a file; also return the beginning of its first channel, [samples]."""
     try:
         header = io.info(data / file)
         room = round(LIMIT_SECONDS * header.sample_rate)
@@ -200,27 +200,27 @@ def _read(data: Path, file: str) -> tuple[Side, NDArray[np.float32] | None]:
 
 
 def _level(wave: NDArray[np.float32]) -> tuple[float, float]:
-    """Level in dB of full scale, and offset, as in `Side`."""
+    """Compute level in dBFS and offset, as in `Side`."""
     mean, deviation = float(np.mean(wave, dtype=np.float64)), float(np.std(wave, dtype=np.float64))
     return (20 * math.log10(deviation), mean / deviation) if deviation else (-math.inf, 0.0)
 
 
 def _clipped(wave: NDArray[np.float32]) -> int:
-    """The number of samples at the peak, if they are so many that the wave was cut off there.
+    """Count samples at the peak, if they are so many that the wave was clipped there, else 0.
 
-    A wave that was not cut has few samples at its peak; a tone has a sixth of those within a tenth of it.
+    Unclipped waves have few samples at the peak; a tone has a sixth of those within 10 % of it.
     """
     magnitude = np.abs(wave)
     peak = float(magnitude.max())
     top = magnitude >= 0.998 * peak
     near = int(np.sum(magnitude >= 0.9 * peak)) - int(top.sum())
-    flat = int(np.sum(top[1:] & top[:-1]))  # neighbors: a single sample at the peak is no flat top
+    flat = int(np.sum(top[1:] & top[:-1]))  # a single sample at the peak is not a flat top
     count = int(top.sum())
     return count if peak and flat >= 5 and count >= 10 and count > near / 2 else 0
 
 
 def _bandwidth(wave: NDArray[np.float32], sample_rate: int) -> float:
-    """Hz where the spectrum of a wave ends at an edge; half the sample rate if there is none."""
+    """Find the cutoff of a wave's spectrum in Hz; half the sample rate if there is none."""
     frames = wave[: wave.size // FRAME * FRAME].reshape(-1, FRAME)
     total = np.zeros(FRAME // 2)
     for start in range(0, len(frames), 256):
@@ -267,14 +267,14 @@ def _relate(clean: NDArray[np.float32], noisy: NDArray[np.float32], sample_rate:
 
 
 def _overlap(clean: np.ndarray, noisy: np.ndarray, late: int) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of both that show the same, if `noisy` is late by so many samples."""
+    """Cut both to their overlap, if `noisy` lags by `late` samples."""
     if late >= 0:
         return clean[: clean.size - late], noisy[late:]
     return clean[-late:], noisy[: noisy.size + late]
 
 
 def _is_sharper(clean: np.ndarray, noisy: np.ndarray, late: int) -> bool:
-    """Whether the first differences, in which neighboring samples are less alike, favor the delay, too."""
+    """Whether the first differences, which are less correlated, favor the delay, too."""
     found = []
     for shift in (late, 0):
         one, other = _overlap(np.diff(clean), np.diff(noisy), shift)
@@ -284,7 +284,7 @@ def _is_sharper(clean: np.ndarray, noisy: np.ndarray, late: int) -> bool:
 
 
 def _far_delay(clean: np.ndarray, noisy: np.ndarray, sample_rate: int) -> int | None:
-    """A delay beyond those that `pairing.delay` looks for, up to half the length; None if there is none."""
+    """Find a delay beyond the range of `pairing.delay`, up to half the length, or None."""
     size = 1 << int(2 * clean.size - 1).bit_length()
     product = np.fft.rfft(noisy, size) * np.conj(np.fft.rfft(clean, size))
     reach = clean.size // 2
@@ -296,7 +296,7 @@ def _far_delay(clean: np.ndarray, noisy: np.ndarray, sample_rate: int) -> int | 
 
 
 def _score(pair: Pair) -> Scores | None:
-    """Scores of whole files; None if they can't be compared or a package is missing."""
+    """Score whole files; None if they can't be compared or a package is missing."""
     clean, noisy = (io.read(pair.data / str(file)) for file in (pair.clean, pair.noisy))
     size = min(clean.wave.shape[-1], noisy.wave.shape[-1])
     reference, mixture = (audio.wave[0, :size] for audio in (clean, noisy))

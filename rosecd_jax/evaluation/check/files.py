@@ -1,4 +1,4 @@
-"""Findings about recordings one by one: what can be heard, or measured, in a file without its counterpart."""
+"""Findings about single recordings, independent of their counterparts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -7,13 +7,13 @@ from rosecd_jax.evaluation.check.facts import Facts, Side
 from rosecd_jax.evaluation.check.finding import Finding, about, count, measured, span, unmeasured
 
 MODEL_RATES = (16_000, 48_000)  # Hz: of the published models
-SHORT_SECONDS = 0.4  # what ESTOI needs at least; PESQ needs 0.25 s
+SHORT_SECONDS = 0.4  # minimum for ESTOI; PESQ needs 0.25 s
 SILENCE_DB = -80.0  # of full scale; 16 bits end near -98 dB
 LOW_DB, HOT_DB = -55.0, -9.0  # root mean square, of full scale
 FULL_SCALE = 1.0 + 2**-15
 OFFSET = 0.1  # of the root mean square: no SI-SDR above 20 dB
 NARROW = 0.8  # of half the sample rate
-LOSSY = ("MPEG", "VORBIS", "OPUS")  # how libsndfile's names of such encodings begin
+LOSSY = ("MPEG", "VORBIS", "OPUS")  # prefixes of libsndfile's names of lossy encodings
 
 
 def unreadable(facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -25,15 +25,15 @@ def unreadable(facts: Sequence[Facts]) -> Iterator[Finding]:
     remedy = "copy or record them again, or remove them together with their counterparts"
     yield from unmeasured("unreadable", "error", message, remedy, found["unreadable"])
     message = f"{count(len(found['not finite']), 'file')} with NaN or infinite samples"
-    remedy = "export them again from their source: no score of such a file means anything"
+    remedy = "export them again from their source: scores of such files are meaningless"
     yield from unmeasured("not finite", "error", message, remedy, found["not finite"])
 
 
 def silence(facts: Sequence[Facts]) -> Iterator[Finding]:
     """Files that are silent or constant."""
     found = measured(facts, lambda side: side.level_db if _is_silent(side) else None)
-    message = f"{count(len(found), 'file')} silent, or without any change"
-    remedy = "record or export them again, or remove their pairs: scores against silence are not defined"
+    message = f"{count(len(found), 'file')} silent or constant"
+    remedy = "record or export them again, or remove their pairs: scores against silence are undefined"
     yield from about("silence", "error", message, remedy, found, "dBFS")
 
 
@@ -52,11 +52,11 @@ def rates(facts: Sequence[Facts]) -> Iterator[Finding]:
         yield from about("rate", "warning", message, remedy, odd, "Hz")
     elif usual not in MODEL_RATES:
         severity = "warning" if usual < MODEL_RATES[0] else "information"
-        message = f"all files have {usual:.0f} Hz; models have 16000 or 48000 Hz, and PESQ has 16000 Hz"
-        remedy = "they are resampled when needed; for figures that compare, use the data of 16000 Hz"
+        message = f"all files have {usual:.0f} Hz; models use 16000 or 48000 Hz, and PESQ uses 16000 Hz"
+        remedy = "they are resampled when needed; for comparable figures, use the data at 16000 Hz"
         yield Finding("rate", severity, message, remedy)
     elif usual > MODEL_RATES[0]:
-        message = f"all files have {usual:.0f} Hz; most published scores are those of 16000 Hz"
+        message = f"all files have {usual:.0f} Hz; most published scores are for 16000 Hz"
         yield Finding("rate", "information", message, "for those, resample both sides to 16000 Hz")
 
 
@@ -69,12 +69,12 @@ def channels(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def short(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Files that PESQ and ESTOI are not defined for."""
+    """Files that are too short for PESQ and ESTOI."""
     found = measured(facts, lambda side: side.seconds if side.seconds < SHORT_SECONDS else None)
     message = (
         f"{count(len(found), 'file')} shorter than {SHORT_SECONDS} s, which is too short for ESTOI or PESQ"
     )
-    remedy = "leave them out of an evaluation: their scores are missing from the means"
+    remedy = "exclude them from an evaluation: their scores are missing from the means"
     yield from about("short", "warning", message, remedy, found, "s")
 
 
@@ -90,22 +90,22 @@ def level(facts: Sequence[Facts]) -> Iterator[Finding]:
     yield from about("level", "warning", message, remedy, hot, "dBFS")
     beyond = measured(facts, lambda side: side.peak if side.peak > FULL_SCALE else None)
     message = f"{count(len(beyond), 'file')} with samples beyond full scale"
-    remedy = "turn down both files of a pair by the same factor: other programs cut such samples off"
+    remedy = "turn down both files of a pair by the same factor: other programs clip such samples"
     yield from about("level", "warning", message, remedy, beyond, "of full scale")
 
 
 def clipping(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Waves that were cut off at their peak, wherever that lies now."""
+    """Waves that were clipped, even if they were attenuated later."""
     found = measured(
         facts, lambda side: float(side.clipped) if side.clipped and not _is_silent(side) else None
     )
     message = f"{count(len(found), 'file')} clipped, {span(found.values(), 0, 'samples')} at the peak"
-    remedy = "make them again from the sources with a lower gain; no scaling brings back what was cut off"
+    remedy = "make them again from the sources with a lower gain; clipping can't be undone by scaling"
     yield from about("clipping", "warning", message, remedy, found, "samples")
 
 
 def offset(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Waves around another value than zero."""
+    """Waves with a constant offset."""
     found = measured(facts, lambda side: 100 * side.offset if abs(side.offset) > OFFSET else None)
     message = (
         f"{count(len(found), 'file')} with a constant offset, {span(found.values(), 1, '%')} of the level"
@@ -115,7 +115,7 @@ def offset(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def bandwidth(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Material that was upsampled or coded with losses."""
+    """Material that was upsampled or lossily coded."""
 
     def edge(side: Side) -> float | None:
         return (
@@ -127,17 +127,17 @@ def bandwidth(facts: Sequence[Facts]) -> Iterator[Finding]:
     found = measured(facts, edge)
     message = f"{count(len(found), 'file')} without content above {span(found.values(), 0, 'Hz')}"
     remedy = (
-        "use the originals: these were upsampled or coded with losses, and what is missing can't be restored"
+        "use the originals: these were upsampled or lossily coded, and the missing band can't be restored"
     )
     yield from about("bandwidth", "warning", message, remedy, found, "Hz")
     lossy = [side.file for one in facts for side in one.sides if side.subtype.startswith(LOSSY)]
-    message = f"{count(len(lossy), 'file')} in an encoding with losses"
-    remedy = "use the originals as WAV or FLAC if there are any: scores include the losses"
+    message = f"{count(len(lossy), 'file')} in a lossy encoding"
+    remedy = "use the originals as WAV or FLAC if they exist: scores include the losses"
     yield from unmeasured("encoding", "information", message, remedy, lossy)
 
 
 def duplicates(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """The same samples under several names of a side, and of several splits."""
+    """Files with equal samples, within a side and across splits."""
     clean, noisy = (_alike(facts, side) for side in (lambda one: one.clean, lambda one: one.noisy))
     for name, groups in (("clean", clean), ("noisy", noisy)):
         found = {side.file for group in groups for _, side in group}
@@ -146,18 +146,18 @@ def duplicates(facts: Sequence[Facts]) -> Iterator[Finding]:
         same = "the same recording counts several times"
         remedy = f"remove all but one: {same}"
         if name == "clean":
-            remedy = f"if they were meant to be mixed with several noises, nothing; otherwise {remedy}"
+            remedy = f"none if the recording is mixed with several noises; otherwise {remedy}"
         severity = "information" if name == "clean" and not noisy else "warning"
         yield from unmeasured("duplicate", severity, message, remedy, found)
         leaked = [group for group in groups if len({split for split, _ in group}) > 1]
         files = {side.file for group in leaked for _, side in group}
         message = f"{count(len(leaked), f'{name} recording')} in more than one split"
-        remedy = "remove them from all but one split: a model is not to be measured on what it was trained on"
+        remedy = "remove them from all but one split: models must not be measured on their training data"
         yield from unmeasured("leak", "error", message, remedy, files)
 
 
 def _alike(facts: Sequence[Facts], get: Callable[[Facts], Side | None]) -> list[list[tuple[str, Side]]]:
-    """Groups of (split, file) with the same samples; silent files are alike by nature."""
+    """Group (split, file) with the same samples, except silent files."""
     groups = defaultdict(list)
     for one in facts:
         side = get(one)

@@ -1,4 +1,4 @@
-"""What `rosecd check` reports: findings, and how files that share one are put into words."""
+"""Findings of `rosecd check`, and their wording."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,16 +12,16 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "information")
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing about the data that a user has to know, with what to do about it.
+    """A finding about the data, with its remedy.
 
     Attributes:
-      kind: a word for it, the same for all findings of its kind.
-      severity: error: results would be wrong, or a file can't be used; warning: they may be; information:
-        nothing is wrong.
-      message: what was found, with figures.
-      remedy: what to do; empty for information that needs nothing.
-      files: paths below DATA, those with the largest figures first; empty if it is about all of them.
-      figures: what was measured, for each file; empty where there is nothing to measure.
+      kind: identifier of its kind.
+      severity: error: results would be wrong, or a file can't be used; warning: they may be wrong;
+        information: nothing is wrong.
+      message: the finding, with figures.
+      remedy: may be empty for information.
+      files: paths below DATA, those with the largest figures first; empty if it concerns all files.
+      figures: a measurement for each file, or empty.
       unit: of the figures.
     """
 
@@ -54,14 +54,14 @@ def unmeasured(
 
 
 def measured(facts: Sequence[Facts], figure: Callable[[Side], float | None]) -> dict[str, float]:
-    """File -> figure of the readable files that have one."""
+    """Return file -> figure of the readable files that have one."""
     sides = [side for one in facts for side in one.sides if not side.problem]
     found = {side.file: figure(side) for side in sides}
     return {file: value for file, value in found.items() if value is not None}
 
 
 def span(values: Iterable[float], digits: int, unit: str) -> str:
-    """Values in words: "1.0 to 2.5 dB", or "1.0 dB" if they are alike; empty if there are none."""
+    """Format a range, "1.0 to 2.5 dB", or "1.0 dB" if values are equal; "" without values."""
     values = list(values)
     if not values:
         return ""
@@ -70,5 +70,5 @@ def span(values: Iterable[float], digits: int, unit: str) -> str:
 
 
 def count(number: int, what: str) -> str:
-    """A number of things in words: "1 file", "3 files"."""
+    """Format a number of things: "1 file", "3 files"."""
     return f"{number} {what}{'' if number == 1 else 's'}"

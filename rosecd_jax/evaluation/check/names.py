@@ -1,4 +1,4 @@
-"""Which files of a data set belong together, and what is wrong with the names of the others."""
+"""Pairing of a data set's files, and findings about their names."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,17 +10,17 @@ from rosecd_jax.evaluation.check.facts import Facts, Pair
 from rosecd_jax.evaluation.check.finding import Finding, count, unmeasured
 
 SIDES = ("clean", "noisy")
-SHOWN = 3  # pairs of names in a message
+SHOWN = 3  # number of pairs of names in a message
 
 
 def find_pairs(data: Path) -> tuple[list[Pair], list[Finding]]:
-    """The pairs and single files of DATA/clean and DATA/noisy, or of DATA/SPLIT/clean and DATA/SPLIT/noisy.
+    """Find the pairs and single files in DATA/clean and DATA/noisy, or DATA/SPLIT/clean and DATA/SPLIT/noisy.
 
     Returns:
       The pairs, sorted, and findings about files that can't be read as audio.
 
     Raises:
-      AudioError: if there is no such folder, with what there is instead, or if a side has no audio file.
+      AudioError: if there are no such folders, or a side has no audio file.
     """
     pairs, findings = [], []
     for split in _splits(data):
@@ -31,7 +31,7 @@ def find_pairs(data: Path) -> tuple[list[Pair], list[Finding]]:
             paths = [file.relative_to(folder).as_posix() for file in found.files]
             files.append({name: str(PurePosixPath(split, side, name)) for name in paths})
             others = [file.relative_to(data).as_posix() for file in found.others]
-            message = f"{count(len(others), 'file')} of sound in a format that is not read here"
+            message = f"{count(len(others), 'audio file')} in an unsupported format"
             findings += unmeasured("unreadable", "warning", message, "convert them to WAV or FLAC", others)
             for error in found.errors:
                 findings.append(Finding("unreadable", "error", error, "", (str(PurePosixPath(split, side)),)))
@@ -40,7 +40,7 @@ def find_pairs(data: Path) -> tuple[list[Pair], list[Finding]]:
 
 
 def _splits(data: Path) -> list[str]:
-    """The folders below DATA that hold clean/ and noisy/; "" for DATA itself."""
+    """List the folders below DATA with clean/ and noisy/; "" for DATA itself."""
     if not data.is_dir():
         raise io.AudioError(f"{data}: no such folder; give a folder that holds clean/ and noisy/")
     if any((data / side).is_dir() for side in SIDES):
@@ -62,7 +62,7 @@ def _splits(data: Path) -> list[str]:
 
 
 def _match(data: Path, split: str, clean: dict[str, str], noisy: dict[str, str]) -> Iterator[Pair]:
-    """Pairs by name, as an evaluation finds them: the same path, or the same but for the suffix."""
+    """Pair files by name, as in an evaluation: with the same path, or the same except for the suffix."""
     left, by_stem = dict(noisy), defaultdict(list)
     for name in noisy:
         by_stem[_stem(name)].append(name)
@@ -81,12 +81,12 @@ def _stem(name: str) -> str:
 
 
 def names(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Findings about files without a counterpart, misnamed ones, and names that are there twice."""
+    """Files without a counterpart, misnamed files, and duplicate names."""
     files = [side.file for one in facts for side in one.sides]
     alike = Counter(map(_stem, files))
     twice = {file for file in files if alike[_stem(file)] > 1}
-    message = f"{count(len(twice), 'file')} of one side differ from another one in nothing but the suffix"
-    remedy = "keep one file of each name: which one is compared is not defined otherwise"
+    message = f"{count(len(twice), 'file')} of one side differ from another one only in the suffix"
+    remedy = "keep one file of each name: otherwise it is undefined which one is compared"
     yield from unmeasured("ambiguous", "error", message, remedy, twice)
 
     missing = {one.clean.file for one in facts if one.clean and not one.noisy} - twice
@@ -110,12 +110,12 @@ def names(facts: Sequence[Facts]) -> Iterator[Finding]:
     whole = [(one.clean.file, one.noisy.file) for one in facts if one.clean and one.noisy]
     other = [noisy for clean, noisy in whole if PurePosixPath(clean).suffix != PurePosixPath(noisy).suffix]
     message = f"{count(len(other), 'pair')} of two suffixes"
-    remedy = "nothing for an evaluation; for training, give both files of a pair the same format and suffix"
+    remedy = "none for an evaluation; for training, give both files of a pair the same format and suffix"
     yield from unmeasured("suffix", "information", message, remedy, other)
 
 
 def _renamed(missing: set[str], extra: set[str]) -> dict[str, str]:
-    """Noisy file -> the name it should have, where exactly one clean and one noisy file have a key."""
+    """Map noisy files to their correct names, if exactly one clean and one noisy file share a key."""
     by_key: dict[tuple[str, str], tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for index, files in enumerate((missing, extra)):
         for file in sorted(files):
@@ -129,7 +129,7 @@ def _renamed(missing: set[str], extra: set[str]) -> dict[str, str]:
 
 
 def _key(file: str) -> tuple[str, str]:
-    """What is left of a path if all is dropped that often differs: split, and number or bare name."""
+    """Reduce a path to the parts that rarely differ: split, and number or bare name."""
     path = PurePosixPath(file)
     split = path.parts[0] if path.parts[0] not in SIDES else ""
     stem = path.stem.lower()
@@ -140,7 +140,7 @@ def _key(file: str) -> tuple[str, str]:
 
 
 def _swap_side(file: str) -> str:
-    """The path of the noisy side that belongs to one of the clean side."""
+    """Return the noisy path that corresponds to a clean one."""
     parts = list(PurePosixPath(file).parts)
     parts[0 if parts[0] in SIDES else 1] = SIDES[1]
     return str(PurePosixPath(*parts))

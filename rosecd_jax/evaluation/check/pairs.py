@@ -1,4 +1,4 @@
-"""Findings about the noisy recordings next to their clean ones: whether they fit, and how they were mixed."""
+"""Findings about pairs: whether the files match, and how they were mixed."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,21 +9,21 @@ from rosecd_jax.evaluation.check.facts import Facts, Relation, Side
 from rosecd_jax.evaluation.check.finding import Finding, Severity, about, count, span
 from rosecd_jax.evaluation.pairing import HOPS_SECONDS
 
-EQUAL_DB = 70.0  # SNR from which on both files hold the same, to the last bits
-GAIN_DB = 0.5  # between clean and noisy: of the median, and of a file without noise
-INDEPENDENT = 200  # samples a second that count where noise correlates with speech by chance
-NOISE_DB = -10.0  # median SNR below which it is asked whether the set is meant so
-DELAY_SECONDS = 0.00025  # above which a delay is an error
-UNLIKE = 0.1  # correlation below which a noisy file can't be a very noisy one
-DYNAMICS_DB = 1.0  # by which the pauses of a file are less quiet than those of its counterpart
+EQUAL_DB = 70.0  # minimum SNR of equal files, to the last bits
+GAIN_DB = 0.5  # maximum gain between clean and noisy: of the median, and of a file without noise
+INDEPENDENT = 200  # independent samples per second, for chance correlation of noise and speech
+NOISE_DB = -10.0  # median SNR below which a warning is given
+DELAY_SECONDS = 0.00025  # minimum delay that is an error
+UNLIKE = 0.1  # correlation below which a file isn't just very noisy
+DYNAMICS_DB = 1.0  # minimum difference in dynamics of swapped files
 
 
 def pair_rates(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Pairs of two sample rates."""
+    """Pairs with different sample rates."""
     pairs = [(clean, noisy) for clean, noisy in _pairs(facts) if clean.sample_rate != noisy.sample_rate]
     found = {noisy.file: float(noisy.sample_rate) for _, noisy in pairs}
     kinds = sorted({f"clean {clean.sample_rate} Hz, noisy {noisy.sample_rate} Hz" for clean, noisy in pairs})
-    message = f"{count(len(found), 'pair')} of two sample rates: {'; '.join(kinds)}"
+    message = f"{count(len(found), 'pair')} with different sample rates: {'; '.join(kinds)}"
     remedy = "resample one side: `rosecd prepare folder SOURCE OUT` makes a set of one rate"
     if all(clean.samples == noisy.samples for clean, noisy in pairs):
         remedy = "both have the same number of samples, so one header is wrong: write it with the right rate"
@@ -31,16 +31,16 @@ def pair_rates(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def pair_channels(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Pairs of two numbers of channels."""
+    """Pairs with different numbers of channels."""
     pairs = [(clean, noisy) for clean, noisy in _pairs(facts) if clean.channels != noisy.channels]
     found = {noisy.file: float(noisy.channels) for _, noisy in pairs}
-    message = f"{count(len(found), 'pair')} of two numbers of channels"
+    message = f"{count(len(found), 'pair')} with different numbers of channels"
     remedy = "keep the same channels on both sides: such pairs can't be scored"
     yield from about("channels", "error", message, remedy, found, "channels")
 
 
 def lengths(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Pairs of two lengths: an evaluation cuts up to 32 ms off, and refuses what differs by more."""
+    """Pairs with different lengths: an evaluation trims up to 32 ms, and refuses larger differences."""
     found: dict[Severity, dict[str, float]] = {"error": {}, "warning": {}}
     for clean, noisy in _pairs(facts):
         if clean.sample_rate == noisy.sample_rate and clean.samples != noisy.samples:
@@ -55,7 +55,7 @@ def lengths(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def delays(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Noisy files that are late or early."""
+    """Noisy files that are delayed or early."""
     known = [(one, side) for one, _, side in _related(facts) if one.delay is not None]
     shifted = {side.file: float(one.delay) for one, side in known if one.delay}
     times = [1000 * one.delay / side.sample_rate for one, side in known if one.delay]
@@ -78,18 +78,16 @@ def delays(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def unlike(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Noisy files that don't hold their clean file."""
+    """Noisy files that don't contain their clean file."""
     found = {side.file: one.correlation for one, _, side in _related(facts) if one.delay is None}
     severity = "error" if any(abs(value) < UNLIKE for value in found.values()) else "warning"
-    message = (
-        f"{count(len(found), 'noisy file')} without the clean file in it, correlation {_span(found, 2, '')}"
-    )
+    message = f"{count(len(found), 'noisy file')} without the clean speech, correlation {_span(found, 2, '')}"
     remedy = "compare the names: other recordings were paired; an SNR below -14 dB looks the same"
     yield from about("unlike", severity, message, remedy, found)
 
 
 def swapped(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Pairs whose clean file is the noisy one."""
+    """Pairs with clean and noisy swapped."""
     related = list(_related(facts))
     found = {noisy.file: one.snr_db for one, clean, noisy in related if _is_swapped(one, clean, noisy)}
     which = f"{len(found)} of {count(len(related), 'clean file')} noisier than the noisy one"
@@ -100,19 +98,19 @@ def swapped(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def equal(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Noisy files that hold the clean one and nothing else."""
+    """Noisy files that equal the clean one."""
     found = {side.file: one.snr_db for one, _, side in _related(facts) if _is_equal(one)}
     message = f"{count(len(found), 'noisy file')} without noise: the same as the clean one"
-    remedy = "add the noise, or remove these pairs: they raise every mean, and teach a model nothing"
+    remedy = "add the noise, or remove these pairs: they raise every mean, and are useless for training"
     yield from about("equal", "error", message, remedy, found, "dB")
 
 
 def gains(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Noisy files that hold the clean one inverted, louder or less loud than it is."""
+    """Noisy files that contain the clean one inverted or at another level."""
     related = [triple for triple in _related(facts) if triple[0].delay is not None]
     inverted = {noisy.file: one.correlation for one, _, noisy in related if one.gain < 0}
     message = f"{count(len(inverted), 'noisy file')} with the clean one inverted"
-    remedy = "multiply one side by -1: an inverted target has the worst SI-SDR there is"
+    remedy = "multiply one side by -1: otherwise training and most scores are wrong"
     yield from about("polarity", "error", message, remedy, inverted)
     gain = {
         noisy.file: (_gain_db(one), _tolerance(one, clean))
@@ -167,7 +165,7 @@ def _is_equal(one: Relation) -> bool:
 
 
 def _is_swapped(one: Relation, clean: Side, noisy: Side) -> bool:
-    """Whether clean = noisy + noise, and not the other way round, and the pauses say the same."""
+    """Whether clean = noisy + noise rather than the reverse, and the dynamics agree."""
     is_back = abs(one.back - 1) < abs(one.gain - 1) / 2
     return is_back and one.delay is not None and noisy.dynamics_db > clean.dynamics_db + DYNAMICS_DB
 
@@ -177,7 +175,7 @@ def _gain_db(one: Relation) -> float:
 
 
 def _tolerance(one: Relation, clean: Side) -> float:
-    """dB by which a gain may differ from one because noise and speech correlate by chance."""
+    """Tolerance of a gain in dB, for chance correlation of noise and speech."""
     deviation = 10 ** (-one.snr_db / 20) / math.sqrt(INDEPENDENT * clean.seconds)
     return GAIN_DB + 4 * 20 * math.log10(1 + deviation)
 

@@ -1,4 +1,4 @@
-"""A folder of pairs -> findings: files are measured in other processes, then judged together."""
+"""Check of a folder of pairs: files are measured in other processes, then judged together."""
 
 import dataclasses
 import itertools
@@ -42,13 +42,13 @@ JUDGES: tuple[Callable[[Sequence[Facts]], Any], ...] = (
     voicebank,
 )
 """Pure functions of all facts that yield findings; findings of one severity are in this order."""
-AHEAD = 8  # jobs in line for each process
-PAIRS_PER_PROCESS = 12  # take about as long as starting one does
+AHEAD = 8  # queued jobs per process
+PAIRS_PER_PROCESS = 12  # measured in about the time that a process takes to start
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What there is to know about a data set."""
+    """Findings and measurements of a data set."""
 
     data: Path
     facts: tuple[Facts, ...]
@@ -56,20 +56,20 @@ class Report:
 
     @property
     def pairs(self) -> int:
-        """The number of clean files that have a noisy one."""
+        """Number of clean files with a noisy one."""
         return sum(1 for one in self.facts if one.clean and one.noisy)
 
     @property
     def seconds(self) -> float:
-        """The length of all clean files."""
+        """Total length of the clean files."""
         return sum(one.clean.seconds for one in self.facts if one.clean)
 
     def number(self, severity: str) -> int:
-        """How many findings have this severity."""
+        """Count the findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write findings, and the facts that they were made of, as JSON; values without a number are null.
+        """Write findings and measurements as JSON; undefined values are null.
 
         Raises:
           OSError: if it can't be written.
@@ -91,12 +91,12 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Find what makes paired recordings unfit for measuring and training.
+    """Find problems of paired recordings for evaluation and training.
 
     Args:
-      data: holds clean/ and noisy/, or folders (splits) that hold these two.
-      workers: processes that measure; 0: this one, None: by the number of files and of processors.
-      progress: called with (pairs done, pairs in all).
+      data: folder with clean/ and noisy/, or with folders (splits) of these two.
+      workers: processes that measure; 0: this one, None: by the number of files and processors.
+      progress: called with (pairs done, total pairs).
 
     Returns:
       Findings, the most serious first.
@@ -113,7 +113,7 @@ def examine(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Do the same as `check`, and return the facts about each pair, too."""
+    """Do the same as `check`, and also return the measurements of each pair."""
     found, findings = names.find_pairs(Path(data))
     if workers is None:
         workers = min(os.cpu_count() or 1, len(found) // PAIRS_PER_PROCESS)
@@ -136,7 +136,7 @@ def examine(
 
 
 def _measured(jobs: Sequence[tuple[Pair, bool]], workers: int) -> Any:
-    """The facts of each pair, in order; in memory at a time are the waves of one pair for each process."""
+    """Measure each pair, in order; each process holds the waves of one pair in memory."""
     if not workers:
         yield from (measure(*job) for job in jobs)
         return
@@ -154,7 +154,7 @@ def _facts(pool: Workers, job: Job[Facts]) -> Facts:
         return pool.result(job)
     except BrokenProcessPool:
         pair: Pair = job.arguments[0]
-        error = "the process that read it died; leave it out"
+        error = "the process that read it died; remove the file"
         sides = (Side(file, "unreadable", f"{file}: {error}") if file else None for file in pair[2:])
         return Facts(pair.split, next(sides), next(sides))
 
@@ -168,7 +168,7 @@ def _described(facts: Facts) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values as JSON has them: floats of 6 digits, null for what is not finite."""
+    """Convert to JSON values: floats of 6 digits, null if not finite."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

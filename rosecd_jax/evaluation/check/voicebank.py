@@ -1,4 +1,4 @@
-"""Whether VoiceBank-DEMAND's test set is the one that the world measures on."""
+"""Comparison of VoiceBank-DEMAND's test set with the published scores of its noisy files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ NAME = re.compile(r"p(232|257)_\d{3}")
 
 
 class Published(NamedTuple):
-    """A mean over the noisy files of the whole test set, as papers print it."""
+    """Published mean over the noisy files of the whole test set."""
 
     title: str
     mean: float
@@ -31,19 +31,19 @@ PUBLISHED = {
     "si_sdr": Published("SI-SDR", 8.4, 0.15, 1, "dB"),
 }
 CAUSES = {
-    "pesq": "PESQ is the wide-band one (mode wb) at 16000 Hz; narrow-band scores are about 1 higher",
-    "estoi": "ESTOI is the extended one (pystoi, extended=True); STOI is about 0.13 higher",
+    "pesq": "PESQ is wide-band (mode wb) at 16000 Hz; narrow-band scores are about 1 higher",
+    "estoi": "ESTOI is extended (pystoi, extended=True); STOI is about 0.13 higher",
     "si_sdr": "SI-SDR falls if the files are not aligned, and changes with the resampler by 0.1 dB",
 }
 
 
 def is_test_set(files: Sequence[str]) -> bool:
-    """Whether all clean files have the names of the test set's two speakers."""
+    """Whether all clean files are named like those of the test set's two speakers."""
     return bool(files) and all(NAME.fullmatch(PurePosixPath(file).stem) for file in files)
 
 
 def voicebank(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """The scores of the noisy files next to the published ones, where they were asked for."""
+    """Compare the scores of the noisy files with the published ones."""
     for split in sorted({one.split for one in facts}):
         of_split = [one for one in facts if one.split == split]
         if is_test_set([one.clean.file for one in of_split if one.clean]):
@@ -72,9 +72,7 @@ def _compare(facts: Sequence[Facts]) -> Iterator[Finding]:
         return
     message = f"{which}; mean scores of the noisy files (95 % interval): {'; '.join(means)}"
     if len(facts) < FILES:
-        remedy = (
-            f"means over a part of the set don't compare with published ones: measure on all {FILES} pairs"
-        )
+        remedy = f"means over a part of the set can't be compared with published ones: use all {FILES} pairs"
         yield Finding("voicebank", "information", message, remedy)
     elif far or len(facts) > FILES:
         causes = [CAUSES[name] for name in far]
