@@ -99,7 +99,7 @@ def test_an_unknown_name_is_refused_with_those_there_are():
         ("def get_config():\n    raise SystemExit(3)", "line 2: SystemExit: 3"),
         ("def get_config():\n    return get_config()", "line 2: RecursionError"),
         ("def get_config(:", "SyntaxError: invalid syntax"),
-        ("def get_config():\n    pass", "get_config\\(\\) gives a NoneType, expected the ConfigDict"),
+        ("def get_config():\n    pass", "get_config\\(\\) returns a NoneType, expected a ConfigDict"),
     ],
 )
 def test_what_a_config_file_raises_is_told_with_its_name(text, words, tmp_path):

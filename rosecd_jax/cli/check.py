@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rosecd_jax.evaluation.check import Finding, Report
 
 COLORS = {"error": "red", "warning": "yellow", "information": "blue"}
-MAX_FILES = 3  # of a finding, printed
+MAX_FILES = 3  # printed files of a finding
 
 
 def check(
@@ -26,7 +26,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Find what is wrong with paired recordings, before they are used to train or to measure."""
+    """Find problems of paired recordings before training or evaluation."""
     from rosecd_jax.evaluation.check import examine
 
     with plain_errors():
@@ -40,7 +40,7 @@ def check(
 
 
 def print_findings(report: "Report") -> None:
-    """Print a table of the findings, the most serious first, and how many there are."""
+    """Print a table of the findings, the most serious first, and their numbers."""
     from rich.console import Console
     from rich.table import Table
 
@@ -63,7 +63,7 @@ def print_findings(report: "Report") -> None:
 
 
 def _described(finding: "Finding") -> str:
-    """The message, and a line for each of the first files with what was measured."""
+    """Format the message, and a line with the measurement of each of the first files."""
     lines = [finding.message]
     figures = [f" {figure:.4g} {finding.unit}".rstrip() for figure in finding.figures] or [""] * MAX_FILES
     lines += [f"{file}{figure}" for file, figure in zip(finding.files[:MAX_FILES], figures, strict=False)]
@@ -73,7 +73,7 @@ def _described(finding: "Finding") -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that rich prints as it is: file names may hold its markup, or bytes that are not UTF-8."""
+    """Escape text for rich: file names may contain its markup, or bytes that are not UTF-8."""
     from rich.markup import escape
 
     return escape(text.encode("utf-8", "replace").decode("utf-8"))

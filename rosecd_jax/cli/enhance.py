@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 MINUTE = 60.0
 INTERRUPTED = "interrupted"
 
-InputArgument = Annotated[Path, typer.Argument(metavar="INPUT", help="An audio file, or a folder of them.")]
+InputArgument = Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file, or a folder of them.")]
 OutputArgument = Annotated[
-    Path, typer.Argument(metavar="OUTPUT", help="A file for a file, a folder for a folder.")
+    Path, typer.Argument(metavar="OUTPUT", help="File for a file, folder for a folder.")
 ]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Keep outputs that are complete and not older than their input.")
+    bool, typer.Option("--resume", help="Skip outputs that are complete and not older than their input.")
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 FormatOption = Annotated[
-    str, typer.Option(help="Of the outputs, such as wav or flac; each input's unless given.")
+    str, typer.Option(help="Format of outputs, such as wav or flac; by default, each input's.")
 ]
 SubtypeOption = Annotated[
-    str, typer.Option(help="Their encoding, such as PCM_16, PCM_24 or FLOAT; each input's unless given.")
+    str, typer.Option(help="Encoding, such as PCM_16, PCM_24 or FLOAT; by default, each input's.")
 ]
-ReportOption = Annotated[Path | None, typer.Option(help="Write what became of each file, as JSON.")]
+ReportOption = Annotated[Path | None, typer.Option(help="JSON file for a report on each file.")]
 BatchFramesOption = Annotated[
     int | None,
-    typer.Option(help="Frames (8 ms) computed at once; 4096 unless given, on a CPU one signal."),
+    typer.Option(help="Frames (8 ms) computed at once; by default 4096, on a CPU one signal."),
 ]
 
 
@@ -83,16 +83,16 @@ def enhance(
 ) -> None:
     """Remove noise from a file, or from every file of a folder and its subfolders.
 
-    Rate, length, channels, format and encoding stay as they are. A file that can't be read is reported at the
-    end, with exit code 1; the others are enhanced all the same. Ctrl-C ends after the files under way;
-    --resume continues. Started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID set), each takes its share of the files and ends by itself.
+    Rate, length, channels, format and encoding are kept. A file that can't be read is reported, with exit
+    code 1 at the end; the others are still enhanced. Ctrl-C stops after the current files; --resume
+    continues. If started as several processes (by srun or mpirun, or with JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID), each enhances its share of the files.
     """
     from rosecd_jax.inference.report import Summary
 
     with plain_errors():
         if resume and overwrite:
-            raise ValueError("--resume keeps what is there and --overwrite replaces it; give one of them")
+            raise ValueError("--resume keeps existing outputs, --overwrite replaces them; give one of them")
         if "-" in (str(source), str(target), str(report)):
             raise ValueError("-: standard input and output are for rosecd stream; give paths")
         share, encoding = share_of_processes(), (format or None, subtype.upper() or None)
@@ -105,7 +105,7 @@ def enhance(
         summary.settings |= {"format": encoding[0], "subtype": encoding[1]}
         if report and share[1] > 1:
             report = report.with_name(f"{report.stem}-{share[0]}{report.suffix}")
-        with reported(summary, report):  # before hours of work, not after, it shows whether that can be done
+        with reported(summary, report):  # fails at once if the report can't be written
             enhancer = load_enhancer(checkpoint, **options)
             number = carry_out(enhancer, plan, summary, target)
         end_process(number, summary, plan)
@@ -118,7 +118,7 @@ def make_plan(
     encoding: tuple[str | None, str | None],
     share: tuple[int, int],
 ) -> "Plan":
-    """This process' share of what is to be done."""
+    """Plan this process' share of the work."""
     from rosecd_jax.inference.plan import Plan, plan_file, plan_folder
 
     if not source.is_file():
@@ -128,7 +128,7 @@ def make_plan(
 
 @contextmanager
 def reported(summary: "Summary", report: Path | None) -> Iterator[None]:
-    """Write the report, if one is wanted, and again at the end, with the reason if that is an error."""
+    """Write the report, if any, at the start and at the end, with the reason of an error."""
     if report:
         summary.write(report)
     try:
@@ -153,7 +153,7 @@ def carry_out(enhancer: "Enhancer", plan: "Plan", summary: "Summary", target: Pa
         with stop_signals() as signalled, audio_bar(sum(job.seconds for job in plan.jobs)) as advance:
             stop = lambda: signalled() is not None  # noqa: E731
             results = enhance_folder(enhancer.waves, plan, seed, subtype, stop, advance)
-            for result in results:  # kept by name: if it were closed, it would wait for what is under way
+            for result in results:  # a named generator isn't closed early, which would wait for running work
                 summary.reports.append(result)
                 if result.status == "failed":
                     typer.secho(f"rosecd: {result.error}", fg="red", err=True)
@@ -165,12 +165,12 @@ def carry_out(enhancer: "Enhancer", plan: "Plan", summary: "Summary", target: Pa
         summary.state, number = INTERRUPTED, signal.SIGINT
     finally:
         summary.compiling = enhancer.programs.compile_seconds
-        tell(summary.line(target))
+        print_line(summary.line(target))
     return number
 
 
 def unreported(plan: "Plan", summary: "Summary") -> "list[Report]":
-    """Reports of the files that were under way, or not begun, when the run was interrupted."""
+    """Report files that were unfinished when the run was interrupted."""
     known = {result.target for result in summary.reports}
     return [
         job.report("enhanced" if written_since(summary.started, job.target) else "left")
@@ -185,7 +185,7 @@ def end_process(number: signal.Signals | None, summary: "Summary", plan: "Plan")
 
     if summary.counts["left"]:
         typer.secho(f"rosecd: {summary.state}; --resume continues", fg="red", err=True)
-    if summary.state == INTERRUPTED:  # threads are still at work, for minutes maybe, on what nobody wants
+    if summary.state == INTERRUPTED:  # don't wait for running threads
         io.remove_leftovers(job.target for job in plan.jobs)
         os._exit(128 + signal.SIGINT)
     if number:
@@ -195,24 +195,24 @@ def end_process(number: signal.Signals | None, summary: "Summary", plan: "Plan")
 
 
 def written_since(time: float, path: Path) -> bool:
-    """Whether a file got its name after this (seconds since the epoch)."""
+    """Whether a file was modified after `time`, in seconds since the epoch."""
     try:
         return path.stat().st_mtime > time
     except OSError:
         return False
 
 
-def tell(line: str) -> None:
-    """Print to standard output, which may be closed or full: the work is done all the same."""
+def print_line(line: str) -> None:
+    """Print to standard output; ignore errors, as it may be closed or full."""
     try:
         typer.echo(line)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's flush at exit
 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
-    """Note what asks to end, as far as it isn't ignored (nohup); yields a function that says which came.
+    """Record stop signals, unless ignored (nohup); yield a function that returns the first received.
 
     A second SIGINT interrupts.
     """
@@ -222,7 +222,7 @@ def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
         if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
-        typer.secho("rosecd: ending after the files under way; Ctrl-C again to drop them", err=True)
+        typer.secho("rosecd: stopping after the current files; Ctrl-C again to abort them", err=True)
 
     hang_up = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
     with on_signals(note, signal.SIGINT, signal.SIGTERM, *hang_up):
@@ -231,9 +231,9 @@ def stop_signals() -> Iterator[Callable[[], signal.Signals | None]]:
 
 @contextmanager
 def audio_bar(total: float) -> Iterator[Callable[[float], None]]:
-    """A bar in seconds of audio on stderr, with speed and time left; yields a function of seconds done.
+    """Show a progress bar in seconds of audio on stderr; yield a function that advances it.
 
-    Where stderr is no terminal: a line a minute.
+    If stderr is not a terminal, print a line per minute.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -245,17 +245,17 @@ def audio_bar(total: float) -> Iterator[Callable[[float], None]]:
         TimeRemainingColumn(),
     )
     console, start = Console(stderr=True), time.perf_counter()
-    told = start
+    printed = start
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("enhancing", total=total, speed="")
 
         def advance(seconds: float) -> None:
-            nonlocal told
+            nonlocal printed
             now, done = time.perf_counter(), bar.tasks[0].completed + seconds
             speed = f"{done / (now - start):.1f} × real time"
             bar.update(task, advance=seconds, speed=speed)
-            if not console.is_terminal and now - told > MINUTE:
-                told = now
+            if not console.is_terminal and now - printed > MINUTE:
+                printed = now
                 typer.echo(f"rosecd: {done:.0f} of {total:.0f} s of audio, {speed}", err=True)
 
         yield advance

@@ -64,13 +64,13 @@ BaselineOption = Annotated[
     str, typer.Option(help="System that others are compared with.", show_default=NOISY)
 ]
 ManifestOption = Annotated[
-    Path | None, typer.Option(help="CSV with a column `file`; results are grouped by its others.")
+    Path | None, typer.Option(help="CSV with a column `file`; results are grouped by the other columns.")
 ]
 ScoresOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[SYSTEM=]FILE",
-        help="CSV with scores of another tool: file, metric, value, and system unless it is given here.",
+        help="CSV with scores of another tool: file, metric, value, and system unless given here.",
     ),
 ]
 OutputOption = Annotated[
@@ -170,7 +170,7 @@ def run_evaluation(
     others = [table for word in scores for table in read_scores(*_owner(word))]
     systems = load_systems(checkpoints, enhanced, options)
     for name in filter(None, [baseline, *(table.system for table in others)]):
-        if name not in (known := [system for system, _ in systems]):  # before hours of work, not after
+        if name not in (known := [system for system, _ in systems]):  # checked before the evaluation
             raise ValueError(f"no system is called {name!r}; there are {', '.join(known)}")
     kept = ScoreCache(default_path()) if cache else None
     with progress_bar(None, "evaluating") as advance:
@@ -198,10 +198,10 @@ def run_evaluation(
 def load_systems(
     checkpoints: Sequence[str | Path], folders: Sequence[Path], options: Mapping[str, Any]
 ) -> list[Any]:
-    """The noisy input, models and folders, each as (name, system); no name twice.
+    """Return the noisy input, models and folders, each as (name, system) with a unique name.
 
     Raises:
-      ValueError: if a name stands for two of them.
+      ValueError: if two of them have the same name.
     """
     specs = [parse_system(str(word)) for word in checkpoints]
     paths = [path for path, _ in specs]
@@ -212,7 +212,7 @@ def load_systems(
         raise ValueError(
             f"two systems are called {same[0]}; name one by --checkpoint PATH,name=NAME, or rename a folder"
         )
-    # One signal at a time, so that the time of each can be measured.
+    # One signal at a time, to measure the time of each.
     models = [
         (name, load_enhancer(path, **{"batch_frames": 0, **options, **given})) for name, path, given in named
     ]
@@ -220,10 +220,10 @@ def load_systems(
 
 
 def parse_system(text: str) -> tuple[Path, dict[str, Any]]:
-    """A checkpoint and its own settings, of PATH[,key=value]...
+    """Parse PATH[,key=value]... into a checkpoint and its settings.
 
     Raises:
-      ValueError: for an unknown key, or a value that is no number where one is needed.
+      ValueError: for an unknown key, or an invalid number.
     """
     words = text.split(",")
     first = next((i for i, word in enumerate(words) if re.match(r"\w+=", word)), len(words))
@@ -240,14 +240,14 @@ def parse_system(text: str) -> tuple[Path, dict[str, Any]]:
 
 
 def unique_name(path: Path, among: Sequence[Path]) -> str:
-    """The last part of a path, with its parent's name if another system has the same last part."""
+    """Return the last part of a path, with its parent's name if another system has the same last part."""
     path = path.resolve()
     alike = path.name == NOISY or sum(other.resolve().name == path.name for other in among) > 1
     return f"{path.parent.name}-{path.name}" if alike else path.name
 
 
 def read_config(word: str) -> dict[str, Any]:
-    """What a config's get_config() returns: systems, measures, published figures.
+    """Return the result of a config's get_config(): systems, measures, published figures.
 
     Raises:
       ValueError: if the file fails, or returns anything else.
@@ -267,6 +267,6 @@ def read_config(word: str) -> dict[str, Any]:
 
 
 def _owner(word: str) -> tuple[Path, str]:
-    """The file and the system of [SYSTEM=]FILE."""
+    """Parse [SYSTEM=]FILE into file and system."""
     system, equals, file = word.rpartition("=")
     return (Path(file), system) if equals and not Path(word).exists() else (Path(word), "")

@@ -12,24 +12,26 @@ from rosecd_jax.cli.modules import make_network
 
 def finetune(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CKPT", help="A model's name, a model or a run of ours, or a .ckpt file.")
+        str, typer.Argument(metavar="CKPT", help="Model's name, model or run of rosecd, or a .ckpt file.")
     ],
-    workdir: Annotated[Path, typer.Argument(metavar="OUT", help="Where the run and its model are kept.")],
+    workdir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the run and its model.")],
     speech: Annotated[str, typer.Option(help="Folder of clean speech; several are joined by ':'.")],
     noise: Annotated[str, typer.Option(help="Folder of noise; several are joined by ':'.")],
     rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
-    steps: Annotated[int, typer.Option(help="Updates; 500 take ten minutes on two cores.", min=1)] = 500,
-    batch_size: Annotated[int, typer.Option(help="Crops of 2 s in an update.", min=1)] = 4,
-    learning_rate: Annotated[float, typer.Option(help="The highest.", min=0.0)] = 2e-4,
-    files: Annotated[int, typer.Option(help="Mixes of held-back recordings that are scored.", min=1)] = 20,
+    steps: Annotated[
+        int, typer.Option(help="Number of updates; 500 take ten minutes on two cores.", min=1)
+    ] = 500,
+    batch_size: Annotated[int, typer.Option(help="Crops of 2 s per update.", min=1)] = 4,
+    learning_rate: Annotated[float, typer.Option(help="Maximum learning rate.", min=0.0)] = 2e-4,
+    files: Annotated[int, typer.Option(help="Number of scored mixes of held-back recordings.", min=1)] = 20,
     seed: SeedOption = 0,
     network: NetworkOption = "",
 ) -> None:
-    """Make a model yours: train it further on your speech and your noise, mixed on the fly.
+    """Fine-tune a model on your own speech and noise, mixed on the fly.
 
-    Nothing else is needed: no pairs, no config. A part of the recordings is held back, and a table at the end
-    says what was gained on them. OUT is then a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same
-    command resumes a run that was stopped or killed.
+    No pairs or config are needed. A part of the recordings is held back, and a table at the end shows the
+    gain on them. OUT is then a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same command resumes a
+    run that was stopped or killed.
     """
     typer.echo(f"{checkpoint} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.finetune import finetune_config, model_config
@@ -51,13 +53,13 @@ def finetune(
             seed=seed,
         )
         train(config, workdir, typer.echo, Functions(network=module))
-        tell_gain(workdir, steps, f" --network {network}" if network else "")
+        print_gain(workdir, steps, f" --network {network}" if network else "")
 
 
-def tell_gain(workdir: Path, steps: int, more: str = "") -> None:
-    """The scores of the held-back recordings before and after, if the run has come to its end.
+def print_gain(workdir: Path, steps: int, more: str = "") -> None:
+    """Print the scores of the held-back recordings before and after a completed run.
 
-    `more` is what else the command needs that enhances with the model.
+    `more` is added to the printed command that enhances with the model.
     """
     from rich.console import Console
     from rich.table import Table

@@ -10,19 +10,17 @@ from rosecd_jax.cli.common import plain_errors
 
 def report(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder that `rosecd evaluate --output` wrote.")
+        Path, typer.Argument(metavar="DIR", help="Output folder of `rosecd evaluate --output`.")
     ],
     ratings: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="FILE", help="Ratings that a blind session of the report saved; may be repeated."
-        ),
+        typer.Option(metavar="FILE", help="Ratings saved by a blind session of the report; may be repeated."),
     ] = None,
     measure: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Measure by which the files with players are chosen.",
+            help="Measure that ranks files for the choice of players.",
             show_default="the first in the results",
         ),
     ] = "",
@@ -30,8 +28,8 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="File that gets a player; may be repeated.",
-            show_default="the best, the median, the worst and the most harmed of every system",
+            help="File with a player; may be repeated.",
+            show_default="the best, the median, the worst and the most degraded of every system",
         ),
     ] = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.evaluate import Evaluation
 
-MAX_NOTES = 10  # printed one by one
+MAX_NOTES = 10  # printed individually
 WIDTH = 132
 
 
@@ -34,8 +34,8 @@ def print_results(results: Mapping[str, Any], factors: Mapping[str, float]) -> N
     """Print means with intervals, published figures, and differences from the baseline.
 
     Args:
-      results: what results.json holds.
-      factors: seconds of computing per second of audio, by system; nan where nothing was computed.
+      results: content of results.json.
+      factors: seconds of computation per second of audio, by system; nan where nothing was computed.
     """
     measures, systems = results["measures"], results["systems"]
     titles = [measure["title"] for measure in measures]
@@ -59,7 +59,7 @@ def print_results(results: Mapping[str, Any], factors: Mapping[str, float]) -> N
 
 
 def _interval(found: Mapping[str, Any], measure: Mapping[str, Any], scored: int) -> str:
-    """Mean and interval; the number of files where it is another than the system's."""
+    """Format mean and interval, and the number of files if it differs from the system's."""
     if not found["files"]:
         return "–"
     mean, low, high = (_number(found[key], measure["digits"]) for key in ("mean", "low", "high"))
@@ -92,7 +92,7 @@ def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
 
 def print_notes(evaluation: "Evaluation", output: Path | None) -> None:
-    """Print notes and errors of files to stderr, at most `MAX_NOTES` of the former one by one."""
+    """Print notes, at most `MAX_NOTES` of them, and errors of files to stderr."""
     shown = evaluation.notes[:MAX_NOTES] + evaluation.notes[MAX_NOTES:][-1:]
     for note in shown:
         typer.secho(f"rosecd: {evaluation.method}: {note}", fg="yellow", err=True)

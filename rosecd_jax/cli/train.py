@@ -20,17 +20,17 @@ def train(
     context: typer.Context,
     config: Annotated[
         str,
-        typer.Option(
-            help="A config that comes with the package, as NAME or NAME:ARGUMENT, or a file, as FILE.py."
-        ),
+        typer.Option(help="Config of the package, as NAME or NAME:ARGUMENT, or a file, as FILE.py."),
     ],
-    workdir: Annotated[Path, typer.Option(help="For checkpoints and curves; resumed if it holds any.")],
+    workdir: Annotated[
+        Path, typer.Option(help="Folder for checkpoints and curves; resumed if it holds any.")
+    ],
 ) -> None:
     """Train a model. Any value of the config can be set: --config.data.batch_size=8
 
-    The same command resumes a run that was stopped or killed. One process a host, started with
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID set, train together. A config file may
-    define get_functions(config), for a loss, optimizer, network or solver of its own: docs/research.md.
+    The same command resumes a run that was stopped or killed. Processes, one per host, that are started with
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID train together. A config file may define
+    get_functions(config) for a custom loss, optimizer, network or solver: docs/research.md.
     """
     typer.echo(f"{config} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.devices import join_processes
@@ -44,7 +44,7 @@ def train(
 
 
 def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
-    """A config file with `--config.key=value` overrides applied.
+    """Read a config file and apply `--config.key=value` overrides.
 
     Raises:
       ValueError: if the file or a value doesn't fit.
@@ -65,27 +65,27 @@ def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
         rest = values(words)
-        made = values["config"].value
-        settings: Any = made.to_dict() if made is not None and hasattr(made, "to_dict") else None
-    except (Exception, SystemExit) as error:  # the file is a program: it may raise whatever there is
+        found = values["config"].value
+        settings: Any = found.to_dict() if found is not None and hasattr(found, "to_dict") else None
+    except (Exception, SystemExit) as error:  # the file is a program, which may raise anything
         raise ValueError(f"{file}: {raised_by(path, error) or _cause(error)}") from error
     if rest[1:]:
         raise ValueError(f"unexpected argument {rest[1]!r}; config values are set as --config.key=value")
     if settings is None:
         raise ValueError(
-            f"{file}: get_config() gives a {type(made).__name__}, expected the ConfigDict of a TrainConfig: "
+            f"{file}: get_config() returns a {type(found).__name__}, expected a ConfigDict of a TrainConfig: "
             "return ConfigDict(rosecd_jax.config.to_dict(TrainConfig(...)))"
         )
     return from_dict(TrainConfig, settings)
 
 
 def read_functions(file: str, config: "TrainConfig") -> "Functions":
-    """What a config file's `get_functions(config)` gives, if it defines that.
+    """Return the result of a config file's `get_functions(config)`, if defined.
 
-    The file is run as a module of its own name, and finds modules in its folder.
+    The file is run as a module of its own name, and can import modules in its folder.
 
     Raises:
-      ValueError: if it gives anything else.
+      ValueError: if it returns anything else.
     """
     from rosecd_jax.training.functions import AS_CONFIGURED, Functions
 
@@ -99,18 +99,18 @@ def read_functions(file: str, config: "TrainConfig") -> "Functions":
         raise ValueError(f"{path}: {raised_by(path, error) or error}") from error
     if not isinstance(functions, Functions):
         found = type(functions).__name__
-        raise ValueError(f"{path}: get_functions() gives a {found}, expected a rosecd_jax.training.Functions")
+        raise ValueError(f"{path}: get_functions() returns a {found}, expected rosecd_jax.training.Functions")
     return functions
 
 
 def _cause(error: BaseException) -> str:
-    """What is wrong; where a config file failed, and ml_collections gives its traceback, the last line."""
-    if isinstance(error, (SyntaxError, OSError)):  # Python's of the file, ml_collections' of several lines
+    """Describe an error; for a config file's traceback by ml_collections, by its last line."""
+    if isinstance(error, (SyntaxError, OSError)):  # of Python, or of ml_collections with several lines
         return f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
     innermost: object = error
     while isinstance(innermost, (AttributeError, KeyError)) and innermost.args:
         innermost, unknown = innermost.args[0], isinstance(innermost, KeyError)
-        if unknown:  # such an error's words are a quoted name, and perhaps a suggestion
+        if unknown:  # the message is a quoted name, and perhaps a suggestion
             return f"the config has no value {innermost}"
     words = str(innermost).strip()
     if found := re.match(

@@ -128,7 +128,7 @@ def test_convert_takes_hyper_parameters_from_a_file(tmp_path):
             "x.py: line 2: ZeroDivisionError: division by zero",
         ),
         ("x.py", "def get_config(:", "x.py: SyntaxError: invalid syntax"),
-        ("x.py", "def get_config():\n    return {}\n", "x.py: get_config() gives a dict"),
+        ("x.py", "def get_config():\n    return {}\n", "x.py: get_config() returns a dict"),
     ],
 )
 def test_hyper_parameters_that_do_not_fit_are_an_error_in_one_line(tmp_path, file, text, words):
