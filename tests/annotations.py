@@ -1,8 +1,12 @@
 """How calls are held against the shapes in annotations; conftest.py says whose calls."""
 
 import beartype
+import jax
 
-ints_as_floats = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+SymbolicSize = type(jax.export.symbolic_shape("n")[0])
+"""Of an axis that jax.export leaves open; it passes for an int, as an int does for a float."""
+overrides = beartype.FrozenDict({int: int | SymbolicSize, float: float | int})
+checked = beartype.beartype(conf=beartype.BeartypeConf(hint_overrides=overrides))
 
 
 def check(function):
@@ -11,4 +15,4 @@ def check(function):
     Others check what they are given by themselves, as configs do, and say in words what is wrong.
     """
     arrays = any("jaxtyping." in repr(annotation) for annotation in function.__annotations__.values())
-    return ints_as_floats(function) if arrays else function
+    return checked(function) if arrays else function

@@ -20,8 +20,7 @@ X0, Y = random_spectrogram(2, 8, 5), random_spectrogram(2, 8, 5, seed=1)
 
 def exact_score(x, y, t):
     """The score of the process that started at X0: a teacher without error."""
-    t = t[:, None, None]
-    return (SDE.mean(X0, y, t) - x) / SDE.std(t) ** 2
+    return (SDE.mean(X0, y, t) - x) / SDE.std(t)[:, None, None] ** 2
 
 
 def shrink(x, y, t):
