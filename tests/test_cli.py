@@ -1,6 +1,5 @@
 """The command line as a user meets it: real processes, real files."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -10,8 +9,10 @@ from typing import get_args, get_type_hints
 import jax
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import rosecd_jax.evaluation
 from rosecd_jax import load_checkpoint, save_checkpoint
 from rosecd_jax.audio import io
 from rosecd_jax.audio.pcm import ENCODINGS
@@ -169,8 +170,12 @@ def test_evaluate_measures_the_weights_in_the_dtype_and_windows_that_are_asked_f
     both = {"ema": random_params(TINY, seed=1), "raw": random_params(TINY, seed=2)}
     path = save_checkpoint(tmp_path / "model", TINY, both)
     asked = []
-    module = importlib.import_module("rosecd_jax.evaluation.evaluate")
-    monkeypatch.setattr(module, "evaluate", lambda data, methods, **options: asked.extend(methods) or [])
+
+    def watched(data, methods, **options):
+        asked.extend(methods)
+        raise typer.Exit
+
+    monkeypatch.setattr(rosecd_jax.evaluation, "evaluate", watched)
     words = ["-c", path, "--weights", "raw", "--dtype", "bfloat16", "--limit", 5]
     done = CliRunner().invoke(app, ["evaluate", *map(str, [data, *words])], catch_exceptions=False)
     assert done.exit_code == 0, done.output
