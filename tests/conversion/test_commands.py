@@ -46,7 +46,7 @@ def test_a_folder_that_is_no_checkpoint_is_not_replaced_even_so(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     done = rosecd("convert", TINY, tmp_path, "--overwrite")
     assert done.exit_code == 1
-    assert "no checkpoint" in done.output
+    assert "more than a model's checkpoint: it holds 'thesis.txt'" in " ".join(done.output.split())
     assert (tmp_path / "thesis.txt").exists()
 
 
