@@ -55,7 +55,10 @@ SubtypeOption = Annotated[
 ReportOption = Annotated[Path | None, typer.Option(help="JSON file for a report on each file.")]
 BatchFramesOption = Annotated[
     int | None,
-    typer.Option(help="Frames (8 ms) computed at once; by default 4096, on a CPU one signal."),
+    typer.Option(
+        help="STFT frames computed at once.",
+        show_default="4096; on a CPU one signal at a time",
+    ),
 ]
 
 

@@ -39,7 +39,7 @@ def export(
     network: NetworkOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported model.")] = False,
 ) -> None:
-    """Export a model and its sampler as StableHLO, from wave to wave of any length, that needs only JAX.
+    """Export a model and its sampler as a StableHLO program that enhances waves of any length with JAX alone.
 
     OUT/load.py loads it: `from OUT.load import load; clean = load()(wave)`.
     """

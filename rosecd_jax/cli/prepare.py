@@ -94,7 +94,7 @@ def mix(
         str,
         typer.Option(
             metavar="FOLDER[:FOLDER...]",
-            help="Folders of noise, the only noise then.",
+            help="Folders of noise; if given, neither synthetic noise nor babble is mixed in.",
             show_default="synthetic noise and babble",
         ),
     ] = "",

@@ -126,7 +126,7 @@ def enhance_frames(
     """Enhance sections of N whole frames of signals of any length; pure.
 
     Args:
-      config: resolved.
+      config: sampler settings without "auto" and zeros, see `SamplerConfig.resolve`.
       wave: float32 [B, `front_end.stretch(N)`], N a multiple of the network's stride. It starts
         `front_end.reach` hops before the center of the first frame, so that every frame is whole, and is
         divided by its signal's level, see `audio.level`. Beyond a signal's start or end, it holds
@@ -166,7 +166,7 @@ def enhance_padded(
     """Enhance whole signals, padded on the right to a buffer; pure.
 
     Args:
-      config: resolved.
+      config: sampler settings without "auto" and zeros, see `SamplerConfig.resolve`.
       wave: float32 [B, buffer], the buffer a multiple of the network's stride in hops; samples beyond
         `samples` are ignored.
       samples: the true lengths, int32 [B], less than the buffer.

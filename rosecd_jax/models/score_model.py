@@ -153,7 +153,7 @@ class ScoreModel:
         return self.denoised_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def score(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """(D − x_t) / σ_t², of a denoiser that estimates μ_t."""
+        """Score of x_t: (D − x_t) / σ_t², if D estimates μ_t, as a teacher's does and a student's doesn't."""
         return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def scaled(self, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> tuple[Spectrogram, Spectrogram]:
