@@ -3,24 +3,19 @@
 Within a call a name stands for one size: two arguments of "B F T" have one shape.
 """
 
-from typing import TYPE_CHECKING, SupportsInt
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from jaxtyping import Complex64, Float32
 
-__all__ = ["Array", "Size", "Spectrogram", "State", "Times"]
+__all__ = ["Array", "Spectrogram", "State", "Times"]
 
 if TYPE_CHECKING:
     Array = jax.Array
-    Size = int
 else:
     Array = jax.Array | np.ndarray | np.generic
-    Size = SupportsInt
-"""An array of JAX; where the types are checked, NumPy's are let through, as JAX's own functions let them.
-
-A `Size` is a length along an axis: an int, or a symbolic dimension of `jax.export`.
-"""
+"""An array of JAX; where the types are checked, NumPy's are let through, as JAX's own functions let them."""
 
 Spectrogram = Complex64[Array, "B F T"]
 """A batch of compressed spectrograms: item, bin, frame."""

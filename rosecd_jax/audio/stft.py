@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex64, Float32, Int32
 
-from rosecd_jax.arrays import Array, Size
+from rosecd_jax.arrays import Array
 from rosecd_jax.config import check_fields
 
 Spectra = Complex64[Array, "*shape"]
@@ -21,7 +21,7 @@ def hann_window(length: int) -> Float32[np.ndarray, " {length}"]:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
-def frame_count(samples: Size, hop: int) -> Size:
+def frame_count(samples: int, hop: int) -> int:
     """Return the number of centered frames that `stft` makes of `samples` samples."""
     return 1 + samples // hop
 
@@ -58,7 +58,7 @@ def stft(
 
 def istft(
     spectrogram: Complex64[Array, "*batch {n_fft//2+1} frames"],
-    length: Size,
+    length: int,
     n_fft: int = 510,
     hop: int = 128,
     valid_frames: Int32[Array, ""] | None = None,
@@ -142,7 +142,7 @@ class FrontEnd:
     def bins(self) -> int:
         return self.n_fft // 2 + 1
 
-    def frames(self, samples: Size) -> Size:
+    def frames(self, samples: int) -> int:
         """Return the number of frames of a wave of `samples` samples."""
         return frame_count(samples, self.hop)
 
@@ -155,7 +155,7 @@ class FrontEnd:
         """Half a window in hops, rounded up."""
         return -(-(self.n_fft // 2) // self.hop)
 
-    def stretch(self, frames: Size) -> Size:
+    def stretch(self, frames: int) -> int:
         """Return the input length of `frames` frames inside a signal, from `reach` hops before the first."""
         return (frames + 2 * self.reach - 1) * self.hop
 
@@ -168,7 +168,7 @@ class FrontEnd:
     def synthesize(
         self,
         compressed: Complex64[Array, "*batch {self.bins} frames"],
-        length: Size,
+        length: int,
         valid_frames: Int32[Array, ""] | None = None,
     ) -> Float32[Array, "*batch length"]:
         """Compute the wave of a compressed spectrogram; see `istft`."""

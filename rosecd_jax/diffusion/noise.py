@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex64, Int32, Key
 
-from rosecd_jax.arrays import Array, Size, State
+from rosecd_jax.arrays import Array, State
 
 Number = Int32[Array, ""] | int
 NoiseSource = Callable[[Number], State]
@@ -21,7 +21,7 @@ def complex_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Complex64[Arr
 
 
 def frame_noise(
-    key: Key[Array, ""], bins: int, frames: Size, first_frame: Number = 0
+    key: Key[Array, ""], bins: int, frames: int, first_frame: Number = 0
 ) -> Complex64[Array, "bins frames"]:
     """Draw noise whose columns depend on `key` and their frame's absolute number only.
 
@@ -32,7 +32,7 @@ def frame_noise(
 
 
 def noise_source(
-    keys: Key[Array, " B"], bins: int, frames: Size, first_frames: Int32[Array, " B"] | Number = 0
+    keys: Key[Array, " B"], bins: int, frames: int, first_frames: Int32[Array, " B"] | Number = 0
 ) -> NoiseSource:
     """Return a trajectory's noise for a batch of `keys`: i -> complex64 [B, bins, frames].
 
