@@ -9,6 +9,7 @@ from scipy import stats
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
+LEAST_ERROR = 0.1
 FEWEST = 5  # minimum number of files for resampling
 CHUNK = 1 << 22  # resampled values in memory at once
 
@@ -65,15 +66,18 @@ def mean_interval(values: ArrayLike, seed: int = 0) -> Interval:
 
 
 def _studentized(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Return (resampled mean - mean) / resampled standard error, for every resample that has one."""
+    """Return (resampled mean - mean) / resampled standard error [resamples].
+
+    The error of a resample is at least a tenth of the original one, so that resamples of nearly equal values,
+    frequent where one file differs from all others, don't widen the interval without bound.
+    """
     generator = np.random.default_rng(seed)
+    least = LEAST_ERROR * values.std(ddof=1) / np.sqrt(values.size)
     found = []
     for count in _chunks(values.size):
         drawn = values[generator.integers(values.size, size=(count, values.size))]
         errors = drawn.std(axis=1, ddof=1) / np.sqrt(values.size)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = (drawn.mean(axis=1) - values.mean()) / errors
-        found.append(ratios[errors > 1e-9 * np.ptp(values)])
+        found.append((drawn.mean(axis=1) - values.mean()) / np.maximum(errors, least))
     return np.concatenate(found)
 
 

@@ -30,6 +30,7 @@ def test_an_interval_holds_its_mean_and_moves_with_the_values(values, shift):
     assert found.mean == pytest.approx(np.mean(values), abs=1e-9)
     if np.ptp(values) > 1e-3:
         assert moved.low - found.low == pytest.approx(shift, abs=1e-6)
+        assert found.high - found.low < 40 * np.std(values)  # however the values lie
 
 
 def test_few_or_equal_values():

@@ -56,9 +56,9 @@ def test_values_are_uniform_with_the_variance_of_their_layer():
 
 
 def test_the_full_size_network_is_initialized_in_seconds():
-    start = time.perf_counter()
+    start = time.process_time()  # other processes may be at work
     params = ScoreModel(ModelConfig()).init(jax.random.key(0))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 65_590_822
 
 

@@ -130,5 +130,5 @@ def test_a_folder_that_is_both_is_refused_before_training(checkpoint, folders, t
     words = ["finetune", checkpoint, tmp_path / "mine", "--speech", folders, "--noise", folders / "noise"]
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 1
-    assert "0.flac: is in" in done.output
+    assert "; remove it from one" in done.output
     assert not (tmp_path / "mine").exists()
