@@ -23,7 +23,7 @@ from rosecd_jax.training.config import (
 __all__ = ["finetune_config", "model_config", "objective_of"]
 
 SECONDS = 2.0  # length of a crop, rounded to the network's stride
-PESQ_WEIGHT, SI_SDR_WEIGHT = 5e-3, 1e-3
+PESQ_WEIGHT, SI_SDR_WEIGHT, SI_SDR_LIMIT = 4e-3, 8e-4, 20.0
 
 
 def model_config(checkpoint: str, network: nn.Module | None = None) -> ModelConfig:
@@ -84,7 +84,7 @@ def finetune_config(
         model=model,
         init_from=checkpoint,
         consistency_training=ConsistencyTrainingConfig(
-            steps=1, pesq_weight=pesq_weight, si_sdr_weight=SI_SDR_WEIGHT
+            steps=1, pesq_weight=pesq_weight, si_sdr_weight=SI_SDR_WEIGHT, si_sdr_limit=SI_SDR_LIMIT
         ),
         data_prediction=DataPredictionConfig(pesq_weight=pesq_weight),
         data=LoaderConfig(speech=speech, noise=noise, rir=rir, frames=frames, batch_size=batch_size),
