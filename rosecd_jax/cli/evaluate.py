@@ -204,7 +204,7 @@ def load_systems(
       ValueError: if two of them have the same name.
     """
     specs = [parse_system(str(word)) for word in checkpoints]
-    paths = [path for path, _ in specs]
+    paths = [path for path, given in specs if "name" not in given]
     named = [(given.pop("name", "") or unique_name(path, paths), path, given) for path, given in specs]
     directories = [(unique_name(path, folders), path) for path in folders]
     names = [NOISY, *(name for name, _, _ in named), *(name for name, _ in directories)]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rosecd_jax.audio import io
 from rosecd_jax.cli import app
-from rosecd_jax.cli.evaluate import parse_system, read_config, unique_name
+from rosecd_jax.cli.evaluate import load_systems, parse_system, read_config, unique_name
 from rosecd_jax.models.checkpoint import save_checkpoint
 from tests.helpers import TINY
 
@@ -122,3 +122,9 @@ def test_systems_are_parsed():
     assert path == Path("runs/a,b")
     assert settings == {"steps": 3, "snr": 0.4, "sampler": "ode", "name": "x"}
     assert unique_name(Path("/a/noisy"), [Path("/a/noisy")]) == "a-noisy"
+
+
+def test_a_model_keeps_its_name_beside_one_that_was_given_another(data):
+    teacher = str(data / "teacher")
+    systems = load_systems([teacher, f"{teacher},steps=2,name=two"], [], {})
+    assert [name for name, _ in systems] == ["noisy", "teacher", "two"]
