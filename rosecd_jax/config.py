@@ -202,3 +202,14 @@ def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> l
         elif left != right:
             lines.append(f"{path}: {left!r} -> {right!r}")
     return lines
+
+
+def plain_json(value: Any, digits: int = 6) -> Any:
+    """Convert nested results to JSON values: floats rounded to `digits`, null for nan and infinity."""
+    if isinstance(value, Mapping):
+        return {key: plain_json(entry, digits) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(entry, digits) for entry in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), digits) if math.isfinite(value) else None
+    return value

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from rosecd_jax.cli import app
+
 PAGE = Path(__file__).parents[1] / "docs" / "research.md"
 FILE, *BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 """The whole config file with which the page begins, and the blocks that share their names."""
@@ -78,3 +82,10 @@ def write_configs(folder: Path, corpus: Path) -> Path:
         text = imports() + extension(heading) + CONFIG.format(**(ours | more)) + GET_FUNCTIONS.format(words)
         (folder / f"my_{role}.py").write_text(text)
     return folder
+
+
+def rosecd(*words: object) -> str:
+    """Run a command that has to succeed; returns what it prints."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, f"{done.output}\n{done.exception}"
+    return done.output

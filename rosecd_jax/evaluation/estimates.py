@@ -17,13 +17,6 @@ from rosecd_jax.evaluation.pairing import counterpart
 from rosecd_jax.evaluation.scoring import Estimate
 from rosecd_jax.inference.enhancer import Enhancer
 
-CALLS_A_STEP = {"pc": 2, "ode": 2}
-
-
-def network_calls(enhancer: Enhancer) -> int:
-    """Return the number of network calls for one signal."""
-    return enhancer.sampler.steps * CALLS_A_STEP.get(enhancer.sampler.sampler, 1)
-
 
 def settings(enhancer: Enhancer) -> dict[str, Any]:
     """Return a model's sampler settings for a results file."""

@@ -193,12 +193,11 @@ def _describe(method: str, system: Enhancer | Path | None) -> dict[str, Any]:
         return {"kind": "noisy"}
     if isinstance(system, Path):
         return {"kind": "folder", "source": str(system)}
-    calls = estimates.network_calls(system)
     return {
         "kind": "checkpoint",
         "source": method,
         "settings": estimates.settings(system),
-        "network_calls": calls,
+        "network_calls": system.sampler.network_calls,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rosecd_jax.atomic import write_text
+from rosecd_jax.config import plain_json
 from rosecd_jax.evaluation.evaluate import Evaluation
 from rosecd_jax.evaluation.statistics import mean_interval, paired_difference, snr_group
 from rosecd_jax.evaluation.tables import OtherScores, stem
@@ -18,7 +19,6 @@ from rosecd_jax.metrics import FAMILIES, MEASURES, Measure
 RESULTS, TIMES = "results.json", "times.json"
 FORMAT = 1
 MOST_GROUPS = 40  # maximum number of values of a manifest's column that groups files
-DIGITS = 6
 
 
 def build_results(
@@ -204,7 +204,7 @@ def _versions(measures: Mapping[str, Measure]) -> dict[str, str]:
 
 def write_results(directory: Path, results: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> None:
     """Write results.json, and the times, which differ from run to run, to times.json."""
-    write_text(directory / RESULTS, json.dumps(_plain(results), indent=1, ensure_ascii=True) + "\n")
+    write_text(directory / RESULTS, json.dumps(plain_json(results), indent=1, ensure_ascii=True) + "\n")
     times = {}
     for one in evaluations:
         computing, audio = one.computing_seconds
@@ -213,7 +213,7 @@ def write_results(directory: Path, results: Mapping[str, Any], evaluations: Sequ
             "computing_seconds": computing,
             "audio_seconds": audio,
         }
-    write_text(directory / TIMES, json.dumps(_plain({"systems": times}), indent=1) + "\n")
+    write_text(directory / TIMES, json.dumps(plain_json({"systems": times}), indent=1) + "\n")
 
 
 def read_results(directory: Path) -> dict[str, Any]:
@@ -234,14 +234,3 @@ def read_results(directory: Path) -> dict[str, Any]:
     if results["format"] > FORMAT:
         raise ValueError(f"{path}: is of format {results['format']}; this version reads up to {FORMAT}")
     return results
-
-
-def _plain(value: Any) -> Any:
-    """Convert to JSON values: six digits, null for nan and infinity."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), DIGITS) if math.isfinite(value) else None
-    return value

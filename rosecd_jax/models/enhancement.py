@@ -51,6 +51,11 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         check_fields(self, least={"steps": 0, "snr": 0})
 
+    @property
+    def network_calls(self) -> int:
+        """How often the network is evaluated for one signal; of resolved settings."""
+        return self.steps * (2 if self.sampler in ("pc", "ode") else 1)
+
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """Replace "auto" and zeros by the model's defaults.
 

@@ -12,19 +12,13 @@ from rosecd_jax.audio import io
 from rosecd_jax.cli import app
 from rosecd_jax.export.program import export_model
 from rosecd_jax.models.checkpoint import CheckpointError
-from tests.research import ROLES, write_configs
+from tests.research import ROLES, rosecd, write_configs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, corpus):
     """A directory outside the repository, with a config file for each of the four, and one for a teacher."""
     return write_configs(tmp_path_factory.mktemp("outside"), corpus)
-
-
-def rosecd(*words: object) -> str:
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == 0, f"{done.output}\n{done.exception}"
-    return done.output
 
 
 def train(role: str, *overrides: str) -> str:

@@ -7,11 +7,9 @@ import sys
 import time
 
 import pytest
-from typer.testing import CliRunner
 
 from rosecd_jax.audio import io
-from rosecd_jax.cli import app
-from tests.research import ROLES, write_configs
+from tests.research import ROLES, rosecd, write_configs
 from tests.training.runs import assert_equal, last_step
 
 STEPS, KILLED = 20, 10
@@ -21,12 +19,6 @@ STEPS, KILLED = 20, 10
 def folder(tmp_path_factory, corpus):
     """A directory outside the repository, with a config file for each role."""
     return write_configs(tmp_path_factory.mktemp("killed"), corpus)
-
-
-def rosecd(*words: object) -> str:
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == 0, f"{done.output}\n{done.exception}"
-    return done.output
 
 
 def train(role: str, workdir: str, *overrides: str) -> str:

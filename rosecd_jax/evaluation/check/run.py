@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rosecd_jax.atomic import write_text
+from rosecd_jax.config import plain_json
 from rosecd_jax.evaluation.check import files, names, pairs
 from rosecd_jax.evaluation.check.facts import Facts, Pair, Side, measure
 from rosecd_jax.evaluation.check.finding import SEVERITIES, Finding
@@ -82,7 +82,7 @@ class Report:
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "facts": [_described(one) for one in self.facts],
         }
-        write_text(Path(path), json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
+        write_text(Path(path), json.dumps(plain_json(content), indent=1, ensure_ascii=False) + "\n")
 
 
 def check(
@@ -165,14 +165,3 @@ def _described(facts: Facts) -> dict[str, Any]:
     if facts.relation:
         described["relation"]["snr_db"] = facts.relation.snr_db
     return described
-
-
-def _plain(value: Any) -> Any:
-    """Convert to JSON values: floats of 6 digits, null if not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
