@@ -1,0 +1,95 @@
+"""A student's one call against its teacher's 30 predictor-corrector steps, from wave to wave.
+
+    python -m benchmarks.student_teacher [STUDENT] [TEACHER] [--seconds 4] [--steps 30] [--runs 5]
+
+Enhances the same noisy speech of the embedded corpus with two Enhancers, each as a user gets it, with level,
+STFT, padding and inverse STFT. STUDENT and TEACHER are checkpoints or names: `small` (the default) is the
+packaged student, `full`, `32` and `tiny` are untrained students (see benchmarks.one_step). Without TEACHER,
+the teacher has the student's network and weights: time does not depend on the weights. Programs are compiled
+before, without the cache of compiled programs; these times are printed, but not counted. Prints both medians,
+real-time factors (seconds of computation per second of audio) and their ratio. A teacher calls the network
+twice per step, 60 times in 30 steps; the target is a ratio of at least 54. --tiny is a test of the program in
+seconds.
+"""
+
+import argparse
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from benchmarks.long_audio import speech_in_noise
+from benchmarks.timing import interleaved, load, machine, parameters, print_table, seconds_of
+from rosecd_jax import Enhancer, ScoreModel
+from rosecd_jax.audio import io
+from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.conversion.lightning import load_any_checkpoint
+from rosecd_jax.models.enhancement import SamplerConfig
+
+CORPUS_RATE = 16_000
+TARGET = 54
+
+
+def make_teacher(student: Enhancer, checkpoint: str, steps: int) -> Enhancer:
+    """Load a teacher; without a checkpoint, make one of the student's network and weights."""
+    sampler = SamplerConfig(steps=steps)
+    if checkpoint:
+        return Enhancer(*load_any_checkpoint(checkpoint), sampler)
+    model = ScoreModel(dataclasses.replace(student.model.config, role="teacher"))
+    return Enhancer(model, student.params, sampler)
+
+
+def main(student: str, teacher: str, seconds: float, steps: int, runs: int) -> None:
+    """Compile, measure and print."""
+    keep_freed_memory()
+    print(machine())
+    by_student = Enhancer(*load(student))
+    by_teacher = make_teacher(by_student, teacher, steps)
+    rate = by_student.model.front_end.sample_rate
+    noisy = speech_in_noise(math.ceil(seconds))[1][: round(seconds * CORPUS_RATE)]
+    wave = io.resample(noisy[None], CORPUS_RATE, rate)[0]
+
+    enhancers = {"student": by_student, "teacher": by_teacher}
+    compiling = {
+        name: seconds_of(functools.partial(enhancer.prepare, wave.size, rate))
+        for name, enhancer in enhancers.items()
+    }
+    calls = {name: functools.partial(enhancer, wave, rate) for name, enhancer in enhancers.items()}
+    times = interleaved(calls, runs)
+
+    rows = []
+    for name, enhancer in enhancers.items():
+        median = float(np.median(times[name]))
+        sampler = enhancer.sampler
+        rows.append(
+            (
+                name,
+                parameters(enhancer.params),
+                f"{sampler.sampler}, {sampler.steps}",
+                str(sampler.network_calls),
+                f"{compiling[name]:.1f}",
+                f"{1000 * median:.1f}",
+                f"{median / seconds:.4f}",
+            )
+        )
+    header = ("", "parameters", "sampler, steps", "calls", "compile s", "ms", "real-time factor")
+    print_table(f"{seconds:g} s of speech, wave to wave, medians of {runs}", header, rows)
+    if not teacher:
+        print("The teacher has the student's network and weights; time does not depend on the weights.")
+    ratio = float(np.median(times["teacher"] / times["student"]))
+    print(f"the student is {ratio:.1f} times as fast as its teacher (target: at least {TARGET})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("student", nargs="?", default="small")
+    parser.add_argument("teacher", nargs="?", default="")
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=0, help="of the teacher; 0: its own number, 30")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--tiny", action="store_true", help="an untrained network of a few thousand weights")
+    options = parser.parse_args()
+    if options.tiny:
+        options.student, options.teacher, options.seconds, options.steps, options.runs = "tiny", "", 0.5, 3, 2
+    main(options.student, options.teacher, options.seconds, options.steps, options.runs)
