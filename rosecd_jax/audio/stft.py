@@ -6,6 +6,7 @@ functions are differentiable, also where the spectrogram is zero.
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex64, Float32, Int32
@@ -159,12 +160,14 @@ class FrontEnd:
         """Return the input length of `frames` frames inside a signal, from `reach` hops before the first."""
         return (frames + 2 * self.reach - 1) * self.hop
 
+    @jax.named_scope("analyze")
     def analyze(
         self, wave: Float32[Array, "*batch samples"]
     ) -> Complex64[Array, "*batch {self.bins} frames"]:
         """Compute the compressed spectrogram of a wave."""
         return compress(stft(wave, self.n_fft, self.hop), self.exponent, self.factor)
 
+    @jax.named_scope("synthesize")
     def synthesize(
         self,
         compressed: Complex64[Array, "*batch {self.bins} frames"],

@@ -99,14 +99,16 @@ def consistency_training_loss(
     t = times[draws.n]
     one_point = config.steps == 1
     x_t = model.sde.prior(batch.y, draws.z) if one_point else perturb(model, batch, t, draws.z).x_t
-    denoised = model.denoise(params, x_t, batch.y, t)
+    with jax.named_scope("student"):
+        denoised = model.denoise(params, x_t, batch.y, t)
     terms: Terms = {}
     if config.consistency_weight:
         target = batch.x0
         if not one_point:
             t_next = times[draws.n + 1]
             x_next = perturb(model, batch, t_next, draws.z_next).x_t
-            target = model.denoise(target_params, x_next, batch.y, t_next)
+            with jax.named_scope("target"):
+                target = model.denoise(target_params, x_next, batch.y, t_next)
         error = consistency_error(denoised, target, t, model, config.weighting)
         terms["consistency"] = config.consistency_weight * error
     weights = config.pesq_weight, config.si_sdr_weight

@@ -116,7 +116,8 @@ def distillation_loss(
     times = model.sde.timesteps(config.steps)
     t, t_next = times[draws.n], times[draws.n + 1]
     x_t = perturb(model, batch, t, draws.z).x_t
-    denoised = model.denoise(params, x_t, batch.y, t)
+    with jax.named_scope("student"):
+        denoised = model.denoise(params, x_t, batch.y, t)
     terms: Terms = {}
     if config.consistency_weight:
         student, frozen = Network(model, target_params), Network(teacher, teacher_params)
@@ -200,8 +201,10 @@ def target_in_sequence(
     step: TeacherStep = teacher_step,
 ) -> Spectrogram:
     """Compute D_{θ⁻}(x̂_{t_next}, y, t_next), with x̂ by `step` from x at t."""
-    x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
-    return student.model.denoise(student.params, x_next, y, t_next)
+    with jax.named_scope("teacher_step"):
+        x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
+    with jax.named_scope("target"):
+        return student.model.denoise(student.params, x_next, y, t_next)
 
 
 def target_in_one_loop(
@@ -224,15 +227,18 @@ def target_in_one_loop(
     teacher_vector, to_tree = jax.flatten_util.ravel_pytree(teacher.params)
     target_vector, _ = jax.flatten_util.ravel_pytree(student.params)
 
+    @jax.named_scope("teacher_step")
     def corrector(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         score = teacher.model.score_of(raw, x, t)
         return solvers.annealed_langevin(lambda *_: score, sde, x, y, t, config.snr, draws.corrector)[0]
 
+    @jax.named_scope("teacher_step")
     def predictor(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         score = teacher.model.score_of(raw, x, t)
         step = solvers.reverse_diffusion(lambda *_: score, sde, x, y, t, t_next - t, draws.predictor)
         return step[0] if config.trajectory == "noise" else step[1]
 
+    @jax.named_scope("target")
     def target(x: Spectrogram, raw: Spectrogram) -> Spectrogram:
         return student.model.denoised_of(raw, x, t_next)
 
@@ -242,12 +248,14 @@ def target_in_one_loop(
         scale = teacher.model.scaled, student.model.scaled
         x_in, y_in = jax.lax.cond(of_teacher, *scale, x, y, time)
         params = to_tree(jnp.where(of_teacher, teacher_vector, target_vector))
-        raw = student.model.raw(params, x_in, y_in, time)
+        with jax.named_scope("teacher_step_and_target"):
+            raw = student.model.raw(params, x_in, y_in, time)
         return jax.lax.switch(number, (corrector, predictor, target), x, raw), None
 
     return jax.lax.scan(call, x, jnp.arange(3))[0]
 
 
+@jax.named_scope("consistency")
 def consistency_error(
     denoised: Spectrogram, target: Spectrogram, t: OfItems, model: ScoreModel, weighting: Weighting
 ) -> Scalar:

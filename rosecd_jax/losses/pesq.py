@@ -163,6 +163,7 @@ def _over_time(disturbance: Float32[Array, "B frames"]) -> Float32[Array, " B"]:
     return peak[:, 0] * jnp.sqrt(jnp.mean(split_second**2, -1))
 
 
+@jax.named_scope("pesq")
 def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
     """0.1 D_sym + 0.0309 D_asym of ITU-T P.862, clause 10.2: lower is better, 0 for equal waves.
 

@@ -1,5 +1,6 @@
 """Scale-invariant signal-to-distortion ratio as a loss (Le Roux et al. 2019), bounded on request."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float32
 
@@ -10,6 +11,7 @@ NO_LIMIT = 100.0
 """dB; an upper bound so high that it has no effect in float32."""
 
 
+@jax.named_scope("si_sdr")
 def neg_si_sdr(
     estimate: Float32[Array, "B samples"], reference: Float32[Array, "B samples"], limit: float = NO_LIMIT
 ) -> Float32[Array, " B"]:

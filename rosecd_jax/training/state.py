@@ -84,11 +84,13 @@ def update(
 
     A step whose new weights are not finite is skipped, too.
     """
-    changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, changes)
+    with jax.named_scope("optimizer"):
+        changes, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, changes)
     step = state.step + 1
     decay = ema_decay(step - state.skipped, largest_decay)
-    ema = jax.tree.map(lambda average, new: average - (1 - decay) * (average - new), state.ema, params)
+    with jax.named_scope("moving_average"):
+        ema = jax.tree.map(lambda average, new: average - (1 - decay) * (average - new), state.ema, params)
     finite &= jnp.isfinite(optax.tree.norm(params))
     skip = 1 - finite.astype(jnp.int32)
     learnt, before = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
