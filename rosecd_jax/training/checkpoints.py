@@ -25,6 +25,7 @@ from rosecd_jax.training.state import TrainState
 ITEMS = ("raw", "ema", "optimiser", "progress", "config")
 FREE = (
     *("steps", "log_every", "validation", "checkpoints", "teacher", "resume_override", "wandb_project"),
+    *("profile", "peak_tflops"),
     *("data.path", "data.threads", "data.workers", "sharding", "model.network.remat"),
 )
 """Fields of a TrainConfig that may change when a run is resumed, as they don't affect the result.

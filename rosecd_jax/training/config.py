@@ -1,6 +1,7 @@
 """Configuration of a training run."""
 
 import dataclasses
+import re
 from typing import Literal
 
 from rosecd_jax.config import check_fields, renamed
@@ -122,6 +123,10 @@ class TrainConfig:
       validation, checkpoints: intervals and settings.
       steps: total number of updates.
       log_every: updates between log lines.
+      profile: "START:STOP": a profile of the steps from START up to, but not including, STOP is written to
+        `profile` in the working directory; "": none. Steps are counted from 1, as in the log.
+      peak_tflops: peak of one device in TFLOP/s, for the fraction of it in the log; 0: that of dense bfloat16
+        matrix products on a device in the table of `training.operations`.
       seed: of weights, data order, crops and draws.
       resume_override: resume even if the run in the working directory began with another config.
       wandb_project: project of Weights & Biases that curves are also sent to (needs the package wandb).
@@ -143,12 +148,16 @@ class TrainConfig:
     checkpoints: CheckpointConfig = CheckpointConfig()
     steps: int = 100_000
     log_every: int = 100
+    profile: str = ""
+    peak_tflops: float = 0.0
     seed: int = 0
     resume_override: bool = False
     wandb_project: str = ""
 
     def __post_init__(self) -> None:
-        check_fields(self, least={"steps": 1, "log_every": 1, "seed": 0})
+        check_fields(self, least={"steps": 1, "log_every": 1, "peak_tflops": 0, "seed": 0})
+        if self.profiled and self.profiled.start > self.steps:
+            raise ValueError(f"profile is {self.profile!r}, it has to start by the last step, {self.steps}")
         decay_steps = self.optimizer.decay_steps
         if 0 < decay_steps < self.steps:
             raise ValueError(
@@ -190,3 +199,21 @@ class TrainConfig:
         stride = self.model.stride
         if self.data.frames % stride:
             raise ValueError(f"data.frames is {self.data.frames}, the network needs a multiple of {stride}")
+
+    @property
+    def profiled(self) -> range:
+        """The steps to profile; empty without `profile`.
+
+        Raises:
+          ValueError: if `profile` is not "START:STOP".
+        """
+        if not self.profile:
+            return range(0)
+        words = re.fullmatch(r"(\d+):(\d+)", self.profile, re.ASCII)
+        start, stop = map(int, words.groups()) if words else (0, 0)
+        if not 1 <= start < stop:
+            raise ValueError(
+                f"profile is {self.profile!r}, it has to be START:STOP, two whole numbers with "
+                "1 <= START < STOP; steps count from 1, and STOP itself is not profiled"
+            )
+        return range(start, stop)

@@ -1,13 +1,16 @@
 """Progress of a run: a bar with rate and remaining time, log lines, curves."""
 
+import functools
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import jax
 import numpy as np
 
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import Curves
+from rosecd_jax.training.operations import peak_tflops
 from rosecd_jax.training.status import SILENCE, Status
 from rosecd_jax.training.step import Metrics
 
@@ -17,13 +20,15 @@ EARLY_STEPS = 10
 class Progress:
     """Logs every `log_every` steps, and only then fetches numbers from the device. Use as a context manager.
 
-    The rate excludes the first step, which compiles, validations and checkpoints. During the first ten steps
-    a line is logged at least every few seconds.
+    Rates exclude the first step, which compiles, validations and checkpoints. During the first ten steps a
+    line is logged at least every few seconds.
 
     Args:
       start: current step of the run.
       audio_seconds: length of a crop.
       echo: receives the lines.
+      operations: returns the floating-point operations per example, or None if unknown; called once, at the
+        first rate.
     """
 
     def __init__(
@@ -33,6 +38,7 @@ class Progress:
         audio_seconds: float,
         curves: Curves,
         echo: Status,
+        operations: Callable[[], float | None] = lambda: None,
     ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -48,7 +54,8 @@ class Progress:
         self.config, self.curves, self.echo = config, curves, echo
         self.audio_seconds, self.start = audio_seconds, start
         self.waiting: list[Metrics] = []
-        self.counted, self.seconds, self.since = 0, 0.0, time.perf_counter()
+        self.counted, self.seconds, self.data_seconds, self.since = 0, 0.0, 0.0, time.perf_counter()
+        self.operations = functools.cache(operations)
         console = Console()
         self.bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task(config.objective, total=config.steps, completed=start, rate="compiling")
@@ -71,7 +78,7 @@ class Progress:
         if step == self.start + 1:
             called = time.perf_counter()  # compiled and running
             jax.block_until_ready(metrics)
-            self.seconds, self.since = 0.0, time.perf_counter()
+            self.seconds, self.data_seconds, self.since = 0.0, 0.0, time.perf_counter()
             seconds = self.since - called
             self.echo(f"first step: {seconds:.2f} s, done {self.echo.seconds:.1f} s after the start")
         else:
@@ -81,6 +88,14 @@ class Progress:
         if step % self.config.log_every and step != self.config.steps and not overdue:
             return {}
         return self._log(step)
+
+    @contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Return a context for taking batches from the loader, whose time is measured."""
+        start = time.perf_counter()
+        with jax.profiler.TraceAnnotation("wait for data"):
+            yield
+        self.data_seconds += time.perf_counter() - start
 
     def pause(self) -> None:
         """Pause the measurement of the rate, until `unpause`."""
@@ -97,23 +112,30 @@ class Progress:
         means = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
         means |= {name: float(fetched[-1][name]) for name in ("learning_rate", "skipped") if name in means}
         means["skipped_in_a_row"] = float(max(metrics["skipped_in_a_row"] for metrics in fetched))
-        data, optimizer = self.config.data, self.config.optimizer
-        examples = self.counted * data.batch_size * optimizer.accumulate
-        rate = examples / self.seconds if self.counted else float("nan")
+        rates = self._rates() if self.counted else {}
         curves = {f"train/{name}": value for name, value in means.items() if name != "skipped_in_a_row"}
-        if self.counted:
-            curves |= {
-                "train/examples_per_second": rate,
-                "train/audio_seconds_per_second": rate * self.audio_seconds,
-            }
-            steps = self.counted / self.seconds
-            self.bar.update(self.task, rate=f"{steps:.2f} steps/s")
-        self.curves.scalars(curves, step)
-        self.echo(self._line(step, means, rate))
-        self.waiting, self.counted, self.seconds, self.since = [], 0, 0.0, time.perf_counter()
+        self.curves.scalars(curves | {f"train/{name}": value for name, value in rates.items()}, step)
+        self.echo(self._line(step, means, rates))
+        self.waiting, self.counted = [], 0
+        self.seconds, self.data_seconds, self.since = 0.0, 0.0, time.perf_counter()
         return means
 
-    def _line(self, step: int, means: dict[str, float], rate: float) -> str:
+    def _rates(self) -> dict[str, float]:
+        """Compute the rates since the last line, of all devices together, and the fraction of their peak."""
+        self.bar.update(self.task, rate=f"{self.counted / self.seconds:.2f} steps/s")
+        rate = self.counted * self.config.data.batch_size * self.config.optimizer.accumulate / self.seconds
+        rates = {
+            "examples_per_second": rate,
+            "audio_seconds_per_second": rate * self.audio_seconds,
+            "data_wait": self.data_seconds / self.seconds,
+        }
+        if operations := self.operations():
+            rates["tflops_per_second"] = rate * operations / 1e12
+            if peak := peak_tflops(self.config):
+                rates["mfu"] = rates["tflops_per_second"] / (peak * jax.device_count())
+        return rates
+
+    def _line(self, step: int, means: dict[str, float], rates: dict[str, float]) -> str:
         terms = {name: value for name, value in means.items() if not name.startswith("skipped")}
         norm, learning_rate = terms.pop("gradient_norm"), terms.pop("learning_rate", None)
         loss = terms.pop("loss")
@@ -121,8 +143,17 @@ class Progress:
         words += [f"{name} {value:.4g}" for name, value in terms.items()]
         words += [f"learning rate {learning_rate:.3g}"] if learning_rate is not None else []
         words += [f"gradient norm {norm:.4g}"]
-        if rate == rate:
-            words += [f"{rate:.1f} examples/s", f"{rate * self.audio_seconds:.1f} s of audio/s"]
+        words += _words(rates) if rates else []
         if means["skipped"]:
             words.append(f"{means['skipped']:.0f} steps skipped so far")
         return "  ".join(words)
+
+
+def _words(rates: dict[str, float]) -> list[str]:
+    """Format the rates of a log line."""
+    words = [f"{rates['examples_per_second']:.1f} examples/s"]
+    words += [f"{rates['audio_seconds_per_second']:.1f} s of audio/s"]
+    if tflops := rates.get("tflops_per_second"):
+        rate = f"{tflops:.1f} TFLOP/s" if tflops >= 1 else f"{1000 * tflops:.1f} GFLOP/s"
+        words += [f"{rate} ({100 * rates['mfu']:.1f} % of peak)" if "mfu" in rates else rate]
+    return [*words, f"{100 * rates['data_wait']:.1f} % waiting for data"]

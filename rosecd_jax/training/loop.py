@@ -1,6 +1,7 @@
 """The training loop."""
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ from rosecd_jax.training.devices import check_batch, make_mesh, place, place_bat
 from rosecd_jax.training.functions import AS_CONFIGURED, Functions, described
 from rosecd_jax.training.interruption import StopRequest, WorkdirLock
 from rosecd_jax.training.logging import Progress
+from rosecd_jax.training.operations import operations_per_example
+from rosecd_jax.training.profile import Profile, keep_names
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.status import Announced, Status
 from rosecd_jax.training.step import Step, Waves, make_step
@@ -71,6 +74,8 @@ def train(
     """
     keep_compiled_programs()
     with ExitStack() as stack:
+        if config.profiled:
+            keep_names(stack)
         status = stack.enter_context(Status(echo if jax.process_index() == 0 else lambda line: None))
         run = open_run(config, Path(workdir), status, stack, functions)
         run.train()
@@ -96,6 +101,7 @@ class Run:
     validation: Validation
     checkpoints: RunCheckpoints
     progress: Progress
+    profile: Profile
     stop: StopRequest
     state: TrainState
     number: int
@@ -110,6 +116,8 @@ class Run:
             self.advance()
             reason, due = self.stop.after(self.number), validation.due(self.number)
             last = bool(reason) or self.number == config.steps
+            if last:
+                self.profile.end()
             if last or due or self.number % config.checkpoints.every == 0:
                 self.save(last)
             if reason and self.number < config.steps:
@@ -126,10 +134,13 @@ class Run:
 
     def advance(self) -> None:
         """Run one step; raise TrainingStopped if too many in a row were not finite."""
-        with self.progress.step(self.number + 1):
-            self.state, metrics = self.step(self.state, self.frozen, self.next_batches())
+        with self.progress.step(self.number + 1), self.profile.step(self.number + 1):
+            with self.progress.waiting_for_data():
+                batches = self.next_batches()
+            self.state, metrics = self.step(self.state, self.frozen, batches)
             self.number, self.taken = self.number + 1, self.taken + self.config.optimizer.accumulate
             means = self.progress.add(self.number, metrics)
+        self.profile.after(self.number, metrics)
         skipped = means.get("skipped_in_a_row", 0)
         if skipped < self.config.optimizer.skips_in_a_row:
             return
@@ -220,8 +231,11 @@ def open_run(
     stack.callback(crops.close)
     batches = ahead(place_batch(Waves(batch["clean"], batch["noisy"]), mesh) for batch in crops)
     seconds = samples / model.front_end.sample_rate
-    progress = stack.enter_context(Progress(config, number, seconds, curves, echo))
-    parts = step, frozen, batches, validation, checkpoints, progress, stop
+    operations = functools.partial(operations_per_example, config, model, teacher, functions)
+    progress = stack.enter_context(Progress(config, number, seconds, curves, echo, operations))
+    steps = config.profiled if first_process else range(0)
+    profile = stack.enter_context(Profile(steps, workdir / "profile", number, progress, echo))
+    parts = step, frozen, batches, validation, checkpoints, progress, profile, stop
     return Run(config, workdir, echo, *parts, state, number, taken)
 
 

@@ -89,3 +89,21 @@ def test_the_optimizer_of_former_configs_and_commands_is_read_under_its_old_spel
     assert "optimiser" not in to_dict(config)
     settings = read_config("configs/small.py:student", ["--config.optimiser.learning_rate=0.5"])
     assert settings.optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize(
+    "words", ["10", "10:", "10:10", "12:10", "0:5", "-1:5", "1.5:3", "a:b", "1:2:3", " 1:2"]
+)
+def test_a_profile_that_is_not_a_range_of_steps_is_refused(words):
+    with pytest.raises(ValueError, match=rf"^profile is {words!r}, it has to be START:STOP"):
+        TrainConfig(profile=words)
+
+
+def test_the_steps_of_a_profile_are_those_of_a_slice():
+    assert not TrainConfig().profiled
+    assert list(TrainConfig(profile="10:12").profiled) == [10, 11]
+    assert TrainConfig(profile="10:12", steps=10).profiled
+    with pytest.raises(ValueError, match=r"^profile is '10:12', it has to start by the last step, 9$"):
+        TrainConfig(profile="10:12", steps=9)
+    settings = read_config("configs/small.py:student", ["--config.profile=10:12", "--config.peak_tflops=989"])
+    assert (settings.profile, settings.peak_tflops) == ("10:12", 989.0)
