@@ -1,17 +1,26 @@
 """Speed and memory of a training step on this machine.
 
-    python -m benchmarks.train_step CONFIG [--steps N] [--peak TFLOPS] [--memory-only] [--config.key=value]...
+    python -m benchmarks.train_step CONFIG [--steps N] [--peak TFLOPS] [--parts N] [--memory-only] \
+        [--config.key=value]...
 
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --peak 989
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --memory-only \
         --config.model.network.remat=True
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --topology v5e:2x2
 
-The batches are noise that is already on the devices: the loader is not measured (see benchmarks.loader). A
-student's teacher has the config's size and random weights. Prints seconds per step, examples and seconds of
-audio per second, the temporary memory of the gradient program according to XLA, and, given the devices' peak
-in TFLOP/s, the fraction of it that the networks use: a gradient counts as three calls (without remat's second
-forward pass), and a student's example has three more, one of the target and two of the teacher.
+The batches are noise that is already on the devices. A student's teacher has the config's size and random
+weights. Prints seconds per step, examples and seconds of audio per second, the temporary memory of the
+gradient program according to XLA, and the rate of the networks' operations (as in the log of a run, see
+rosecd_jax.training.operations), with its fraction of the devices' peak if that is known or given in TFLOP/s.
+
+Then a table splits the step: the medians of --parts measurements of the whole step and of its parts, each of
+which is compiled and run alone, in turns. The parts are the network's gradient; the solver, which is the
+teacher's step and the target; the losses, which are the gradient of the objective with networks that cost
+nothing, so STFT, noise and loss terms; the optimizer with the moving average; and, with --config.data.path
+or --config.data.speech, the input: the time to get the next batches from the loader, which works ahead while
+the devices compute, as in a run. Compiled together, parts may share work or be fused, so that shares don't
+add up.
+
 With --topology the programs are only compiled, for devices that may be absent: a TPU topology such as
 v5e:2x2 (pip install libtpu), or a text file of a GpuTargetConfigProto that describes a GPU to XLA (pip
 install --no-deps jax-cuda12-plugin jax-cuda12-pjrt, of jax's version, and nvidia-cuda-nvcc-cu12; and set
@@ -28,29 +37,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.memory import absent_devices
+from benchmarks.step_parts import Parts, median_seconds, print_table, random_batches
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
-from rosecd_jax.models import ModelConfig, ScoreModel, convolution
+from rosecd_jax.models import ScoreModel
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import AXIS, make_mesh, over_batch, place, place_batch, replicated
+from rosecd_jax.training.devices import AXIS, make_mesh, over_batch, place, replicated
+from rosecd_jax.training.operations import operations_per_example, peak_tflops
 from rosecd_jax.training.step import Step, Waves, make_step
-
-
-def network_operations(config: ModelConfig, frames: int) -> float:
-    """Count the floating-point operations of one network call on one item, with plain convolutions."""
-    least, convolution.LEAST_CHANNELS = convolution.LEAST_CHANNELS, 10**9
-    network = dataclasses.replace(config.network, dtype="float32", remat=False)
-    model = ScoreModel(dataclasses.replace(config, network=network))
-    state = jax.ShapeDtypeStruct((1, network.bins, frames), jnp.complex64)
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    lowered = jax.jit(model.raw).lower(params, state, state, jax.ShapeDtypeStruct((1,), jnp.float32))
-    convolution.LEAST_CHANNELS = least
-    return lowered.cost_analysis()["flops"]  # pyright: ignore
-
-
-def calls(config: TrainConfig) -> int:
-    """Return the equivalent number of network calls per example; a gradient counts as three."""
-    return {"distillation": 3 + 1 + 2, "consistency-training": 3 + 1}.get(config.objective, 3)
 
 
 def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
@@ -93,7 +87,9 @@ def compile_one(name: str, program: Any, *arguments: Any) -> jax.stages.Compiled
     return compiled
 
 
-def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str) -> None:
+def main(
+    config: TrainConfig, steps: int, peak: float, memory_only: bool, topology: str, parts: int = 0
+) -> None:
     """Measure and print the results."""
     keep_freed_memory()
     mesh = jax.sharding.Mesh(np.array(absent_devices(topology)), (AXIS,)) if topology else make_mesh()
@@ -112,8 +108,7 @@ def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topolo
     params = jax.device_get(model.init(jax.random.key(0)))
     state = step.init(params, np.asarray(jax.random.key_data(jax.random.key(1))))
     frozen = place(params, step.shardings.params) if config.objective == "distillation" else {}
-    noise = np.random.default_rng(0).uniform(-1, 1, (data.batch_size // jax.process_count(), samples))
-    batches = [place_batch(Waves(*2 * [noise.astype(np.float32)]), mesh)] * accumulate
+    batches = random_batches(config, samples, mesh)
     state, metrics = step(state, frozen, batches)
     jax.block_until_ready(metrics)
     start = time.perf_counter()
@@ -125,9 +120,13 @@ def main(config: TrainConfig, steps: int, peak: float, memory_only: bool, topolo
     print(f"{seconds:.3f} s per step of {data.batch_size} x {accumulate} examples")
     print(f"{examples:.2f} examples/s, {examples * samples / model.front_end.sample_rate:.1f} s of audio/s")
     print(f"{config.steps} steps: {config.steps * seconds / 3600:.1f} hours")
-    if peak:
-        used = examples * calls(config) * network_operations(config.model, data.frames) / 1e12 / mesh.size
-        print(f"{used:.1f} TFLOP/s per device, {100 * used / peak:.0f} % of {peak:g}")
+    operations = operations_per_example(config, model, teacher) or 0
+    used = examples * operations / 1e12 / mesh.size
+    peak = peak or peak_tflops(config) or 0.0
+    print(f"{used:.3g} TFLOP/s per device" + (f", {100 * used / peak:.1f} % of {peak:g}" if peak else ""))
+    if parts:
+        found = Parts(config, model, step, state, frozen, batches).all(mesh)
+        print_table(median_seconds(found, parts))
 
 
 if __name__ == "__main__":
@@ -137,5 +136,7 @@ if __name__ == "__main__":
     parser.add_argument("--peak", type=float, default=0.0, help="peak of one device in TFLOP/s")
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--topology", default="", help="absent devices to compile for")
+    parser.add_argument("--parts", type=int, default=5, help="repetitions of each part; 0: no table")
     known, overrides = parser.parse_known_args()
-    main(read_config(known.config, overrides), known.steps, known.peak, known.memory_only, known.topology)
+    settings = read_config(known.config, overrides)
+    main(settings, known.steps, known.peak, known.memory_only, known.topology, known.parts)

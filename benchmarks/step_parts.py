@@ -1,0 +1,179 @@
+"""The parts of a training step, each as a program of its own, and their times."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rosecd_jax.data.loader import open_source, training_batches
+from rosecd_jax.losses import Batch, draw_distillation
+from rosecd_jax.losses.distillation import Network, target_in_one_loop, target_in_sequence
+from rosecd_jax.models import ScoreModel
+from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.devices import place_batch
+from rosecd_jax.training.operations import uses_target
+from rosecd_jax.training.state import TrainState
+from rosecd_jax.training.step import COMPILER_OPTIONS, Step, Waves, make_loss
+
+Part = Callable[[], Any]
+
+
+class FreeNetwork(nn.Module):
+    """A network that costs nothing: the first state, times a weight."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        del t
+        return x[..., :2] * self.param("weight", nn.initializers.ones, ())
+
+
+class Parts:
+    """Programs of one update on batches that are on the devices.
+
+    Args:
+      state: of the whole step; a call of `whole` or `optimizer` updates it.
+      frozen: the teacher's weights, {} without one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ScoreModel,
+        step: Step,
+        state: TrainState,
+        frozen: Any,
+        batches: list[Waves],
+    ) -> None:
+        self.config, self.model, self.step = config, model, step
+        self.state, self.frozen, self.batches = state, frozen, batches
+        analyze = jax.jit(model.front_end.analyze)
+        self.spectrograms = [Batch(*(analyze(wave) for wave in waves)) for waves in batches]
+        copied = jax.jit(lambda packed: jax.tree.map(jnp.copy, step.layout.unpack(packed)))
+        self.params = copied(state.params)  # the state's own weights are donated
+        self.options = COMPILER_OPTIONS.get(jax.default_backend())
+        self.metrics: Any = None
+        self.whole()
+
+    def whole(self) -> Any:
+        """The step of a run, without its input."""
+        self.state, self.metrics = self.step(self.state, self.frozen, self.batches)
+        return self.metrics
+
+    def optimizer(self) -> Part:
+        """Return the update of weights and moving average."""
+        total = self.step.zeros(self.state.params)
+        names = "gradient_norm", "learning_rate", "skipped", "skipped_in_a_row"
+        terms = {name: value for name, value in self.metrics.items() if name not in names}
+
+        def update() -> Any:
+            self.state, metrics = self.step.apply(self.state, total, [terms] * len(self.batches))
+            return metrics
+
+        return update
+
+    def network(self) -> Part:
+        """Return the network's call and its gradient with respect to the weights."""
+
+        def loss(params: Any, batch: Batch) -> jax.Array:
+            denoised = self.model.denoise(params, batch.x0, batch.y, jnp.full(len(batch.y), 0.5))
+            return jnp.sum(jnp.square(denoised.real) + jnp.square(denoised.imag))
+
+        gradient = jax.jit(jax.grad(loss), compiler_options=self.options)
+        return lambda: [gradient(self.params, batch) for batch in self.spectrograms]
+
+    def losses(self) -> Part:
+        """Return the gradient of the objective with networks that cost nothing: STFT, noise, loss terms."""
+        free = ScoreModel(dataclasses.replace(self.config.model, own_network=None), FreeNetwork())
+        objective = make_loss(self.config, free, free)
+        params = free.init(jax.random.key(0))
+
+        def loss(params: Any, waves: Waves, key: jax.Array) -> Any:
+            batch = Batch(*(free.front_end.analyze(jnp.asarray(wave)) for wave in waves))
+            return objective(params, params, params, batch, key)
+
+        gradient = jax.jit(jax.grad(loss, has_aux=True), compiler_options=self.options)
+        return lambda: [gradient(params, waves, jax.random.key(0)) for waves in self.batches]
+
+    def solver(self) -> Part | None:
+        """Return the target's computation, with the teacher's step; None if the objective has none."""
+        config, model = self.config, self.model
+        if not uses_target(config):
+            return None
+        one_loop = jax.default_backend() != "cpu" and config.distillation.solver == "pc"
+        make_target = target_in_one_loop if one_loop else target_in_sequence
+
+        def target(params: Any, frozen: Any, batch: Batch) -> jax.Array:
+            t, t_next = (jnp.full(len(batch.y), time) for time in (0.5, 0.4))
+            if config.objective == "consistency-training":
+                return model.denoise(params, batch.x0, batch.y, t)
+            draws = draw_distillation(jax.random.key(0), batch.y.shape, config.distillation)
+            networks = Network(model, params), Network(model, frozen)
+            return make_target(*networks, batch.x0, batch.y, t, t_next, draws, config.distillation)
+
+        program = jax.jit(target)
+        return lambda: [program(self.params, self.frozen, batch) for batch in self.spectrograms]
+
+    def input(self, mesh: jax.sharding.Mesh) -> Part | None:
+        """Return the next batches from the loader, on the devices; None without data."""
+        data, front = self.config.data, self.model.front_end
+        if not (data.path or data.speech):
+            return None
+        source = open_source(data, front.sample_rate)
+        crops = training_batches(source, data, front.samples(data.frames), self.config.seed)
+
+        def take() -> Any:
+            found = [next(crops) for _ in self.batches]
+            return [place_batch(Waves(crop["clean"], crop["noisy"]), mesh) for crop in found]
+
+        return take
+
+    def all(self, mesh: jax.sharding.Mesh) -> dict[str, Part]:
+        """Return the parts that this config has, by name."""
+        parts = {
+            "whole step": self.whole,
+            "network, forward and backward": self.network(),
+            "solver: teacher's step and target": self.solver(),
+            "losses and STFT": self.losses(),
+            "optimizer and moving average": self.optimizer(),
+            "input, from the loader": self.input(mesh),
+        }
+        return {name: part for name, part in parts.items() if part}
+
+
+def median_seconds(parts: dict[str, Part], repetitions: int) -> dict[str, float]:
+    """Measure each part several times, in turns; the first call, which compiles, is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for repetition in range(repetitions + 1):
+        for name, part in parts.items():
+            start = time.perf_counter()
+            jax.block_until_ready(part())
+            if repetition:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def print_table(seconds: dict[str, float]) -> None:
+    """Print the seconds of each part, and its share of the first, the whole step."""
+    from rich.console import Console
+    from rich.table import Table
+
+    whole = next(iter(seconds.values()))
+    table = Table("part", title="medians; each part alone, so that shares don't add up to 100 %")
+    for heading in ("seconds", "of the whole step"):
+        table.add_column(heading, justify="right")
+    for name, value in seconds.items():
+        table.add_row(name, f"{value:.4f}", f"{100 * value / whole:.1f} %")
+    Console(width=100).print(table)
+
+
+def random_batches(config: TrainConfig, samples: int, mesh: jax.sharding.Mesh) -> list[Waves]:
+    """Return the batches of one step, the same noise as clean and noisy waves, on the devices."""
+    size = config.data.batch_size // jax.process_count(), samples
+    noise = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
+    return [place_batch(Waves(noise, noise), mesh)] * config.optimizer.accumulate
