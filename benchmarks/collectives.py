@@ -4,9 +4,10 @@
 """
 
 import collections
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from rosecd_jax.models import ScoreModel, convolution
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import over_batch, replicated, state_shardings
+from rosecd_jax.training.devices import AXIS, over_batch, replicated, state_shardings
 from rosecd_jax.training.step import Waves, make_step
 
 KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
@@ -135,6 +136,28 @@ def traffic(config: TrainConfig, mesh: jax.sharding.Mesh) -> Traffic:
     return Traffic({k: small.get(k, nothing).number for k in kinds}, fixed, per_example)
 
 
+def divided_share(config: TrainConfig, devices: int) -> float:
+    """Return the share of the weights that are divided among a number of devices; the rest is replicated."""
+    params = jax.eval_shape(ScoreModel(config.model).init, jax.random.key(0))
+    mesh = jax.sharding.AbstractMesh((devices,), (AXIS,))
+    shardings = jax.tree.leaves(state_shardings(mesh, params, config.sharding))
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    divided = (n for n, sharding in zip(sizes, shardings, strict=True) if not sharding.is_fully_replicated)
+    return sum(divided) / sum(sizes)
+
+
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+    """Trace convolutions as on a TPU: those for a CPU gather the batch when they are divided."""
+    least = convolution.LEAST_CHANNELS, convolution.LEAST_PAIRS
+    convolution.LEAST_CHANNELS = convolution.LEAST_PAIRS = 10**9
+    try:
+        yield
+    finally:
+        convolution.LEAST_CHANNELS, convolution.LEAST_PAIRS = least
+
+
+@plain_convolutions()
 def step_collectives(config: TrainConfig, mesh: jax.sharding.Mesh) -> dict[str, Total]:
     """Compile the programs of a training step for a mesh, and count the collectives of one update."""
     model = ScoreModel(config.model)
@@ -158,12 +181,7 @@ def step_collectives(config: TrainConfig, mesh: jax.sharding.Mesh) -> dict[str, 
     terms = shapes(terms, jax.tree.map(lambda _: everywhere, terms))
     accumulate = config.optimizer.accumulate
 
-    least = convolution.LEAST_CHANNELS, convolution.LEAST_PAIRS
-    convolution.LEAST_CHANNELS = convolution.LEAST_PAIRS = 10**9  # plain convolutions, as on a TPU
-    try:
-        lowered = step.add_gradient.lower(*batch)  # pyright: ignore[reportFunctionMemberAccess]
-    finally:
-        convolution.LEAST_CHANNELS, convolution.LEAST_PAIRS = least
+    lowered = step.add_gradient.lower(*batch)  # pyright: ignore[reportFunctionMemberAccess]
     update = step.apply.lower(state, state.params, [terms] * accumulate)  # pyright: ignore[reportFunctionMemberAccess]
     options = QUICK if mesh.devices.flat[0].platform == "cpu" else None
     result = collections.defaultdict(lambda: Total(0, 0))

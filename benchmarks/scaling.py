@@ -13,10 +13,12 @@ On a CPU these are virtual devices, in a process for each number: with as many c
 the overhead of dividing the work.
 collectives: bytes that each chip sends per update, counted in the compiled programs of a training step,
 replicated and fsdp. Both are compiled for 8 virtual CPU devices (or a TPU topology, if libtpu is installed),
-with one and with two items per device, and extrapolated: an array is as large on any number of devices, or as
-its batch; of an all-reduce over a ring of n, each chip sends 2 (n - 1) / n, of an all-gather or
-reduce-scatter (n - 1) / n. Seconds are bytes divided by the rate of all links of a chip together, by default
-the 4 links of a TPU v5e, all used at once, without latency and without overlap with the computation.
+with one and with two items per device, and extrapolated: the size of an array is either the same on any
+number of devices, or proportional to the batch of all of them; of an all-reduce over a ring of n, each chip
+sends 2 (n - 1) / n, of an all-gather or reduce-scatter (n - 1) / n. Seconds are bytes divided by the rate of
+all links of a chip together, by default the 4 links of a TPU v5e, all used at once, without latency and
+without overlap with the computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a
+TPU's can send half of that.
 MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny is a test of
 the program in seconds.
 """
@@ -32,7 +34,7 @@ import sys
 import jax
 import numpy as np
 
-from benchmarks.collectives import traffic
+from benchmarks.collectives import divided_share, traffic
 from benchmarks.memory import absent_devices
 from benchmarks.timing import SIZES, interleaved, load, machine, parameters, print_table
 from rosecd_jax import Enhancer, ScoreModel
@@ -169,28 +171,25 @@ def collectives(options: argparse.Namespace, overrides: list[str]) -> None:
         mesh = make_mesh()
     rate, rows, seconds = options.link_gbps * 1e9 / 8, [], {}
     for sharding in ("replicated", "fsdp"):
-        found = traffic(dataclasses.replace(config, sharding=sharding), mesh)
+        config = dataclasses.replace(config, sharding=sharding)
+        found = traffic(config, mesh)
         words = (f"{count} {kind}" for kind, count in found.counts.items())
         print(f"{sharding}, per update: {', '.join(words) or 'no collectives'}", flush=True)
         for chips in options.chips:
             fixed, of_batch = found.moved(chips, chips * options.per_chip)
             took = seconds[sharding, chips] = (fixed + of_batch) / rate
             share = f"{100 * took / options.step_seconds:.1f} %" if options.step_seconds else ""
-            numbers = f"{fixed / 1e6:.2f}", f"{of_batch / 1e6:.2f}", f"{1000 * took:.3f}"
+            divided = f"{100 * divided_share(config, chips):.0f} %"
+            numbers = divided, f"{fixed / 1e6:.2f}", f"{of_batch / 1e6:.2f}", f"{1000 * took:.3f}"
             rows.append((sharding, str(chips), *numbers, share))
     accumulate = config.optimizer.accumulate
     title = f"sent by each chip per update of {options.per_chip} x {accumulate} examples per chip"
-    header = (
-        "sharding",
-        "chips",
-        "MB, weights",
-        "MB, batch",
-        "ms",
-        f"of {options.step_seconds:g} s per step",
-    )
-    print_table(title, header if options.step_seconds else (*header[:-1], ""), rows)
+    header = ["sharding", "chips", "weights divided", "MB, weights", "MB, batch", "ms"]
+    if options.step_seconds:
+        header.append(f"of {options.step_seconds:g} s per step")
+    print_table(title, header, [row[: len(header)] for row in rows])
     print(
-        f"Assumed: {options.link_gbps:g} Gbit/s per chip, all links together, without latency or overlap. "
+        f"Assumed: {options.link_gbps:g} Gbit/s per chip, all links together, without latency or overlap.\n"
         f"Compiled for {mesh.size} devices ({mesh.devices.flat[0].device_kind}), extrapolated to others."
     )
     most = max(options.chips)
