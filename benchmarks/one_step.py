@@ -33,10 +33,10 @@ from benchmarks.timing import (
     print_table,
     seconds_of,
 )
-from benchmarks.train_step import network_operations
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.score_model import Params
+from rosecd_jax.training.operations import network_operations
 
 
 class Call(NamedTuple):
@@ -106,7 +106,7 @@ def main(sizes: list[str], batches: list[int], dtypes: list[str], frames: int, r
     calls = []
     for size in sizes:
         model, params = load(size)
-        operations = network_operations(model.config, frames)
+        operations = network_operations(model, frames)
         print(f"{size}: {parameters(params)} parameters, compiling", flush=True)
         for dtype in dtypes:
             calls += [compile_call(size, model, params, b, dtype, frames, operations) for b in batches]
