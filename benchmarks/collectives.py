@@ -117,10 +117,17 @@ class Traffic(NamedTuple):
     fixed: dict[str, float]
     per_example: dict[str, float]
 
-    def moved(self, devices: int, batch: int) -> tuple[float, float]:
-        """Return the bytes that each device sends per update: (fixed, of a batch over all devices)."""
+    def moved(self, devices: int, batch: int, divided: float = 1.0) -> tuple[float, float]:
+        """Return the bytes that each device sends per update: (fixed, of a batch over all devices).
+
+        `divided` is the share of the weights that fsdp divides, relative to that when compiled: the others
+        are not gathered, and their gradients not scattered.
+        """
+        fixed, scattered = dict(self.fixed), self.fixed.get("reduce-scatter", 0)
+        fixed["all-reduce"] = fixed.get("all-reduce", 0) + (1 - divided) * scattered
+        fixed |= {kind: divided * fixed.get(kind, 0) for kind in ("all-gather", "reduce-scatter")}
         of_batch = {kind: batch * size for kind, size in self.per_example.items()}
-        return moved(self.fixed, devices), moved(of_batch, devices)
+        return moved(fixed, devices), moved(of_batch, devices)
 
 
 def traffic(config: TrainConfig, mesh: jax.sharding.Mesh) -> Traffic:

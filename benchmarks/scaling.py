@@ -15,10 +15,10 @@ collectives: bytes that each chip sends per update, counted in the compiled prog
 replicated and fsdp. Both are compiled for 8 virtual CPU devices (or a TPU topology, if libtpu is installed),
 with one and with two items per device, and extrapolated: the size of an array is either the same on any
 number of devices, or proportional to the batch of all of them; of an all-reduce over a ring of n, each chip
-sends 2 (n - 1) / n, of an all-gather or reduce-scatter (n - 1) / n. Seconds are bytes divided by the rate of
-all links of a chip together, by default the 4 links of a TPU v5e, all used at once, without latency and
-without overlap with the computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a
-TPU's can send half of that.
+sends 2 (n - 1) / n, of an all-gather or reduce-scatter (n - 1) / n. Arrays without an axis that n divides
+are not divided by fsdp. Seconds are bytes divided by the rate of all links of a chip together, by default the
+4 links of a TPU v5e, all used at once, without latency and without overlap with the computation. The CPU's
+compiler reduces gradients to all devices, also for fsdp; a TPU's can send half of that.
 MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny is a test of
 the program in seconds.
 """
@@ -172,15 +172,21 @@ def collectives(options: argparse.Namespace, overrides: list[str]) -> None:
     rate, rows, seconds = options.link_gbps * 1e9 / 8, [], {}
     for sharding in ("replicated", "fsdp"):
         config = dataclasses.replace(config, sharding=sharding)
-        found = traffic(config, mesh)
+        found, compiled = traffic(config, mesh), divided_share(config, mesh.size)
         words = (f"{count} {kind}" for kind, count in found.counts.items())
         print(f"{sharding}, per update: {', '.join(words) or 'no collectives'}", flush=True)
         for chips in options.chips:
-            fixed, of_batch = found.moved(chips, chips * options.per_chip)
+            divided = divided_share(config, chips)
+            relative = divided / compiled if compiled else 1.0
+            fixed, of_batch = found.moved(chips, chips * options.per_chip, relative)
             took = seconds[sharding, chips] = (fixed + of_batch) / rate
             share = f"{100 * took / options.step_seconds:.1f} %" if options.step_seconds else ""
-            divided = f"{100 * divided_share(config, chips):.0f} %"
-            numbers = divided, f"{fixed / 1e6:.2f}", f"{of_batch / 1e6:.2f}", f"{1000 * took:.3f}"
+            numbers = (
+                f"{100 * divided:.0f} %",
+                f"{fixed / 1e6:.2f}",
+                f"{of_batch / 1e6:.2f}",
+                f"{1000 * took:.3f}",
+            )
             rows.append((sharding, str(chips), *numbers, share))
     accumulate = config.optimizer.accumulate
     title = f"sent by each chip per update of {options.per_chip} x {accumulate} examples per chip"

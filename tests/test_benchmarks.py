@@ -103,6 +103,13 @@ def test_a_ring_sends_each_part_to_all_but_its_owner():
     assert traffic.moved(8, 16) == (140, 28)
 
 
+def test_weights_that_fsdp_does_not_divide_are_reduced_but_not_gathered():
+    traffic = Traffic({}, {"all-gather": 80, "reduce-scatter": 80}, {"all-gather": 2})
+    assert traffic.moved(8, 16) == (140, 28)
+    assert traffic.moved(8, 16, divided=0.5) == (35 + 35 + 70, 28)
+    assert traffic.moved(8, 16, divided=0.0) == (140, 28)
+
+
 @pytest.mark.slow
 def test_one_step():
     output = run("one_step")
