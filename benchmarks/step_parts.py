@@ -1,8 +1,6 @@
 """The parts of a training step, each as a program of its own, and their times."""
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.timing import interleaved, print_table
 from rosecd_jax.data.loader import open_source, training_batches
 from rosecd_jax.losses import Batch, draw_distillation
 from rosecd_jax.losses.distillation import Network, target_in_one_loop, target_in_sequence
@@ -146,30 +145,17 @@ class Parts:
         return {name: part for name, part in parts.items() if part}
 
 
-def median_seconds(parts: dict[str, Part], repetitions: int) -> dict[str, float]:
-    """Measure each part several times, in turns; the first call, which compiles, is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for repetition in range(repetitions + 1):
-        for name, part in parts.items():
-            start = time.perf_counter()
-            jax.block_until_ready(part())
-            if repetition:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+def median_seconds(parts: dict[str, Part], runs: int) -> dict[str, float]:
+    """Measure the parts in turn; the first call of each, which compiles, is not counted."""
+    return {name: float(np.median(seconds)) for name, seconds in interleaved(parts, runs).items()}
 
 
-def print_table(seconds: dict[str, float]) -> None:
+def print_parts(seconds: dict[str, float]) -> None:
     """Print the seconds of each part, and its share of the first, the whole step."""
-    from rich.console import Console
-    from rich.table import Table
-
     whole = next(iter(seconds.values()))
-    table = Table("part", title="medians; each part alone, so that shares don't add up to 100 %")
-    for heading in ("seconds", "of the whole step"):
-        table.add_column(heading, justify="right")
-    for name, value in seconds.items():
-        table.add_row(name, f"{value:.4f}", f"{100 * value / whole:.1f} %")
-    Console(width=100).print(table)
+    rows = ((name, f"{value:.4f}", f"{100 * value / whole:.1f} %") for name, value in seconds.items())
+    title = "medians; each part alone, so that shares don't add up to 100 %"
+    print_table(title, ["part", "seconds", "of the whole step"], rows)
 
 
 def random_batches(config: TrainConfig, samples: int, mesh: jax.sharding.Mesh) -> list[Waves]:

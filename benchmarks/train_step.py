@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.memory import absent_devices
-from benchmarks.step_parts import Parts, median_seconds, print_table, random_batches
+from benchmarks.step_parts import Parts, median_seconds, print_parts, random_batches
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ScoreModel
@@ -126,7 +126,7 @@ def main(
     print(f"{used:.3g} TFLOP/s per device" + (f", {100 * used / peak:.1f} % of {peak:g}" if peak else ""))
     if parts:
         found = Parts(config, model, step, state, frozen, batches).all(mesh)
-        print_table(median_seconds(found, parts))
+        print_parts(median_seconds(found, parts))
 
 
 if __name__ == "__main__":
