@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import signal
 
 import jax
 import pytest
@@ -111,6 +112,22 @@ def test_a_resumed_run_past_the_range_says_so_and_one_within_it_traces_the_rest(
     train(dataclasses.replace(config, profile="2:5", steps=4, peak_tflops=1.0), tmp_path, lines.append)
     (file,) = traces(tmp_path)
     assert steps(file) == [4]
+
+
+def test_a_run_that_is_stopped_within_the_range_writes_the_trace_before_its_checkpoint(config, tmp_path):
+    lines = []
+
+    def stop(line):
+        lines.append(line)
+        if line.startswith("step 3/"):
+            signal.raise_signal(signal.SIGTERM)
+
+    train(dataclasses.replace(config, profile="2:100", steps=100), tmp_path, stop)
+    (file,) = traces(tmp_path)
+    assert steps(file) == [2, 3]
+    assert [line.split(":")[0] for line in lines[-2:]] == ["profile of steps 2 to 3", "SIGTERM"]
+    found = [words for _, words in events(file) if words.get("hlo_module") == "jit_apply"]
+    assert len({words["run_id"] for words in found}) == 2  # both updates are in the trace
 
 
 def test_a_run_that_fails_within_the_range_keeps_its_trace(config, tmp_path, monkeypatch):
