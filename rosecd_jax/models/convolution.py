@@ -19,6 +19,8 @@ LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
 """Least sizes for which Winograd's algorithm is worth its compilation time."""
 LEAST_PAIRS = 32 * 32
 """Least input times output channels for gradients by blocks, with as many positions."""
+BAND_POSITIONS = 128 * 256
+"""Number of positions that Winograd's algorithm transforms at a time."""
 BLOCK_POSITIONS = 2048
 """Number of positions whose 3 × 3 neighborhoods fit into a CPU core's cache."""
 
@@ -93,14 +95,26 @@ def _plain(x: Maps, kernel: Kernel) -> Result:
 
 
 def winograd(x: Maps, kernel: Kernel) -> Result:
-    """Compute `convolve` for even heights and widths: a 4 × 4 tile of x gives 2 × 2 output positions."""
-    batch, height, width, channels = x.shape
+    """Compute `convolve` for even heights and widths: a 4 × 4 tile of x gives 2 × 2 output positions.
+
+    Computed in bands of rows, whose tiles and products need less memory at a time.
+    """
+    _, height, width, channels = x.shape
+    count = max(1, height * width // BAND_POSITIONS) if isinstance(width, int) else 1
+    rows = next(n for n in range(max(2, height // count), height + 1) if height % n == 0 and n % 2 == 0)
+    kernels = jnp.einsum("ia,jb,abcd->ijcd", KERNEL, KERNEL, kernel).reshape(16, channels, -1)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    bands = [_winograd_band(x[:, i : i + rows + 2], kernels) for i in range(0, height, rows)]
+    return jnp.concatenate(bands, axis=1)
+
+
+def _winograd_band(x: Maps, kernels: Float[Array, "16 C D"]) -> Float[Array, "B _ _ D"]:
+    """Compute the result of padded rows of x and transformed kernels."""
+    batch, height, width, channels = x.shape
+    height, width = height - 2, width - 2
     corners = [[x[:, i : i + height : 2, j : j + width : 2] for j in range(4)] for i in range(4)]
     tiles = jnp.stack([tile.reshape(-1, channels) for row in _transform(INPUT, corners) for tile in row])
-    kernels = jnp.einsum("ia,jb,abcd->ijcd", KERNEL, KERNEL, kernel)
-    products = tiles @ kernels.reshape(16, channels, -1)
-    products = products.reshape(4, 4, batch, height // 2, width // 2, -1)
+    products = (tiles @ kernels).reshape(4, 4, batch, height // 2, width // 2, -1)
     outputs = _transform(OUTPUT, [list(row) for row in products])
     rows = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
     return rows.reshape(batch, height, width, -1)

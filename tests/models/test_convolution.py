@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rosecd_jax.models import convolution
 from rosecd_jax.models.convolution import by_blocks, convolve, pointwise, winograd
 from tests.helpers import relative_error
 
@@ -28,6 +29,13 @@ def by_definition(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(1, 2, 2, 1), (2, 4, 6, 3), (1, 16, 8, 5)])
 def test_winograds_algorithm_is_a_convolution(shape):
     x, kernel = arrays(*shape, features=4)
+    assert relative_error(winograd(jnp.asarray(x), jnp.asarray(kernel)), by_definition(x, kernel)) < 2e-6
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 6, 3), (1, 14, 6, 3), (1, 2, 40, 3)])
+def test_bands_of_rows_join_into_one_convolution(shape, monkeypatch):
+    x, kernel = arrays(*shape, features=4)
+    monkeypatch.setattr(convolution, "BAND_POSITIONS", 12)  # 4 and 7 bands of two rows, and a single band
     assert relative_error(winograd(jnp.asarray(x), jnp.asarray(kernel)), by_definition(x, kernel)) < 2e-6
 
 
