@@ -17,7 +17,7 @@ Kernel = Float[Array, "3 3 C D"]
 
 LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
 """Least sizes for which Winograd's algorithm is worth its compilation time."""
-LEAST_PAIRS = 32 * 32
+LEAST_PAIRS = 64
 """Least input times output channels for gradients by blocks, with as many positions."""
 BAND_POSITIONS = 128 * 256
 """Number of positions that Winograd's algorithm transforms at a time."""
