@@ -100,6 +100,17 @@ def _uniform(scale: float, fan: str, generator: np.random.Generator, shape: tupl
     return np.float32(limit) * (2 * generator.random(shape, np.float32) - 1)
 
 
+@functools.lru_cache(maxsize=32)
+def _declared(network: nn.Module, inputs: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[Any, Any]:
+    """Return the paths and declarations of a network's parameters, and the structure of their tree."""
+    token = _declaring.set(True)
+    try:  # a new function, since traces are cached
+        declared = jax.eval_shape(lambda *args: network.init(*args), jax.random.key(0), *inputs)["params"]
+    finally:
+        _declaring.reset(token)
+    return jax.tree_util.tree_flatten_with_path(declared, is_leaf=lambda x: isinstance(x, Parameter))
+
+
 def initial_params(network: nn.Module, key: Key[Array, ""], *inputs: jax.ShapeDtypeStruct) -> Any:
     """Initialize a network's parameters, a nested dict of float32 arrays; pure.
 
@@ -110,12 +121,7 @@ def initial_params(network: nn.Module, key: Key[Array, ""], *inputs: jax.ShapeDt
       key: the same key gives the same parameters on every backend.
       inputs: shapes of the network's arguments.
     """
-    token = _declaring.set(True)
-    try:  # a new function, since traces are cached
-        declared = jax.eval_shape(lambda *args: network.init(*args), jax.random.key(0), *inputs)["params"]
-    finally:
-        _declaring.reset(token)
-    paths, tree = jax.tree_util.tree_flatten_with_path(declared, is_leaf=lambda x: isinstance(x, Parameter))
+    paths, tree = _declared(network, inputs)
     shapes = tree.unflatten([parameter.value for _, parameter in paths])
 
     def on_host(words: np.ndarray) -> Any:
