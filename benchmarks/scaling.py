@@ -209,7 +209,8 @@ def make_config(options: argparse.Namespace, overrides: list[str]) -> TrainConfi
     if not options.tiny:
         return config
     model = dataclasses.replace(config.model, network=SIZES["tiny"])
-    return dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, frames=16))
+    frames = 48 if config.objective == "distillation" else 16  # enough for the PESQ loss
+    return dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, frames=frames))
 
 
 def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:

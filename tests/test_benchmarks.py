@@ -145,3 +145,11 @@ def test_communication_is_the_same_when_compiled_for_more_devices():
     by_eight, by_sixteen = (cells(run(*words, "--compiled", n)) for n in ("8", "16"))
     assert len(by_eight) == 4
     assert by_eight == by_sixteen
+
+
+@pytest.mark.slow
+def test_a_step_of_distillation_sends_weights_and_gradients_but_no_part_of_the_batch():
+    rows = cells(run("scaling", "collectives", "configs/demo.py:student", "--chips", "8", "256"))
+    assert [row[:2] for row in rows] == [[how, n] for how in ("replicated", "fsdp") for n in ("8", "256")]
+    assert all(float(row[3]) > 0 for row in rows)
+    assert {row[4] for row in rows} == {"0.00"}

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Int32
 
 from rosecd_jax.arrays import Array
+from rosecd_jax.audio import fft
 from rosecd_jax.config import check_fields
 
 Spectra = Complex64[Array, "*shape"]
@@ -53,7 +54,7 @@ def stft(
     wave = jnp.pad(wave, [*edges, (0, max(0, total - wave.shape[-1]))])[..., :total]
     blocks = wave.reshape(*wave.shape[:-1], -1, hop)
     framed = jnp.concatenate([blocks[..., i : i + frames, :] for i in range(pieces)], axis=-1)
-    spectrum = jnp.fft.rfft(framed[..., :n_fft] * hann_window(n_fft))
+    spectrum = fft.rfft(framed[..., :n_fft] * hann_window(n_fft))
     return jnp.swapaxes(spectrum, -1, -2)
 
 
@@ -73,7 +74,7 @@ def istft(
     """
     frames, pieces = spectrogram.shape[-1], -(-n_fft // hop)
     window = np.pad(hann_window(n_fft), (0, pieces * hop - n_fft))
-    framed = jnp.fft.irfft(jnp.swapaxes(spectrogram, -1, -2), n_fft)
+    framed = fft.irfft(jnp.swapaxes(spectrogram, -1, -2), n_fft)
     framed = jnp.pad(framed, [(0, 0)] * (framed.ndim - 1) + [(0, pieces * hop - n_fft)]) * window
     weight = jnp.broadcast_to(window**2, (frames, window.size))
     if valid_frames is not None:

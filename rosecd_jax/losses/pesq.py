@@ -17,6 +17,7 @@ import scipy.signal
 from jaxtyping import Float32
 
 from rosecd_jax.arrays import Array
+from rosecd_jax.audio import fft
 from rosecd_jax.audio.stft import hann_window
 from rosecd_jax.losses import bark
 
@@ -100,7 +101,7 @@ def _filter(wave: Waves, response: np.ndarray) -> Waves:
     response = response[:samples]
     size = scipy.fft.next_fast_len(samples + len(response) - 1, real=True)
     spectrum = np.fft.rfft(response, size).astype(np.complex64)
-    return jnp.fft.irfft(jnp.fft.rfft(wave, size) * spectrum, size)[..., :samples]
+    return fft.irfft(fft.rfft(wave, size) * spectrum, size)[..., :samples]
 
 
 def _prepare(wave: Waves) -> Powers:
@@ -119,7 +120,7 @@ def _prepare(wave: Waves) -> Powers:
     frames = (wave.shape[-1] - WINDOW) // HOP + 1
     blocks = wave[:, : (frames + 1) * HOP].reshape(-1, frames + 1, HOP)
     framed = jnp.concatenate([blocks[:, :-1], blocks[:, 1:]], axis=-1) * hann_window(WINDOW)
-    spectrum = jnp.fft.rfft(framed)[..., :-1]
+    spectrum = fft.rfft(framed)[..., :-1]
     energy = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
     energy = energy.at[..., 0].set(0.0)
     return (energy @ bark.BAND_MATRIX) * bark.POWER_CORRECTION.astype(np.float32)

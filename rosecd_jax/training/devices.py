@@ -1,12 +1,14 @@
 """Devices and hosts as a mesh with one axis, `data`."""
 
+import contextlib
 import os
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
-AXIS = "data"
+from rosecd_jax.audio.fft import AXIS
+
 AnyMesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 
@@ -63,6 +65,11 @@ def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp
         return jax.NamedSharding(mesh, jax.P(*[None] * longest, AXIS))
 
     return jax.tree.map(sharding, shapes)
+
+
+def in_context(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
+    """Return a context for tracing, in which `audio.fft` divides FFTs if there are several devices."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh) if mesh.size > 1 else contextlib.nullcontext()
 
 
 def place(tree: Any, shardings: Any) -> Any:

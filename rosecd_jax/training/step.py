@@ -16,7 +16,7 @@ from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.distillation import TeacherStep, target_in_one_loop, target_in_sequence
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import replicated, state_shardings
+from rosecd_jax.training.devices import in_context, replicated, state_shardings
 from rosecd_jax.training.flat import TREES, Layout, one_vector
 from rosecd_jax.training.functions import (
     AS_CONFIGURED,
@@ -255,14 +255,14 @@ def make_step(
     check_storable(state.opt_state)
     shardings = state_shardings(mesh, state, config.sharding)
 
-    def gather(params: Params) -> Params:
-        """Gather weights before use; otherwise the partitioner may move activations instead."""
-        return jax.lax.with_sharding_constraint(params, everywhere)
+    # Weights are gathered before use; otherwise the partitioner may move activations instead.
+    gather = functools.partial(jax.lax.with_sharding_constraint, shardings=everywhere)
 
     def terms_of(function: Any, params: Params, state: TrainState, frozen: Params, waves: Waves, key: Any):
-        batch = Batch(*(pure.analyze(jnp.asarray(wave)) for wave in waves))
-        weights = (layout.unpack(gather(packed)) for packed in (params, state.ema))
-        return function(*weights, gather(frozen), batch, key)
+        with in_context(mesh):
+            batch = Batch(*(pure.analyze(jnp.asarray(wave)) for wave in waves))
+            weights = (layout.unpack(gather(packed)) for packed in (params, state.ema))
+            return function(*weights, gather(frozen), batch, key)
 
     def add_gradient(total: Any, state: TrainState, frozen: Params, waves: Waves, i: jax.Array):
         key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), i)

@@ -1,0 +1,38 @@
+"""FFTs of real signals along the last axis, divided among the devices of the mesh in context.
+
+XLA's partitioner doesn't divide an FFT: it gathers the whole array and every device transforms all of it.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Complex64, Float32
+
+from rosecd_jax.arrays import Array
+
+AXIS = "data"
+"""Name of the mesh' axis that divides batches."""
+
+
+def rfft(x: Float32[Array, "*shape n"], size: int | None = None) -> Complex64[Array, "*shape bins"]:
+    """Compute `jnp.fft.rfft`, on each device for its part of the first axis."""
+    return _by_parts(functools.partial(jnp.fft.rfft, n=size), x)
+
+
+def irfft(x: Complex64[Array, "*shape bins"], size: int | None = None) -> Float32[Array, "*shape n"]:
+    """Compute `jnp.fft.irfft`, on each device for its part of the first axis."""
+    return _by_parts(functools.partial(jnp.fft.irfft, n=size), x)
+
+
+def _by_parts(transform: Callable[[Array], Array], x: Array) -> Array:
+    """Call a function of the last axis on each part of the first, where the mesh in context divides it.
+
+    Without a mesh, inside shard_map, and for a first axis that can't be divided, it is an ordinary call.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    automatic = set(mesh.axis_types) == {jax.sharding.AxisType.Auto} and AXIS in mesh.axis_names
+    if not automatic or x.ndim < 2 or x.shape[0] % mesh.shape[AXIS]:
+        return transform(x)
+    return jax.shard_map(transform, in_specs=jax.P(AXIS), out_specs=jax.P(AXIS))(x)
