@@ -39,9 +39,6 @@ def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array,
 class Conv(nn.Module):
     """A 1 × 1 or 3 × 3 convolution that keeps the resolution.
 
-    A shift, added at every position, is added to the bias first, so that the gradients of both need only one
-    sum over positions.
-
     Attributes:
       features: channels of the result.
       size: of the kernel, 1 or 3.
@@ -54,17 +51,20 @@ class Conv(nn.Module):
     scale: float = 1.0
     dtype: Any = None
 
+    def __call__(self, x: Maps) -> Float[Array, "B F T {self.features}"]:
+        product, bias = self.parts(x)
+        return computed_once(product + bias)
+
     @nn.compact
-    def __call__(
-        self, x: Maps, shift: Float[Array, "B {self.features}"] | None = None
-    ) -> Float[Array, "B F T {self.features}"]:
+    def parts(
+        self, x: Maps
+    ) -> tuple[Float[Array, "B F T {self.features}"], Float[Array, " {self.features}"]]:
+        """Return the convolution without the bias, and the bias."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", uniform(self.scale), shape)
         bias = self.param("bias", constant(0.0), (self.features,))
         x, kernel, bias = flax.linen.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        offset = bias if shift is None else (bias + shift)[:, None, None, :]
-        function = {1: pointwise, 3: convolve}[self.size]
-        return computed_once(function(x, kernel) + offset)
+        return {1: pointwise, 3: convolve}[self.size](x, kernel), bias
 
 
 def dense(features: int, *, scale: float = 1.0, dtype: Any = None, name: str | None = None) -> nn.Dense:
@@ -85,6 +85,10 @@ class GroupNorm(nn.Module):
     Sums are taken per channel, along contiguous memory, then over a group's channels: on a CPU four times as
     fast as reducing groups at once. For the gradient, only the input is stored.
 
+    A shift is added to the input at every position, by way of the channels' sums and the result's offset: as
+    part of the preceding convolution, XLA would fill an array with it on a GPU. Its gradient needs no further
+    sum over positions.
+
     Attributes:
       activation: of the normalized values.
     """
@@ -92,7 +96,7 @@ class GroupNorm(nn.Module):
     activation: Callable[[jax.Array], jax.Array] = lambda x: x
 
     @nn.compact
-    def __call__(self, x: Maps) -> Maps:
+    def __call__(self, x: Maps, shift: Float[Array, "B C"] | None = None) -> Maps:
         channels = x.shape[-1]
         size = channels // group_count(channels)
         scale = self.param("scale", constant(1.0), (channels,))
@@ -109,9 +113,11 @@ class GroupNorm(nn.Module):
             gain, offset = gain[:, None, None, :], offset[:, None, None, :]
             return self.activation(x32 * gain + offset).astype(x.dtype)
 
-        mean, square = over_group(x32.mean((1, 2))), over_group(jnp.square(x32).mean((1, 2)))
+        shift = jnp.zeros((1, channels)) if shift is None else shift.astype(jnp.float32)
+        mean, square = x32.mean((1, 2)), jnp.square(x32).mean((1, 2))
+        mean, square = over_group(mean + shift), over_group(square + (2 * mean + shift) * shift)
         gain = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0.0) + 1e-6) * scale
-        return normalize(x32, gain, bias - mean * gain)
+        return normalize(x32, gain, bias + (shift - mean) * gain)
 
 
 def _neighbors(x: Maps, axis: int) -> tuple[Maps, Maps]:
@@ -182,12 +188,14 @@ class ResidualBlock(nn.Module):
         if self.resample is not None:
             h, x = self.resample(computed_once(h)), self.resample(x)
         shift = dense(self.features, dtype=self.dtype, name="dense")(nn.silu(embedding))
-        h = Conv(self.features, 3, dtype=self.dtype, name="conv_0")(h, shift)
-        h = GroupNorm(nn.silu, name="norm_1")(h)
-        h = Conv(self.features, 3, scale=0.0, dtype=self.dtype, name="conv_1")(h)
+        h, bias = Conv(self.features, 3, dtype=self.dtype, name="conv_0").parts(h)
+        h = GroupNorm(nn.silu, name="norm_1")(computed_once(h), bias + shift)
+        h, bias = Conv(self.features, 3, scale=0.0, dtype=self.dtype, name="conv_1").parts(h)
+        # One sum of the biases, which a GPU adds within the convolution.
         if channels != self.features or self.resample is not None:
-            x = Conv(self.features, 1, dtype=self.dtype, name="shortcut")(x)
-        return computed_once((x + h) * SQRT_HALF)
+            x, more = Conv(self.features, 1, dtype=self.dtype, name="shortcut").parts(x)
+            bias = bias + more
+        return computed_once((x + (h + bias)) * SQRT_HALF)
 
 
 def attention(query: Positions, key: Positions, value: Positions) -> Positions:

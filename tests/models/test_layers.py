@@ -84,6 +84,12 @@ def test_group_norm_does_not_see_offset_and_scale(offset, scale, seed):
     np.testing.assert_allclose(apply(params, scale * (x + offset)), apply(params, x), atol=2e-3)
 
 
+def test_group_norm_adds_a_shift_to_its_input():
+    x, shift = image(2, 6, 5, 16) + 1, 2 * image(2, 16, seed=1)
+    params, expected = initialized(GroupNorm(nn.silu), x + shift[:, None, None])
+    assert relative_error(GroupNorm(nn.silu).apply({"params": params}, x, shift), expected) < 1e-5
+
+
 def test_group_norm_computes_its_statistics_in_float32():
     x = (image(1, 32, 32, 8) + 30).astype(jnp.bfloat16)
     params, result = initialized(GroupNorm(), x)
