@@ -153,3 +153,14 @@ def test_a_step_of_distillation_sends_weights_and_gradients_but_no_part_of_the_b
     assert [row[:2] for row in rows] == [[how, n] for how in ("replicated", "fsdp") for n in ("8", "256")]
     assert all(float(row[3]) > 0 for row in rows)
     assert {row[4] for row in rows} == {"0.00"}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [([], 0, "nothing was measured"), (["--reference", "nowhere"], 1, "nowhere has no sgmse/")],
+)
+def test_a_comparison_with_pytorch_needs_the_authors_checkout(words, code, expected):
+    command = [sys.executable, "-m", "benchmarks.against_pytorch", *words]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == code
+    assert expected in result.stdout + result.stderr
