@@ -5,10 +5,10 @@
 PATH is a checkout of the authors' code (github.com/LiangXu123, "Robust-One-step-Speech-Enhancement-via-
 Consistency-Distillation-ROSE-CD-"), which is neither part of this package nor downloaded; PyTorch has to be
 installed, too. Without PATH, nothing is measured. Random weights are converted to theirs; the outputs of one
-call on 256 frames are compared, and calls are timed in turn: float32 on a CPU, and on a GPU TF32, as they run
-theirs, and bfloat16. With --gradient, a whole distillation gradient of ours (student, target, two calls of
-the teacher, all losses and their time-domain terms) is compared with the networks' calls alone of theirs:
-forward and backward of the student, one forward call of the target and two of the teacher.
+call on 256 frames are compared, and calls are timed in turn: on a CPU in float32; on a GPU in TF32, the
+authors' setting, and bfloat16. With --gradient, a whole distillation gradient of ours (student, target, two
+calls of the teacher, all loss terms) is compared with the networks' calls alone of theirs: forward and
+backward of the student, one forward call of the target and two of the teacher.
 Prints the medians, their ratio (the median of the ratios of paired runs) and the largest difference between
 the outputs, divided by the largest output.
 """
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import interleaved, machine, print_table
+from benchmarks.timing import interleaved, machine, plain_errors, print_table
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.conversion.parameters import params_to_torch
 from rosecd_jax.losses import DistillationConfig
@@ -170,8 +170,9 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
     if not options.reference:
-        print("nothing was measured: give a checkout of the authors' code with --reference PATH")
+        print("nothing was measured: give a clone of the authors' code, see README.md, by --reference PATH")
     elif not Path(options.reference, "sgmse", "backbones", "ncsnpp_v2.py").is_file():
         sys.exit(f"against_pytorch: {options.reference} has no sgmse/backbones/ncsnpp_v2.py")
     else:
-        main(options.reference, options.sizes, options.batch, options.gradient, options.runs)
+        with plain_errors():
+            main(options.reference, options.sizes, options.batch, options.gradient, options.runs)

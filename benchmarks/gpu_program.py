@@ -9,9 +9,10 @@
 
 Compiles one call of the denoiser, or the gradient of a training step of a config, for the GPU that a
 GpuTargetConfigProto in a text file describes. Prints, for each kind of what the GPU executes, the number of
-kernels and the bytes that they read and write; the --top parts of the network with the most bytes, all levels
-together, by the operation whose result a fusion returns; and the least time: the bytes by --bandwidth, and
-the networks' operations by --peak. The defaults are those of an H200.
+kernels and the bytes that they read and write. Then follow the --top parts of the network with the most
+bytes, merged over levels; a fusion counts under its root operation. Last come the least times of the bytes at
+--bandwidth and of the networks' operations at --peak. The defaults are an H200's bandwidth, and the rate that
+its products were measured to reach.
 
 Bytes come from the shapes of operands and results, or of slices where an operand is only sliced. Caches, and
 what a convolution or a product reads more than once, are not counted. Without a GPU, nothing is autotuned.
@@ -32,7 +33,7 @@ import numpy as np
 
 from benchmarks.collectives import array_bytes
 from benchmarks.memory import absent_devices
-from benchmarks.timing import load, print_table
+from benchmarks.timing import load, plain_errors, print_table
 from benchmarks.train_step import compile_programs
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ScoreModel
@@ -205,4 +206,8 @@ if __name__ == "__main__":
     parser.add_argument("--top", type=int, default=10)
     parser.add_argument("--bandwidth", type=float, default=4.8, help="of memory in TB/s")
     parser.add_argument("--peak", type=float, default=790.0, help="of products in TFLOP/s")
-    main(*parser.parse_known_args())
+    options, overrides = parser.parse_known_args()
+    if overrides and not options.gradient:
+        parser.error(f"{overrides[0]}: only --gradient takes further options")
+    with plain_errors():
+        main(options, overrides)

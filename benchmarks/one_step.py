@@ -9,7 +9,8 @@ result is ready, GFLOP/s, and their share of the best matrix product and of the 
 same type on this machine, which are measured in the same rounds. Operations are those of plain convolutions,
 whatever computes them: in float32 on a CPU, Winograd's algorithm needs fewer, in large networks and among the
 best convolutions. The default batch is 1 on a CPU, where 16 at full size take a minute and several GB, and
-1 and 16 elsewhere. --tiny is a test of the program in seconds.
+1 and 16 elsewhere. --tiny tests the program in seconds, with sizes, frames
+and runs of its own.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from benchmarks.timing import (
     load,
     machine,
     parameters,
+    plain_errors,
     print_table,
     seconds_of,
 )
@@ -125,4 +127,5 @@ if __name__ == "__main__":
     if options.tiny:
         options.sizes, options.frames, options.runs = ["tiny"], 16, 2
     batches = options.batch or ([1] if jax.default_backend() == "cpu" else [1, 16])
-    main(options.sizes, batches, options.dtypes, options.frames, options.runs, options.tiny)
+    with plain_errors():
+        main(options.sizes, batches, options.dtypes, options.frames, options.runs, options.tiny)

@@ -7,7 +7,7 @@
         [--step-seconds S] [--topology v5e:2x4] [--config.key=value]...
 
 length: seconds to enhance a wave by an Enhancer, as a user gets it; above 30 s it works in windows.
-batch: seconds of its program for several signals of some frames at once.
+batch: seconds of an Enhancer's program for several signals at once, of --frames frames each.
 devices: seconds of a training step of a constant batch of noise, divided among the first 1, 2, ... devices.
 On a CPU these are virtual devices, in a process for each number: with as many cores as before, they show only
 the overhead of dividing the work.
@@ -15,10 +15,10 @@ collectives: bytes that each chip sends per update, counted in the compiled prog
 replicated and fsdp. Both are compiled for 8 virtual CPU devices (or a TPU topology, if libtpu is installed),
 with one and with two items per device, and extrapolated: the size of an array is either the same on any
 number of devices, or proportional to the batch of all of them; of an all-reduce over a ring of n, each chip
-sends 2 (n - 1) / n, of an all-gather or reduce-scatter (n - 1) / n. Arrays without an axis that n divides
-are not divided by fsdp. Seconds are bytes divided by the rate of all links of a chip together, by default the
-4 links of a TPU v5e, all used at once, without latency and without overlap with the computation. The CPU's
-compiler reduces gradients to all devices, also for fsdp; a TPU's can send half of that.
+sends 2 (n - 1) / n of the array's bytes, of an all-gather or reduce-scatter (n - 1) / n. Arrays without an
+axis that n divides are not divided by fsdp. Seconds are bytes divided by the rate of all links of a chip
+together, by default the 4 links of a TPU v5e, all used at once, without latency and without overlap with the
+computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a TPU's can send half of that.
 MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny is a test of
 the program in seconds.
 """
@@ -36,7 +36,7 @@ import numpy as np
 
 from benchmarks.collectives import divided_share, traffic
 from benchmarks.memory import absent_devices
-from benchmarks.timing import SIZES, interleaved, load, machine, parameters, print_table
+from benchmarks.timing import SIZES, interleaved, load, machine, parameters, plain_errors, print_table
 from rosecd_jax import Enhancer, ScoreModel
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
@@ -244,6 +244,8 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     more.add_argument("--topology", default="", help="TPU topology to compile for instead")
     options, overrides = parser.parse_known_args(words)
+    if overrides and options.command in models:
+        parser.error(f"unknown option {overrides[0]}")
     if options.tiny:
         options.runs = 2
         if options.command in models:
@@ -262,4 +264,5 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with plain_errors():
+        main(sys.argv[1:])

@@ -3,8 +3,9 @@
     python -m benchmarks.student_teacher [STUDENT] [TEACHER] [--seconds 4] [--steps 30] [--runs 5]
 
 Enhances the same noisy speech of the embedded corpus with two Enhancers, each as a user gets it, with level,
-STFT, padding and inverse STFT. STUDENT and TEACHER are checkpoints or names: `small` (the default) is the
-packaged student, `full`, `32` and `tiny` are untrained students (see benchmarks.one_step). Without TEACHER,
+STFT, padding and inverse STFT. STUDENT is a checkpoint or a name: `small` (the default) is the packaged
+student, `full`, `32` and `tiny` are untrained students (see benchmarks.one_step). TEACHER is a teacher's
+checkpoint. Without it,
 the teacher has the student's network and weights: time does not depend on the weights. Programs are compiled
 before, without the cache of compiled programs; these times are printed, but not counted. Prints both medians,
 real-time factors (seconds of computation per second of audio) and their ratio. A teacher calls the network
@@ -20,7 +21,15 @@ import math
 import numpy as np
 
 from benchmarks.long_audio import speech_in_noise
-from benchmarks.timing import interleaved, load, machine, parameters, print_table, seconds_of
+from benchmarks.timing import (
+    interleaved,
+    load,
+    machine,
+    parameters,
+    plain_errors,
+    print_table,
+    seconds_of,
+)
 from rosecd_jax import Enhancer, ScoreModel
 from rosecd_jax.audio import io
 from rosecd_jax.cli.common import keep_freed_memory
@@ -78,7 +87,8 @@ def main(student: str, teacher: str, seconds: float, steps: int, runs: int) -> N
     if not teacher:
         print("The teacher has the student's network and weights; time does not depend on the weights.")
     ratio = float(np.median(times["teacher"] / times["student"]))
-    print(f"the student is {ratio:.1f} times as fast as its teacher (target: at least {TARGET})")
+    aim = f" (target: at least {TARGET})" if by_teacher.sampler.network_calls == 60 else ""
+    print(f"the student is {ratio:.1f} times as fast as its teacher{aim}")
 
 
 if __name__ == "__main__":
@@ -92,4 +102,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.tiny:
         options.student, options.teacher, options.seconds, options.steps, options.runs = "tiny", "", 0.5, 3, 2
-    main(options.student, options.teacher, options.seconds, options.steps, options.runs)
+    with plain_errors():
+        main(options.student, options.teacher, options.seconds, options.steps, options.runs)

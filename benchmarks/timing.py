@@ -1,10 +1,12 @@
 """What several benchmarks share: interleaved timing, the machine's best rates, models by name, tables."""
 
+import contextlib
 import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -17,6 +19,7 @@ from rosecd_jax.conversion.lightning import load_any_checkpoint
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel, convolution
 from rosecd_jax.models.score_model import Params
+from rosecd_jax.pretrained import pretrained_models
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -49,6 +52,15 @@ class Rate(NamedTuple):
 
     flops: float
     shape: str
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Exit with bad input in one line; other errors keep their traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -112,6 +124,9 @@ def best_rate(kind: str, tested: Iterable[Candidate], seconds: Iterable[float]) 
 def load(name: str) -> tuple[ScoreModel, Params]:
     """Load a checkpoint or packaged model, or initialize an untrained student of one of `SIZES`."""
     if name not in SIZES:
+        if name not in pretrained_models() and not Path(name).exists():
+            known = ", ".join([*SIZES, *pretrained_models()])
+            raise ValueError(f"{name} is neither a checkpoint nor one of {known}")
         return load_any_checkpoint(name)
     preconditioning = Preconditioning(c_in="1")
     model = ScoreModel(ModelConfig(role="student", preconditioning=preconditioning, network=SIZES[name]))

@@ -155,6 +155,14 @@ def test_a_step_of_distillation_sends_weights_and_gradients_but_no_part_of_the_b
     assert {row[4] for row in rows} == {"0.00"}
 
 
+def test_an_unknown_size_is_an_error_in_one_line():
+    command = [sys.executable, "-m", "benchmarks.one_step", "--sizes", "huge"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("one_step: huge is neither a checkpoint nor one of full")
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [([], 0, "nothing was measured"), (["--reference", "nowhere"], 1, "nowhere has no sgmse/")],

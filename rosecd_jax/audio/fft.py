@@ -13,7 +13,7 @@ from jaxtyping import Complex64, Float32
 from rosecd_jax.arrays import Array
 
 AXIS = "data"
-"""Name of the mesh' axis that divides batches."""
+"""Name of the mesh's axis that divides batches."""
 
 
 def rfft(x: Float32[Array, "*shape n"], size: int | None = None) -> Complex64[Array, "*shape bins"]:

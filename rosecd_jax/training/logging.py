@@ -91,7 +91,7 @@ class Progress:
 
     @contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """Return a context for taking batches from the loader, whose time is measured."""
+        """Return a context that measures the wait for the loader."""
         start = time.perf_counter()
         with jax.profiler.TraceAnnotation("wait for data"):
             yield

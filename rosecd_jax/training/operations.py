@@ -45,7 +45,8 @@ def operations_per_example(
 ) -> int | None:
     """Count the operations of all network calls for one example.
 
-    Rematerialized calls are not counted, and neither is the work between calls: STFT, loss terms, optimizer.
+    Recomputation by rematerialization is not counted, nor is the work between calls: STFT, loss terms,
+    optimizer.
 
     Args:
       teacher: of distillation; None: with the network of `model`.

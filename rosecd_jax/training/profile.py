@@ -14,7 +14,7 @@ CACHED_BY_NAMES = "jax_compilation_cache_include_metadata_in_key"
 
 
 def keep_names(stack: ExitStack) -> None:
-    """Until `stack` ends, use no cached program with other names of operations, as of an earlier version."""
+    """Until `stack` ends, include the names of operations in the keys of cached programs."""
     stack.callback(jax.config.update, CACHED_BY_NAMES, getattr(jax.config, CACHED_BY_NAMES))
     jax.config.update(CACHED_BY_NAMES, True)
 
