@@ -18,7 +18,7 @@ number of devices, or proportional to the batch of all of them; of an all-reduce
 sends 2 (n - 1) / n of the array's bytes, of an all-gather or reduce-scatter (n - 1) / n. Arrays without an
 axis that n divides are not divided by fsdp. Seconds are bytes divided by the rate of all links of a chip
 together, by default the 4 links of a TPU v5e, all used at once, without latency and without overlap with the
-computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a TPU's can send half of that.
+computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a TPU's can send half.
 MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny is a test of
 the program in seconds.
 """
