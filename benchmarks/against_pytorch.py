@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import timing
 from benchmarks.timing import interleaved, machine, plain_errors, print_table
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.conversion.parameters import params_to_torch
@@ -35,13 +36,8 @@ from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.step import Waves, make_step
 
-SIZES = {
-    "full": NCSNppConfig(),
-    "32": NCSNppConfig(channels=32, blocks=1),
-    "16": NCSNppConfig(channels=16, blocks=1),
-    "tiny": NCSNppConfig(channels=4, blocks=1),
-}
-"""Networks by name: published, with 32 channels, and the packaged model's; "tiny" is for tests."""
+SIZES = timing.SIZES | {"16": NCSNppConfig(channels=16, blocks=1)}
+"""Networks by name; "16" is the packaged model's."""
 FRAMES = 256
 Inputs = tuple[np.ndarray, np.ndarray, np.ndarray]
 """x_t and y, complex64 [B, 256, 256], and t, float32 [B]."""

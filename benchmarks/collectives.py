@@ -8,15 +8,15 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
+from benchmarks.step_parts import gradient_arguments, update_arguments
 from rosecd_jax.models import ScoreModel, convolution
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import AXIS, over_batch, replicated, state_shardings
-from rosecd_jax.training.step import Waves, make_step
+from rosecd_jax.training.devices import AXIS, state_shardings
+from rosecd_jax.training.step import make_step
 
 KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "c64": 8, "f64": 8}
@@ -170,26 +170,10 @@ def step_collectives(config: TrainConfig, mesh: jax.sharding.Mesh) -> dict[str, 
     model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
     step = make_step(config, model, teacher, mesh)
-    everywhere = replicated(mesh)
-
-    def shapes(tree: Any, shardings: Any) -> Any:
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
-
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    frozen = shapes(params, state_shardings(mesh, params, config.sharding))
-    state = jax.eval_shape(step.init, params, jax.ShapeDtypeStruct((2,), jnp.uint32))
-    state = shapes(state, step.shardings)
-    size = config.data.batch_size, model.front_end.samples(config.data.frames)
-    wave: Any = jax.ShapeDtypeStruct(size, jnp.float32, sharding=over_batch(mesh))
-    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
-    frozen = frozen if config.objective == "distillation" else {}
-    batch = state.params, state, frozen, Waves(wave, wave), number
-    terms = jax.eval_shape(step.add_gradient, *batch)[1]
-    terms = shapes(terms, jax.tree.map(lambda _: everywhere, terms))
+    arguments = gradient_arguments(config, step, mesh)
     accumulate = config.optimizer.accumulate
-
-    lowered = step.add_gradient.lower(*batch)  # pyright: ignore[reportFunctionMemberAccess]
-    update = step.apply.lower(state, state.params, [terms] * accumulate)  # pyright: ignore[reportFunctionMemberAccess]
+    lowered = step.add_gradient.lower(*arguments)  # pyright: ignore[reportFunctionMemberAccess]
+    update = step.apply.lower(*update_arguments(config, step, arguments))  # pyright: ignore[reportFunctionMemberAccess]
     options = QUICK if mesh.devices.flat[0].platform == "cpu" else None
     result = collections.defaultdict(lambda: Total(0, 0))
     for program, times in ((lowered, accumulate), (update, 1)):

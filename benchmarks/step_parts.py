@@ -15,7 +15,7 @@ from rosecd_jax.losses import Batch, draw_distillation
 from rosecd_jax.losses.distillation import Network, target_in_one_loop, target_in_sequence
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import place_batch
+from rosecd_jax.training.devices import over_batch, place_batch, replicated, state_shardings
 from rosecd_jax.training.operations import uses_target
 from rosecd_jax.training.state import TrainState
 from rosecd_jax.training.step import COMPILER_OPTIONS, Step, Waves, make_loss
@@ -143,6 +143,34 @@ class Parts:
             "input, from the loader": self.input(mesh),
         }
         return {name: part for name, part in parts.items() if part}
+
+
+def gradient_arguments(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> tuple[Any, ...]:
+    """Return shapes and shardings of the arguments of `step.add_gradient`."""
+    model = ScoreModel(config.model)
+
+    def shapes(tree: Any, shardings: Any) -> Any:
+        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(step.init, params, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    state = shapes(state, step.shardings)
+    size = config.data.batch_size, model.front_end.samples(config.data.frames)
+    wave: Any = jax.ShapeDtypeStruct(size, jnp.float32, sharding=over_batch(mesh))
+    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(mesh))
+    distills = config.objective == "distillation"
+    frozen = shapes(params, state_shardings(mesh, params, config.sharding)) if distills else {}
+    return state.params, state, frozen, Waves(wave, wave), number
+
+
+def update_arguments(config: TrainConfig, step: Step, of_gradient: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return those of `step.apply`, given those of `step.add_gradient`, which is traced for it."""
+    gradient, state, _, _, number = of_gradient
+    terms = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=number.sharding),
+        jax.eval_shape(step.add_gradient, *of_gradient)[1],
+    )
+    return state, gradient, [terms] * config.optimizer.accumulate
 
 
 def median_seconds(parts: dict[str, Part], runs: int) -> dict[str, float]:

@@ -33,39 +33,31 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.memory import absent_devices
-from benchmarks.step_parts import Parts, median_seconds, print_parts, random_batches
+from benchmarks.step_parts import (
+    Parts,
+    gradient_arguments,
+    median_seconds,
+    print_parts,
+    random_batches,
+    update_arguments,
+)
 from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.training.config import TrainConfig
-from rosecd_jax.training.devices import AXIS, make_mesh, over_batch, place, replicated
+from rosecd_jax.training.devices import AXIS, make_mesh, place
 from rosecd_jax.training.operations import operations_per_example, peak_tflops
-from rosecd_jax.training.step import Step, Waves, make_step
+from rosecd_jax.training.step import Step, make_step
 
 
 def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
     """Compile a batch's gradient and an update from shapes; print their times and return the gradient."""
-    model = ScoreModel(config.model)
-
-    def shapes(tree: Any, shardings: Any = None) -> Any:
-        shardings = shardings or jax.tree.map(lambda _: replicated(mesh), tree)
-        return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
-
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    state = jax.eval_shape(step.init, params, jax.ShapeDtypeStruct((2,), jnp.uint32))
-    state = shapes(state, step.shardings)
-    size = config.data.batch_size, model.front_end.samples(config.data.frames)
-    wave = jax.ShapeDtypeStruct(size, jnp.float32, sharding=over_batch(mesh))
-    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated(mesh))
-    frozen = shapes(params) if config.objective == "distillation" else {}
-    batch = state.params, state, frozen, Waves(wave, wave), number
-    gradient = compile_one("gradient", step.add_gradient, *batch)
-    terms = shapes(jax.eval_shape(step.add_gradient, *batch)[1])
-    compile_one("update", step.apply, state, state.params, [terms] * config.optimizer.accumulate)
+    arguments = gradient_arguments(config, step, mesh)
+    gradient = compile_one("gradient", step.add_gradient, *arguments)
+    compile_one("update", step.apply, *update_arguments(config, step, arguments))
     return gradient
 
 
