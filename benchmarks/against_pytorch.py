@@ -153,6 +153,7 @@ def main(reference: str, sizes: list[str], batch: int, gradient: bool, runs: int
             seconds = (f"{1000 * np.median(times[name]):.1f}" for name in ("ours", "theirs"))
             ratio = np.median(times["theirs"] / times["ours"])
             rows.append((size, what, *seconds, f"{ratio:.2f}", differences.get(what, "")))
+            print(" ".join(rows[-1]), flush=True)  # the published size takes minutes
     header = ("size", "", "ours, ms", "PyTorch, ms", "ratio", "difference")
     print_table(f"{batch} x {FRAMES} frames, medians of {runs}", header, rows)
 
