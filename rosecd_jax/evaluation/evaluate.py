@@ -17,12 +17,16 @@ from rosecd_jax.audio import io
 from rosecd_jax.evaluation import estimates
 from rosecd_jax.evaluation.cache import ScoreCache
 from rosecd_jax.evaluation.scoring import Estimate, FileResult, Task, available, failed, score
-from rosecd_jax.evaluation.tables import write_table
+from rosecd_jax.evaluation.tables import is_reverberant, write_table
 from rosecd_jax.inference.enhancer import Enhancer
 from rosecd_jax.metrics import USUAL
 from rosecd_jax.processes import Job, Workers
 
 Kind = Literal["noisy", "checkpoint", "folder"]
+REVERBERANT = (
+    "a reverberant set: delays and levels of its input are those of the rooms, not faults; SI-SIR and SI-SAR "
+    "are meaningless, as they assume added noise"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Evaluation:
       settings: of a model's sampler.
       network_calls: of a model, for one signal; None for other systems.
       unpaired: files of a folder for which there is no clean file.
+      reverberant: whether the noisy files are reverberant ones of `rosecd prepare`.
     """
 
     method: str
@@ -47,6 +52,7 @@ class Evaluation:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     network_calls: int | None = None
     unpaired: tuple[str, ...] = ()
+    reverberant: bool = False
 
     @property
     def errors(self) -> list[FileResult]:
@@ -60,11 +66,14 @@ class Evaluation:
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
             notes.append(f"{len(self.unpaired)} files have no clean file of their name: {listed}")
+        if self.reverberant and self.kind == "noisy":
+            return [*notes, REVERBERANT]
         shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
         if how := " and ".join(filter(None, shifted)):
             notes.append(
                 f"compared with the clean files, {how}, which lowers scores: shift each file by its delay in "
                 "the table of --output"
+                + (", unless reverberation that is left in it is the cause" if self.reverberant else "")
             )
         return notes
 
@@ -146,13 +155,13 @@ def evaluate(
       ImportError: if a measure's package is missing. Without pesq, PESQ is left out, with a note.
     """
     available(measures)  # before the first file is enhanced
-    task = Task(Path(data) / "clean", Path(data) / "noisy", tuple(measures), cache)
+    data = Path(data)
+    task = Task(data / "clean", data / "noisy", tuple(measures), cache, is_reverberant(data))
     names = [file.relative_to(task.clean) for file in io.find(task.clean)]
     io.find(task.noisy)
     evaluations = []
     with Workers(max(1, (os.cpu_count() or 2) // 2)) as pool:
         for method, system in methods:
-            unpaired = _unpaired(system, names) if isinstance(system, Path) else ()
             folder = Path(output) / method if output else None
             made = estimates.estimates(task.noisy, names, system, seed, folder)
             results: list[FileResult] = []
@@ -160,10 +169,8 @@ def evaluate(
                 results.append(result)
                 if progress:
                     progress(method, len(results), len(names))
-            described = _describe(method, system)
-            evaluations.append(
-                Evaluation(method, tuple(results), tuple(measures), **described, unpaired=unpaired)
-            )
+            described = _describe(method, system, names) | {"reverberant": task.reverberant}
+            evaluations.append(Evaluation(method, tuple(results), tuple(measures), **described))
             if output:
                 write_table(Path(output) / f"{method}.csv", results, measures)
     return evaluations
@@ -187,12 +194,12 @@ def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[
         yield _result(pool, jobs.popleft())
 
 
-def _describe(method: str, system: Enhancer | Path | None) -> dict[str, Any]:
+def _describe(method: str, system: Enhancer | Path | None, names: Sequence[Path]) -> dict[str, Any]:
     """Return an Evaluation's fields about its system."""
     if system is None:
         return {"kind": "noisy"}
     if isinstance(system, Path):
-        return {"kind": "folder", "source": str(system)}
+        return {"kind": "folder", "source": str(system), "unpaired": _unpaired(system, names)}
     return {
         "kind": "checkpoint",
         "source": method,

@@ -72,12 +72,13 @@ class Estimate:
 
 
 class Task(NamedTuple):
-    """Arguments common to all files: folders, names of measures, cache."""
+    """Arguments common to all files: folders, names of measures, cache; whether the input is reverberant."""
 
     clean: Path
     noisy: Path
     names: tuple[str, ...] = USUAL
     cache: ScoreCache | None = None
+    reverberant: bool = False
 
 
 def score(task: Task, estimate: Estimate) -> FileResult:
@@ -107,9 +108,11 @@ def score(task: Task, estimate: Estimate) -> FileResult:
             why = ": it holds NaN or infinite samples"
         notes.append(f"the estimate has the worst possible {', '.join(worst)}{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
-    if late is None and np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave):
+    is_heard = np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave)
+    is_room = task.reverberant and np.array_equal(*waves[1:])  # the input itself
+    if late is None and is_heard and not is_room:
         notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
-    if note := _level_note(*waves[:2]):
+    if (note := _level_note(*waves[:2])) and not task.reverberant:
         notes.append(note)
     return FileResult(
         name,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rosecd_jax.atomic import write_text
+from rosecd_jax.data.mixed_files import MANIFEST
 from rosecd_jax.evaluation.scoring import FileResult
 from rosecd_jax.metrics import Measure
 
@@ -77,6 +78,15 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
             raise ValueError(f"{path}, line {number}: {name} is also in an earlier line; remove one")
         found[name] = row
     return found
+
+
+def is_reverberant(data: Path) -> bool:
+    """Whether a folder's manifest is that of a reverberant test set, a recipe and a T60 for every file."""
+    try:
+        rows = read_manifest(data / MANIFEST).values()
+    except ValueError:  # none, or another program's
+        return False
+    return bool(rows) and all(row.get("recipe") and row.get("t60") for row in rows)
 
 
 def stem(name: str) -> str:

@@ -6,6 +6,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, read_results, scoring, write_results
@@ -213,3 +214,39 @@ def test_a_clean_file_of_another_level_is_noted(data, tmp_path, gain):
     (result,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
     word = "louder" if gain < 1 else "fainter"
     assert f"{word} in the noisy file than in the clean one" in result.files[0].note
+
+
+def reverberant_set(folder, recipe):
+    """Noise as speech in rooms whose first echo is louder than the direct sound; the last has no direct sound."""
+    generator = np.random.default_rng(0)
+    rows = [f"file,{'recipe,' if recipe else ''}t60,room"]
+    for i in range(3):
+        clean = generator.normal(size=8000, scale=0.1)
+        noisy = 2 * fftconvolve(clean, np.r_[0.8, np.zeros(50), 1, np.zeros(99), 0.3])[: clean.size]
+        noisy = noisy if i < 2 else generator.normal(size=8000, scale=0.1)
+        for side, wave in (("clean", clean), ("noisy", noisy), ("made", noisy * 0.5)):
+            io.write(folder / side / f"{i}.wav", wave, RATE, subtype="FLOAT")
+        rows.append(f'{i}.wav,{recipe and recipe + ","}0.5,"{{""size"": [5, 5, 2]}}"')
+    (folder / "manifest.csv").write_text("\n".join(rows))
+
+
+def test_delay_and_level_of_a_reverberant_input_are_no_faults(tmp_path):
+    reverberant_set(tmp_path, "wsj0-reverb")
+    noisy, made = evaluate(tmp_path, [("noisy", None), ("made", tmp_path / "made")], measures=MEASURES)
+    (note,) = noisy.notes
+    assert note.startswith("a reverberant set: delays and levels of its input are those of the rooms")
+    assert [result.delay for result in noisy.files] == [51, 51, None]
+    unlike, late = made.notes
+    assert unlike.startswith("2.wav: too unlike the clean file to measure a delay")
+    assert "2 of 3 files are 51 samples (3.19 ms) late" in late
+    assert late.endswith("unless reverberation that is left in it is the cause")
+
+
+def test_only_the_manifest_of_a_recipe_makes_a_set_reverberant(tmp_path):
+    reverberant_set(tmp_path, "")
+    (noisy,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
+    assert "louder in the noisy file" in noisy.files[0].note
+    assert "2 of 3 files are 51 samples (3.19 ms) late" in noisy.notes[-1]
+    assert noisy.notes[-1].endswith("shift each file by its delay in the table of --output")
+    (tmp_path / "manifest.csv").write_text("name\n0.wav\n")
+    assert evaluate(tmp_path, [("noisy", None)], measures=MEASURES)[0].notes == noisy.notes
