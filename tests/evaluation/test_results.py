@@ -217,7 +217,7 @@ def test_a_clean_file_of_another_level_is_noted(data, tmp_path, gain):
 
 
 def reverberant_set(folder, recipe):
-    """Noise as speech in rooms whose first echo is louder than the direct sound; the last has no direct sound."""
+    """Noise as speech in rooms whose first echo is the loudest; the last file is of another recording."""
     generator = np.random.default_rng(0)
     rows = [f"file,{'recipe,' if recipe else ''}t60,room"]
     for i in range(3):
