@@ -70,7 +70,13 @@ RATES = range(1_000, 768_001)
 SLACK = 44
 """Bytes by which a header's length may be too large: some programs include the header itself, or padding."""
 CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's note of a length in the header (WAV, AIFF, AU, RF64, W64) other than the file's."""
+"""libsndfile's note of a length in the header (WAV, AIFF, AU, CAF, RF64, W64) other than the file's."""
+CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last page")
+"""libsndfile's note of a VOC block or an Ogg page that is incomplete, or of data after the last page."""
+SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
+"""The number of samples per channel in the header of a NIST file, which libsndfile ignores."""
+MP3_SLACK = 2 * 1152
+"""Samples by which the length in an MP3's header may be too large: two frames."""
 LENGTHS_LEFT_OPEN = (*LEFT_OPEN, range(0x7EFF0000, 0x7F000009))
 """Lengths that pipes write: those of WAV and of sox's AIFF."""
 
@@ -119,7 +125,8 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
             _refuse_unless_finite(block, name, file)
             samples += len(block)
             yield np.ascontiguousarray(block.T)
-    _refuse_empty(samples, name, "samples")
+        _refuse_empty(samples, name, "samples")
+        _refuse_fewer(samples, file, name)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -149,7 +156,9 @@ def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) ->
         wave = np.ascontiguousarray(samples.T, np.float32)
         _refuse_unless_finite(wave, name, file)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
-        whole = not start and count < 0  # a truncated file has fewer samples than declared
+        whole = not start and count < 0
+        if whole:
+            _refuse_fewer(len(samples), file, name)
         bit_rate = 8 * size * file.samplerate / (len(samples) if whole else length)
         return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
 
@@ -179,6 +188,8 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
                 # soundfile seeks to the current position after each read, which fails at such a file's end.
                 file.seekable = lambda: False
             _refuse_wrong_header(file, name)
+            if file.format == "NIST":
+                _refuse_cut_nist(file.frames, source, name)
             yield file
     except AudioError:  # of samples that were read: it says all there is to say
         raise
@@ -210,10 +221,27 @@ def _refuse_wrong_header(file: "soundfile.SoundFile", name: str) -> None:
         )
     for announced, there in (map(int, found) for found in CUT.findall(file.extra_info)):
         if announced > there + SLACK and not any(announced in lengths for lengths in LENGTHS_LEFT_OPEN):
-            raise AudioError(
-                f"{name}: is cut short, {announced - there} of {announced} bytes are missing; copy it again, "
-                "or keep what is left by ffmpeg -i IN OUT"
-            )
+            raise _cut(name, f"{announced - there} of {announced} bytes are missing")
+    if CUT_IN_A_BLOCK.search(file.extra_info):
+        raise _cut(name, "or other data follow its end")
+
+
+def _refuse_cut_nist(samples: int, source: Path | BytesIO, name: str) -> None:
+    """Raise AudioError if the header of a NIST file declares more than its `samples`."""
+    with source.open("rb") if isinstance(source, Path) else BytesIO(source.getvalue()) as file:
+        declared = SAMPLE_COUNT.search(file.read(1024))
+    if declared and samples < int(declared[1]):
+        raise _cut(name, f"{int(declared[1]) - samples} of {int(declared[1])} samples are missing")
+
+
+def _refuse_fewer(samples: int, file: "soundfile.SoundFile", name: str) -> None:
+    """Raise AudioError if an MP3 that was read to its end gave fewer samples than its header declares."""
+    if file.format == "MP3" and samples < file.frames - MP3_SLACK:
+        raise _cut(name, f"{file.frames - samples} of {file.frames} samples are missing")
+
+
+def _cut(name: str, how: str) -> AudioError:
+    return AudioError(f"{name}: is cut short, {how}; copy it again, or keep what is left by ffmpeg -i IN OUT")
 
 
 def _refuse_unless_finite(wave: NDArray[np.float32], name: str, file: "soundfile.SoundFile") -> None:

@@ -21,9 +21,11 @@ READERS: dict[str, Callable[[Path], object]] = {
 every_reader = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
 
 
-def encoded(format: str = "WAV", subtype: str = "PCM_16", rate: int = 16_000) -> bytes:
+def encoded(
+    format: str = "WAV", subtype: str = "PCM_16", rate: int = 16_000, samples: np.ndarray = SOUND
+) -> bytes:
     file = standard_io.BytesIO()
-    soundfile.write(file, SOUND, rate, subtype, format=format)
+    soundfile.write(file, samples, rate, subtype, format=format)
     return file.getvalue()
 
 
@@ -57,6 +59,51 @@ def test_a_file_that_was_cut_is_refused(tmp_path, reader, format, subtype, share
     ) as error:
         reader(path)
     assert str(error.value).startswith(f"{path}: ")
+
+
+LONG = np.random.default_rng(1).uniform(-0.3, 0.3, 200_001).astype(np.float32)
+"""Several pages of Ogg."""
+
+
+@every_reader
+@pytest.mark.parametrize("missing", [100, 0.05, 0.5])
+@pytest.mark.parametrize(
+    ("format", "subtype", "words"),
+    [
+        ("CAF", "PCM_16", r"is cut short, .* bytes are missing; copy|malformed"),
+        ("CAF", "ALAC_16", r"is cut short, .* bytes are missing; copy|malformed"),
+        ("NIST", "PCM_16", r"is cut short, [0-9]+ of 200001 samples are missing; copy it"),
+        ("NIST", "ULAW", r"is cut short, [0-9]+ of 200001 samples are missing; copy it"),
+        ("VOC", "PCM_16", r"is cut short, or other data follow its end; copy it"),
+        ("OGG", "VORBIS", r"is cut short, or other data follow its end; copy it"),
+        ("OGG", "OPUS", r"is cut short, or other data follow its end; copy it"),
+    ],
+)
+def test_a_file_that_was_cut_is_refused_whatever_libsndfile_makes_of_it(
+    tmp_path, reader, format, subtype, words, missing
+):
+    content, path = encoded(format, subtype, samples=LONG), tmp_path / "a.wav"
+    path.write_bytes(content)
+    reader(path)
+    path.write_bytes(content[: -(missing if isinstance(missing, int) else int(missing * len(content)))])
+    with pytest.raises(io.AudioError, match=words):
+        reader(path)
+
+
+@pytest.mark.parametrize("name", ["read", "blocks", "decode"])
+def test_an_mp3_shorter_than_its_header_says_is_refused(tmp_path, name):
+    content, path = encoded("MP3", "MPEG_LAYER_III", samples=LONG), tmp_path / "a.mp3"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(io.AudioError, match=r"is cut short, [0-9]+ of 200001 samples are missing; copy it"):
+        READERS[name](path)
+    assert io.read(path, 100, 50).wave.shape == (1, 50)
+
+
+def test_an_ogg_without_its_last_page_is_read(tmp_path):
+    """As streams that were recorded until they were stopped: nothing says that more was meant to come."""
+    content = encoded("OGG", "VORBIS", samples=LONG)
+    (tmp_path / "a.ogg").write_bytes(content[: content.rindex(b"OggS")])
+    assert 0 < io.read(tmp_path / "a.ogg").wave.shape[1] < LONG.size
 
 
 @pytest.mark.parametrize(
