@@ -26,7 +26,7 @@ def check(
         ),
     ] = None,
 ) -> None:
-    """Find problems of paired recordings before training or evaluation."""
+    """Find problems in paired recordings before training or evaluation."""
     from rosecd_jax.evaluation.check import examine
 
     with plain_errors():

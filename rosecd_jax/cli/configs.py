@@ -10,7 +10,7 @@ FOLDERS = PACKAGE / "configs", PACKAGE.parent / "configs"
 
 
 def config_files() -> dict[str, Path]:
-    """Names and files."""
+    """Map the names of configs to their files."""
     folder = next((folder for folder in FOLDERS if folder.is_dir()), None)
     return {file.stem: file for file in sorted(folder.glob("[!_]*.py"))} if folder else {}
 
@@ -22,7 +22,7 @@ def find_config(words: str) -> tuple[str, Path]:
       FILE.py or FILE.py:ARGUMENT, and the file alone.
 
     Raises:
-      ValueError: if there is neither such a file nor such a name; the message lists the names that there are.
+      ValueError: if there is neither such a file nor such a name; the message lists the known names.
     """
     name, colon, argument = words.partition(":")
     known = config_files()

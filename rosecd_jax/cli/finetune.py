@@ -12,12 +12,15 @@ from rosecd_jax.cli.modules import make_network
 
 def finetune(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CKPT", help="Model's name, model or run of rosecd, or a .ckpt file.")
+        str,
+        typer.Argument(
+            metavar="CKPT", help="Name of a packaged model, directory of a model or run, or .ckpt file."
+        ),
     ],
     workdir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the run and its model.")],
-    speech: Annotated[str, typer.Option(help="Folder of clean speech; several are joined by ':'.")],
-    noise: Annotated[str, typer.Option(help="Folder of noise; several are joined by ':'.")],
-    rir: Annotated[str, typer.Option(help="Folder of rooms' impulse responses.")] = "",
+    speech: Annotated[str, typer.Option(help="Folder of clean speech, or several joined by ':'.")],
+    noise: Annotated[str, typer.Option(help="Folder of noise, or several joined by ':'.")],
+    rir: Annotated[str, typer.Option(help="Folder of room impulse responses.")] = "",
     steps: Annotated[
         int, typer.Option(help="Number of updates; 500 take ten minutes on two cores.", min=1)
     ] = 500,
@@ -30,8 +33,8 @@ def finetune(
     """Fine-tune a model on your own speech and noise, mixed on the fly.
 
     No pairs or config are needed. A part of the recordings is held back, and a table at the end shows the
-    gain on them. OUT is then a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same command resumes a
-    run that was stopped or killed.
+    gain on them. OUT can then be used as a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same
+    command resumes a run that was stopped or killed.
     """
     typer.echo(f"{checkpoint} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.finetune import finetune_config, model_config

@@ -1,4 +1,4 @@
-"""The commands `rosecd prepare timit-noisex ...`, which make test sets of published corpora."""
+"""The commands `rosecd prepare timit-noisex ...`, which make test sets from published corpora."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,7 +93,7 @@ def ears_wham(
     seed: SeedOption = 0,
     replay: ReplayOption = None,
 ) -> None:
-    """Mix EARS with WHAM! at 48 kHz, at -2.5 to 17.5 dB of loudness."""
+    """Mix EARS with WHAM! at 48 kHz, with differences in loudness of -2.5 to 17.5 dB."""
     _prepare("ears-wham", ears, wham, out, split, seed, replay)
 
 

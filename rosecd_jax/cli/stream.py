@@ -66,7 +66,7 @@ WindowOption = Annotated[
     float | None,
     typer.Option(
         metavar="MS",
-        help="Signal that the network sees at a step, rounded up to its stride.",
+        help="Length of signal that the network sees at each step, rounded up to its stride.",
         show_default="512",
     ),
 ]
@@ -75,7 +75,9 @@ HopOption = Annotated[
 ]
 LookAheadOption = Annotated[
     float | None,
-    typer.Option(metavar="MS", help="Signal that the network sees after its output.", show_default="64"),
+    typer.Option(
+        metavar="MS", help="Length of signal after its output that the network sees.", show_default="64"
+    ),
 ]
 
 
@@ -105,7 +107,7 @@ def stream(
     The input is WAV, recognized by its header, or raw PCM if --rate, --channels or --encoding is given. The
     output has the same format and length and is aligned with the input: it is written late, but without
     leading silence, so that it stays in sync with video. Latency and computing times are printed on standard
-    error. Ctrl-C or SIGTERM ends the input: what was read is still written. A second one exits at once.
+    error. Ctrl-C or SIGTERM ends the input: what was read is still written. A second signal exits at once.
     """
     from rosecd_jax.inference.stream_step import StreamConfig
 
