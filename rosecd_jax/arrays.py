@@ -1,6 +1,6 @@
-"""Arrays in annotations: jaxtyping's types of the shapes that recur. Only the tests check them.
+"""Types of arrays for annotations, by jaxtyping, for shapes that recur. Only the tests check them.
 
-Within a call a name stands for one size: two arguments of "B F T" have one shape.
+Within a call a name stands for one size: two arguments of "B F T" have the same shape.
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Array = jax.Array
 else:
     Array = jax.Array | np.ndarray | np.generic
-"""An array of JAX; where the types are checked, NumPy's are let through, as JAX's own functions let them."""
+"""An array of JAX; where types are checked, NumPy's are accepted, too, as by JAX's own functions."""
 
 Spectrogram = Complex64[Array, "B F T"]
 """A batch of compressed spectrograms: item, bin, frame."""

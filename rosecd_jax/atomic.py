@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or as they were, and where they can be made."""
+"""Atomic writing of files and folders, which are afterwards either complete or unchanged."""
 
 import contextlib
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 under a temporary name in the same folder, then replace; folders are made.
+    """Write UTF-8 atomically: to a temporary file in the same folder, then renamed. Creates missing folders.
 
-    Names of files that are not UTF-8 become the bytes that they are on disk. Line ends stay as they are.
+    File names in the text that are not UTF-8 are written as their bytes on disk. Line ends are unchanged.
 
     Raises:
-      OSError: if it can't be written; a file already there is as it was, and nothing else is left.
+      OSError: if it can't be written; an existing file is unchanged, and no temporary file is left.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8", errors="surrogateescape", newline="")
@@ -23,13 +23,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which is made; the file written there replaces `path`.
+    """Yield a temporary path beside `path`, whose folder is created; the file written there replaces `path`.
 
-    If the block raises, `path` is as it was. The temporary name is `temporary_start(path)`, 16 hexadecimal
+    If the block raises, `path` is unchanged. The temporary name is `temporary_start(path)`, 16 hexadecimal
     digits and "part", joined by dots.
 
     Raises:
-      OSError: if the folder can't be made, or the file not be replaced; nothing else is left.
+      OSError: if the folder can't be created or the file replaced; no temporary file is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def temporary_start(path: Path) -> str:
-    """How the temporary name of a file begins; names have at most 255 bytes, not all of them UTF-8."""
+    """Return the start of a file's temporary name, cut to leave it at most 255 bytes, UTF-8 or not."""
     name = path.name
     while len(os.fsencode(name)) > 200:
         name = name[:-1]
@@ -52,14 +52,14 @@ def temporary_start(path: Path) -> str:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; the folder made there replaces `path` and all that is in it.
+    """Yield a temporary path beside `path`; the folder created there replaces `path` and all its contents.
 
-    The folders above are made. Where `path` is a link, what it leads to is replaced. If the block raises,
-    `path` is as it was, and all whose names begin with the temporary one are removed. A process that is
-    killed leaves the old folder, the new one or, in the moment between, neither.
+    Missing parent folders are created. If `path` is a link, its target is replaced. If the block raises,
+    `path` is unchanged, and everything whose name begins with the temporary one is removed. A process that
+    is killed leaves the old folder, the new one or, in the moment between, neither.
 
     Raises:
-      OSError: if it can't be done; then `path` is as it was.
+      OSError: if it can't be replaced; `path` is unchanged then.
     """
     folder = Path(os.path.realpath(path))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,6 @@ def _remove(folder: Path) -> None:
 
 
 def existing_part(path: str | os.PathLike[str]) -> Path:
-    """The path itself or the nearest folder above it that exists, absolute: where something would be made."""
+    """Return, absolute, the path itself or the nearest folder above it that exists."""
     path = Path(path).absolute()
     return next(part for part in (path, *path.parents) if part.exists())

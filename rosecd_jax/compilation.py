@@ -1,4 +1,4 @@
-"""Where compiled programs are kept for the next process."""
+"""The cache of compiled programs on disk."""
 
 import os
 from typing import Any
@@ -7,9 +7,9 @@ import jax
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep what it compiles in the user's cache folder, unless the user has said where or not to.
+    """Let JAX cache compiled programs in the user's cache folder, unless its settings choose otherwise.
 
-    `JAX_COMPILATION_CACHE_DIR` is another place, `JAX_ENABLE_COMPILATION_CACHE=false` none.
+    `JAX_COMPILATION_CACHE_DIR` sets another folder, `JAX_ENABLE_COMPILATION_CACHE=false` disables the cache.
     """
     config: Any = jax.config
     if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:

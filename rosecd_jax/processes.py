@@ -22,7 +22,7 @@ class Job(NamedTuple, Generic[T]):
 
 
 class Workers:
-    """A background pool that survives its processes: one that dies loses only its own job. Use in `with`."""
+    """A pool of background processes, of which one that dies fails only its own job. Use in `with`."""
 
     def __init__(self, count: int) -> None:
         self.count = count
