@@ -31,7 +31,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def missing(path: Path, words: str) -> str:
-    """Describe a path where there is neither a file nor a folder; `words` if there is nothing."""
+    """Say why a path is neither a file nor a folder; `words` if there is nothing at it."""
     if path.exists():
         return "is not a regular file"
     return f"is a link to {os.readlink(path)}, which leads nowhere" if path.is_symlink() else words

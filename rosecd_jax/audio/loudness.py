@@ -17,7 +17,7 @@ SILENT, QUIETER = -70.0, -10.0  # LUFS of the absolute gate, LU of the relative 
 def loudness(wave: ArrayLike) -> float:
     """Measure the integrated loudness of a wave at 48 kHz, [samples], in LUFS.
 
-    It is -inf if no block of 400 ms is above -70 LUFS, so also for waves shorter than that.
+    It is -inf if no block of 400 ms is above -70 LUFS, as in waves shorter than a block.
     """
     from scipy.signal import sosfilt
 

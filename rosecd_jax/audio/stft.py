@@ -118,7 +118,7 @@ def _scale_magnitude(x: Spectra, exponent: float) -> Spectra:
 
 @dataclasses.dataclass(frozen=True)
 class FrontEnd:
-    """Constants of a front end; the defaults are those of the family's 16 kHz models.
+    """Constants of a front end; the defaults are those of SGMSE+ and ROSE-CD at 16 kHz.
 
     Attributes:
       sample_rate: of the waves, in Hz.

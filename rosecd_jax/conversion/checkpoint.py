@@ -1,4 +1,4 @@
-"""The old place of `rosecd_jax.conversion.lightning`."""
+"""Former location of `rosecd_jax.conversion.lightning`."""
 
 from rosecd_jax.conversion.lightning import (
     load_any_checkpoint,

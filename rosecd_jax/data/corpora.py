@@ -24,7 +24,7 @@ SHORTEN = "compressed by shorten, which can't be read; convert each file: `sph2p
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Where a corpus keeps its recordings.
+    """Layout of the recordings of a corpus.
 
     Attributes:
       name: as its publishers write it.
@@ -32,7 +32,7 @@ class Corpus:
         the name of the folder that the user gives, so that its subfolders can be given, too.
       layout: the same in words, for error messages.
       without: patterns of paths that are not used.
-      needs: whether each of a split's patterns has to be found, or any.
+      needs: whether "all" of a split's patterns have to be found, or "any".
       each: how many recordings each pattern finds; 0: at least one.
       most: how many recordings of a pattern are used; the others are left out by the hashes of their paths.
       kind: expression whose group is the kind of a noise, or the corpus of a room.

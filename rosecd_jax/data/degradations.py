@@ -1,6 +1,6 @@
-"""What the recipes of test sets do to clean speech: added noise, measured rooms, simulated rooms.
+"""Degradations of clean speech in test sets: added noise, measured rooms, simulated rooms.
 
-Each class draws the values of a file (`draw`) and makes its waves of them, deterministically (`render`).
+Each class draws the values of a file (`draw`) and makes its waves from them, deterministically (`render`).
 """
 
 import dataclasses
@@ -43,10 +43,10 @@ class Partner(NamedTuple):
 
 
 class Degradation(Protocol):
-    """What is done to speech.
+    """A degradation of clean speech.
 
-    `draw` returns columns of a manifest; `render` makes (target, degraded), [samples], of them. `root` is the
-    folder of the second corpus, and speech is at `sample_rate` Hz.
+    `draw` returns columns of a manifest; `render` makes (target, degraded), [samples], from them. `root` is
+    the folder of the second corpus, and speech is at `sample_rate` Hz.
     """
 
     def draw(

@@ -1,6 +1,6 @@
 """Test sets on disk: pairs of WAV files, and a manifest of their draws, written first.
 
-So a set that was interrupted is continued from its files, and another user's is made again from a manifest.
+An interrupted set is continued from its files, and another user's set is reproduced from its manifest.
 """
 
 import csv
@@ -39,7 +39,7 @@ def prepare_recipe(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, SplitSummary]:
-    """Make a split of a recipe's set in out/split, or continue it: files that are there are kept.
+    """Make a split of a recipe's set in out/split, or continue it: existing files are kept.
 
     Args:
       speech: folder of the speech corpus.
@@ -74,7 +74,7 @@ def replay_recipe(
     manifest: Path,
     progress: Progress | None = None,
 ) -> dict[str, SplitSummary]:
-    """Make the files of a manifest again, to the same bytes, or continue to do so; see `prepare_recipe`.
+    """Reproduce the files of a manifest, byte for byte, or continue to do so; see `prepare_recipe`.
 
     Raises:
       DataError: also if the manifest can't be read, or is that of another recipe.

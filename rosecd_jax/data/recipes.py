@@ -1,7 +1,7 @@
 """Recipes of test sets from published corpora: which files, which split, what is added, at which rate.
 
-The values of a file are a pure function of (seed, index). The laws of the WSJ0 and EARS recipes are those of
-the scripts that the authors of SGMSE+ and EARS published; the draws differ.
+The values of a file are a pure function of (seed, index). The distributions of the WSJ0 and EARS recipes are
+those of the scripts that the authors of SGMSE+ and EARS published; the draws differ.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Mix:
       kind: of the noise, or the corpus of the room.
       response: file of a measured room's impulse response.
       channel: of the noise or the response.
-      t60: seconds; measured, or that a simulated room was asked for.
+      t60: seconds; measured, or requested of a simulated room.
       room: a simulated room as JSON: meters, and the seed of its rays.
     """
 
@@ -60,11 +60,11 @@ class Mix:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a test set is made.
+    """Definition of a test set.
 
     Attributes:
       sample_rate: of the files, in Hz.
-      subtype: of the WAV files, in libsndfile's words.
+      subtype: of the WAV files, as named by libsndfile.
       partners: corpus of noises or room responses; None: none is needed.
       pieces: as in `find_utterances`.
     """

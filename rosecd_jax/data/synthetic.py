@@ -1,4 +1,4 @@
-"""The old place of `rosecd_jax.data.corpus.synthetic`."""
+"""Former location of `rosecd_jax.data.corpus.synthetic`."""
 
 from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, make_example, write_corpus
 

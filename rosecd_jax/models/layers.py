@@ -85,9 +85,9 @@ class GroupNorm(nn.Module):
     Sums are taken per channel, along contiguous memory, then over a group's channels: on a CPU four times as
     fast as reducing groups at once. For the gradient, only the input is stored.
 
-    A shift is added to the input at every position, by way of the channels' sums and the result's offset: as
-    part of the preceding convolution, XLA would fill an array with it on a GPU. Its gradient needs no further
-    sum over positions.
+    `shift` is added to the input at every position; it enters only the channels' sums and the result's
+    offset. In the preceding convolution, XLA would fill an array with it on a GPU. Its gradient needs no
+    further sum over positions.
 
     Attributes:
       activation: of the normalized values.
