@@ -12,6 +12,7 @@ import numpy as np
 
 from rosecd_jax.atomic import write_text
 from rosecd_jax.evaluation import report_cards, report_charts, report_tables
+from rosecd_jax.evaluation.check.voicebank import FILES, TEST_SET, is_test_set
 from rosecd_jax.evaluation.ratings import REFERENCE, Ratings, read_ratings
 from rosecd_jax.evaluation.report_charts import Series
 from rosecd_jax.evaluation.report_sounds import Recording, choose, prepare
@@ -191,15 +192,26 @@ def _conditions(
         title = escape(f"Gain in {report_charts.in_unit(measure)} over {baseline.name}; up is better")
         note = "Each point is a file; lines join means of files of similar SNR." if len(files) > 7 else ""
         charts.append(f"<figure><h3>{title}</h3>{chart}{names}<figcaption>{note}</figcaption></figure>")
-    if chart := report_charts.calls_chart(measure, series, calls, baseline):
+    published = _published(results, measure)
+    if chart := report_charts.calls_chart(measure, series, calls, baseline, published):
         title = escape(f"{report_charts.in_unit(measure)} by network calls")
         note = "Means with their intervals; the dashed line is the baseline."
+        note += f" Published means are over all {FILES} files of {TEST_SET}'s test set." if published else ""
         charts.append(f"<figure><h3>{title}</h3>{chart}<figcaption>{note}</figcaption></figure>")
     content = (
         f'<div class="charts wide">{"".join(charts)}</div>{report_tables.group_tables(results, measure)}'
     )
     hidden = "" if shown else " hidden"
     return f'<div class="conditions" data-measure="{escape(measure["name"])}"{hidden}>{content}</div>'
+
+
+def _published(results: Json, measure: Json) -> list[tuple[str, int, float]]:
+    """Return published names, network calls and means, if the files are named like those of the test set."""
+    if not is_test_set([entry["file"] for entry in results["files"]]):
+        return []
+    entries = [e for e in results.get("published") or [] if e.get("test_set") == TEST_SET]
+    found = ((str(e["name"]), e.get("network_calls"), e.get(measure["name"])) for e in entries)
+    return [(name, calls, mean) for name, calls, mean in found if calls and mean is not None]
 
 
 def _players(results: Json, chosen: Json, recordings: Sequence[Recording], missing: Sequence[str]) -> str:

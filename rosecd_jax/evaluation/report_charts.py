@@ -234,18 +234,24 @@ def _frame(x: Axis, y: Axis, ticks: Sequence[tuple[float, str]], label: str) -> 
 
 
 def calls_chart(
-    measure: Mapping[str, Any], systems: Sequence[Series], calls: Mapping[str, int], baseline: Series | None
+    measure: Mapping[str, Any],
+    systems: Sequence[Series],
+    calls: Mapping[str, int],
+    baseline: Series | None,
+    published: Sequence[tuple[str, int, float]] = (),
 ) -> str:
     """Draw a measure's means with intervals against the number of network calls (logarithmic).
 
-    Returns "" unless the systems have different numbers of calls.
+    Published figures, (name, calls, mean), get hollow marks. Returns "" unless the systems have different
+    numbers of calls.
     """
     shown = [series for series in systems if series.name in calls and series.mean is not None]
     if len({calls[series.name] for series in shown}) < 2:
         return ""
     ends = [[series.low, series.mean, series.high] for series in [*shown, *([baseline] if baseline else [])]]
+    ends += [[mean] * 3 for _, _, mean in published]
     y = _axis(np.array(ends, np.float64), 296, 12)
-    numbers = sorted({calls[series.name] for series in shown})
+    numbers = sorted({calls[series.name] for series in shown} | {number for _, number, _ in published})
     logs = np.log2([max(1, number) for number in numbers])
     x = Axis(float(logs.min()) - 0.4, float(logs.max()) + 0.4, 52, 550)
     ticks = [(float(log), str(number)) for log, number in zip(logs, numbers, strict=True)]
@@ -266,7 +272,20 @@ def calls_chart(
         right = place > (x.start + x.end) / 2
         parts.append(_text(place + (-9 if right else 9), height - 7, _short(series.name, 30), "name",
                            "end" if right else "start"))  # fmt: skip
+    for name, number, mean in published:
+        place, height = x.place(math.log2(max(1, number))), y.place(mean)
+        parts.append(_hollow(place, height, f"{name}, published: {mean:g}"))
+        right = place > (x.start + x.end) / 2
+        parts.append(_text(place + (-9 if right else 9), height + 18, _short(name, 30), "value",
+                           "end" if right else "start"))  # fmt: skip
+    if published:
+        parts += [_hollow(x.start + 6, y.start + 33), _text(x.start + 18, y.start + 38, "published", "tick")]
     return _svg(560, 344, f"{in_unit(measure)} by number of network calls", parts)
+
+
+def _hollow(x: float, y: float, title: str = "") -> str:
+    """Draw the mark of a published figure."""
+    return f'<path class="hollow" d="M{x:.1f} {y:.1f}{MARKS[3]}"><title>{escape(title)}</title></path>'
 
 
 def legend(names: Sequence[tuple[str, int]], after: Callable[[str], str] = lambda name: "") -> str:

@@ -38,7 +38,8 @@ def build_results(
       baseline: the system that the others are compared with; "" for the first.
       manifest: columns of each file, by its name without suffix.
       others: scores of other tools.
-      published: systems of papers: {"name": ..., "source": ..., measure: value, ...}.
+      published: systems of papers: {"name": ..., "source": ..., measure: value, ...}; those with
+        "network_calls" and "test_set": "VoiceBank-DEMAND" stand in that set's charts, too.
 
     Raises:
       ValueError: if the baseline, or a system or file of `others`, is not in the evaluation.

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from rosecd_jax.audio import io
 from rosecd_jax.cli import app
+from rosecd_jax.cli.evaluate import read_config
 from rosecd_jax.evaluation import report, report_charts, spectrogram
 from rosecd_jax.evaluation.report import write_report
 from rosecd_jax.evaluation.report_charts import Series
@@ -130,6 +131,35 @@ def test_published_figures_stand_below_the_summary(results):
     page = Page(report._page({**results, "published": entries}, {}, MEASURE, report.Ratings(), [], []))
     table = next(words for _, words in page.all("table", "groups"))
     assert table == "SystemPESQROSE-CD <i>its paper3.49"
+
+
+def with_published(results, name):
+    """Report results with the paper's figures, of files named by a format: the page, and PESQ's chart."""
+    files = [{**entry, "file": name.format(i)} for i, entry in enumerate(results["files"])]
+    changed = {**results, "files": files, "published": read_config("eval_paper")["published"]}
+    text = report._page(changed, {}, results["measures"][0], report.Ratings(), [], [])
+    return Page(text), re.search(r'<svg[^>]*aria-label="PESQ by number of network calls">.*?</svg>', text)[0]
+
+
+def test_published_figures_stand_in_the_chart_of_calls(results):
+    page, chart = with_published(results, "p232_{:03d}.wav")
+    marks = [words for a, words in Page(chart).all("path", "hollow")]
+    assert marks == ["teacher, published: 2.9", "ROSE-CD, published: 3.49", ""]  # the last is the legend's
+    assert ">published</text>" in chart
+    assert ">60</text>" in chart
+    places = [float(x) for x in re.findall(r'class="hollow" d="M[\d.]+ ([\d.]+)', chart)]
+    assert places[1] < places[0] < 296
+    captions = [words for _, words in page.all("figcaption") if "Published means are over all 824" in words]
+    assert len(captions) == 2  # PESQ and SI-SDR; none is published for the others
+    assert len(page.all("path", "hollow")) == 6
+
+
+@pytest.mark.parametrize("name", ["p100_{:03d}.wav", "p232_{:03d}_mix.wav"])
+def test_figures_of_another_set_stand_in_no_chart(results, name):
+    page, chart = with_published(results, name)
+    assert "published" not in chart
+    assert not page.all("path", "hollow")
+    assert "ROSE-CD" in "".join(words for _, words in page.all("table", "groups"))
 
 
 def test_a_loss_is_a_loss_where_lower_is_better(results):

@@ -11,6 +11,7 @@ from rosecd_jax.evaluation.check.facts import Facts
 from rosecd_jax.evaluation.check.finding import Finding
 from rosecd_jax.evaluation.statistics import mean_interval
 
+TEST_SET = "VoiceBank-DEMAND"
 FILES = 824
 NAME = re.compile(r"p(232|257)_\d{3}")
 
