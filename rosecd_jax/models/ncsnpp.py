@@ -46,8 +46,8 @@ class NCSNppConfig:
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
       dtype: of the computation; parameters and GroupNorm statistics are float32.
-      remat: rematerialize residual blocks and the output pyramid for the gradient: less memory, a third more
-        time, and no forward-mode derivatives.
+      remat: rematerialize residual blocks and the output pyramid for the gradient: less memory, one
+        more forward computation, and no forward-mode derivatives.
     """
 
     channels: int = 128
