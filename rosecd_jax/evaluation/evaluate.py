@@ -61,8 +61,12 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """Notes on the scores of single files, then of all."""
+        """Notes on swapped clean and noisy files, on the scores of single files, and on all files."""
         notes = [f"{result.file}: {result.note}" for result in self.files if result.note]
+        swapped = [result.file for result in self.files if result.swapped]
+        if swapped and self.kind == "noisy":
+            which = f"{len(swapped)} of {len(self.files)} clean files are noisier than the noisy ones"
+            notes.insert(0, f"{which}: swap them; `rosecd check` lists them")
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
             notes.append(f"{len(self.unpaired)} files have no clean file of their name: {listed}")
@@ -169,7 +173,8 @@ def evaluate(
                 results.append(result)
                 if progress:
                     progress(method, len(results), len(names))
-            described = _describe(method, system, names) | {"reverberant": task.reverberant}
+            described = _describe(method, system, names)
+            described["reverberant"] = task.reverberant
             evaluations.append(Evaluation(method, tuple(results), tuple(measures), **described))
             if output:
                 write_table(Path(output) / f"{method}.csv", results, measures)

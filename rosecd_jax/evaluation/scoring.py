@@ -10,11 +10,13 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation.cache import ScoreCache, content_key
+from rosecd_jax.evaluation.check.facts import Relation, dynamics, relate
 from rosecd_jax.evaluation.pairing import counterpart, delay, fit
 from rosecd_jax.extras import remedy
 from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
 
 LEVEL_DB = 3.0
+LEAST_SNR_DB = -6.0  # for a level of the speech in the noisy file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,7 @@ class FileResult:
       delay: samples by which the estimate lags the clean file; None if it could not be determined.
       sample_rate: Hz; 0 if `error` is set.
       snr: of the noisy input, dB; nan where it is undefined.
+      swapped: whether the clean file is the noisy one plus noise.
       noisy, estimate: the noisy file and the estimate's, each relative to its folder.
     """
 
@@ -44,6 +47,7 @@ class FileResult:
     delay: int | None = None
     sample_rate: int = 0
     snr: float = math.nan
+    swapped: bool = False
     noisy: str = ""
     estimate: str = ""
 
@@ -109,10 +113,13 @@ def score(task: Task, estimate: Estimate) -> FileResult:
         notes.append(f"the estimate has the worst possible {', '.join(worst)}{why}")
     late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
     is_heard = np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave)
-    is_room = task.reverberant and np.array_equal(*waves[1:])  # the input itself
+    is_room = task.reverberant and np.array_equal(waves[1], enhanced)  # the input itself
     if late is None and is_heard and not is_room:
         notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
-    if (note := _level_note(*waves[:2])) and not task.reverberant:
+    clean, noisy = (wave.ravel() for wave in waves[:2])
+    relation = relate(clean, noisy, rate)
+    swapped = bool(relation and relation.is_swapped(dynamics(clean, rate), dynamics(noisy, rate)))
+    if relation and not (swapped or task.reverberant) and (note := _level_note(relation)):
         notes.append(note)
     return FileResult(
         name,
@@ -123,6 +130,7 @@ def score(task: Task, estimate: Estimate) -> FileResult:
         delay=late,
         sample_rate=rate,
         snr=_snr(*waves[:2]),
+        swapped=swapped,
         noisy=partner.relative_to(task.noisy).as_posix(),
         estimate=estimate.file,
     )
@@ -174,14 +182,11 @@ def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
     return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
 
 
-def _level_note(clean: np.ndarray, noisy: np.ndarray) -> str:
+def _level_note(relation: Relation) -> str:
     """Return a note if the speech in the noisy file is much louder or fainter than in the clean one."""
-    speech = float(np.sum(clean**2, dtype=np.float64))
-    both = float(np.sum(clean * noisy, dtype=np.float64))
-    noise = float(np.sum((noisy - both / speech * clean) ** 2, dtype=np.float64)) if speech else 0.0
-    if not speech or both**2 < 0.25 * speech * noise:  # too noisy to tell
+    if relation.snr_db < LEAST_SNR_DB:
         return ""
-    gain = 20 * math.log10(abs(both) / speech)
+    gain = 20 * math.log10(abs(relation.gain))
     if abs(gain) < LEVEL_DB:
         return ""
     louder = f"{abs(gain):.1f} dB {'louder' if gain > 0 else 'fainter'}"

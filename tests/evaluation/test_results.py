@@ -12,6 +12,7 @@ from rosecd_jax.audio import io
 from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, read_results, scoring, write_results
 from rosecd_jax.evaluation.tables import read_manifest, read_scores
 from rosecd_jax.inference import Enhancer, SamplerConfig
+from tests.evaluation import faults
 from tests.helpers import TINY
 
 RATE = 16_000
@@ -214,6 +215,27 @@ def test_a_clean_file_of_another_level_is_noted(data, tmp_path, gain):
     (result,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
     word = "louder" if gain < 1 else "fainter"
     assert f"{word} in the noisy file than in the clean one" in result.files[0].note
+
+
+def test_clean_files_that_are_noisier_than_the_noisy_ones_are_noted_first(tmp_path):
+    faults.write_set(tmp_path)
+    (result,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
+    assert result.notes == []
+    faults.swap(tmp_path)
+    noisy, made = evaluate(tmp_path, [("noisy", None), ("made", tmp_path / "noisy")], measures=MEASURES)
+    assert noisy.notes == [
+        "5 of 5 clean files are noisier than the noisy ones: swap them; `rosecd check` lists them"
+    ]
+    assert made.notes == []
+
+
+def test_a_file_of_two_channels_counts_with_both(tmp_path):
+    """One channel is silent in both files; the other has another level."""
+    wave = io.read(faults.write_set(tmp_path / "set", ("a.wav",)) / "clean" / "a.wav").wave
+    for side, gain in (("clean", 1), ("noisy", 3)):
+        io.write(tmp_path / side / "a.wav", np.concatenate([0 * wave, gain * wave]), RATE, subtype="FLOAT")
+    (result,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
+    assert "speech is 9.5 dB louder in the noisy file" in result.files[0].note
 
 
 def reverberant_set(folder, recipe):

@@ -21,6 +21,7 @@ FRAME = 1024  # samples of a spectrum
 BAND_FLOOR_DB = -60.0  # relative to the strongest band; below it there is no content
 EDGE_DB = 20.0  # minimum drop of the spectrum within 7 bands at a cutoff, steeper than that of speech
 LEVEL_FRAME_SECONDS = 0.032
+DYNAMICS_DB = 1.0  # minimum difference in dynamics of swapped files
 
 
 class Scores(NamedTuple):
@@ -105,6 +106,11 @@ class Relation:
         """Least-squares factor of the noisy wave in the clean one: 1 if the two are swapped."""
         return self.correlation**2 / self.gain if self.gain else 0.0
 
+    def is_swapped(self, clean_db: float, noisy_db: float) -> bool:
+        """Whether clean = noisy + noise rather than the reverse, and the `dynamics` of both agree with it."""
+        is_back = abs(self.back - 1) < (1 - self.gain) / 2
+        return is_back and self.delay is not None and noisy_db > clean_db + DYNAMICS_DB
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -157,7 +163,7 @@ def measure(pair: Pair, scores: bool = False) -> Facts:
     clean, noisy = waves
     if not facts.pair or clean is None or noisy is None or sides[0].sample_rate != sides[1].sample_rate:
         return facts
-    relation = _relate(clean, noisy, sides[0].sample_rate)
+    relation = relate(clean, noisy, sides[0].sample_rate)
     return dataclasses.replace(facts, relation=relation, scores=_score(pair) if scores else None)
 
 
@@ -192,7 +198,7 @@ def _read(data: Path, file: str) -> tuple[Side, NDArray[np.float32] | None]:
         constant=high == low,
         clipped=_clipped(wave),
         bandwidth=_bandwidth(wave, header.sample_rate),
-        dynamics_db=_dynamics(wave, header.sample_rate),
+        dynamics_db=dynamics(wave, header.sample_rate),
         level_db=level_db,
         offset=offset,
     )
@@ -236,7 +242,8 @@ def _bandwidth(wave: NDArray[np.float32], sample_rate: int) -> float:
     return (top + 1) / BANDS * sample_rate / 2 if is_edge else sample_rate / 2
 
 
-def _dynamics(wave: NDArray[np.float32], sample_rate: int) -> float:
+def dynamics(wave: NDArray[np.float32], sample_rate: int) -> float:
+    """Measure the level difference of loud and quiet frames in dB, see `Side`."""
     size = max(1, round(LEVEL_FRAME_SECONDS * sample_rate))
     frames = wave[: wave.size // size * size].reshape(-1, size)
     if not frames.size:
@@ -246,7 +253,8 @@ def _dynamics(wave: NDArray[np.float32], sample_rate: int) -> float:
     return float(loud - quiet)
 
 
-def _relate(clean: NDArray[np.float32], noisy: NDArray[np.float32], sample_rate: int) -> Relation | None:
+def relate(clean: NDArray[np.float32], noisy: NDArray[np.float32], sample_rate: int) -> Relation | None:
+    """Find the delay and gain of a clean wave in a noisy one, [samples] each; None if one is constant."""
     size = min(clean.size, noisy.size)
     waves = [wave[:size].astype(np.float64) for wave in (clean, noisy)]
     clean, noisy = (wave - wave.mean() for wave in waves)

@@ -15,7 +15,6 @@ INDEPENDENT = 200  # independent samples per second, for chance correlation of n
 NOISE_DB = -10.0  # median SNR below which a warning is given
 DELAY_SECONDS = 0.00025  # minimum delay that is an error
 UNLIKE = 0.1  # correlation below which a file isn't just very noisy
-DYNAMICS_DB = 1.0  # minimum difference in dynamics of swapped files
 
 
 def pair_rates(facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -165,9 +164,7 @@ def _is_equal(one: Relation) -> bool:
 
 
 def _is_swapped(one: Relation, clean: Side, noisy: Side) -> bool:
-    """Whether clean = noisy + noise rather than the reverse, and the dynamics agree."""
-    is_back = abs(one.back - 1) < abs(one.gain - 1) / 2
-    return is_back and one.delay is not None and noisy.dynamics_db > clean.dynamics_db + DYNAMICS_DB
+    return one.is_swapped(clean.dynamics_db, noisy.dynamics_db)
 
 
 def _gain_db(one: Relation) -> float:
