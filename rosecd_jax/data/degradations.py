@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from rosecd_jax.audio import io
@@ -50,12 +51,7 @@ class Degradation(Protocol):
     """
 
     def draw(
-        self,
-        generator: np.random.Generator,
-        root: Path,
-        partners: Sequence[Partner],
-        samples: int,
-        sample_rate: int,
+        self, generator: Generator, root: Path, partners: Sequence[Partner], samples: int, sample_rate: int
     ) -> Values: ...
 
     def render(self, values: Values, root: Path, speech: Wave, sample_rate: int) -> tuple[Wave, Wave]: ...
@@ -77,12 +73,7 @@ class AddedNoise:
     ramp: float = 0.0
 
     def draw(
-        self,
-        generator: np.random.Generator,
-        root: Path,
-        partners: Sequence[Partner],
-        samples: int,
-        sample_rate: int,
+        self, generator: Generator, root: Path, partners: Sequence[Partner], samples: int, sample_rate: int
     ) -> Values:
         snr_db = generator.choice(self.snr) if self.choice else generator.uniform(self.snr[0], self.snr[-1])
         longest = 0.0
@@ -150,12 +141,7 @@ class MeasuredRoom:
     ramp: float = 0.0
 
     def draw(
-        self,
-        generator: np.random.Generator,
-        root: Path,
-        partners: Sequence[Partner],
-        samples: int,
-        sample_rate: int,
+        self, generator: Generator, root: Path, partners: Sequence[Partner], samples: int, sample_rate: int
     ) -> Values:
         for _ in range(ATTEMPTS):
             room = partners[int(generator.integers(len(partners)))]
@@ -197,12 +183,7 @@ class SimulatedRoom:
     wall: float
 
     def draw(
-        self,
-        generator: np.random.Generator,
-        root: Path,
-        partners: Sequence[Partner],
-        samples: int,
-        sample_rate: int,
+        self, generator: Generator, root: Path, partners: Sequence[Partner], samples: int, sample_rate: int
     ) -> Values:
         _pyroomacoustics()  # so that nothing is written without it
         size = np.array([generator.uniform(*side) for side in self.size])

@@ -5,21 +5,31 @@ import dataclasses
 import io as text_io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.data.mixing import Draw, Mixer, NoiseDraw, Piece, SilentError, render
 from rosecd_jax.data.pairs import DataError, SplitSummary
 
-__all__ = ["MANIFEST", "draw_from_row", "read_manifest", "replay_mixes", "row_of_draw", "write_mixes"]
+__all__ = [
+    "MANIFEST",
+    "draw_from_row",
+    "in_threads",
+    "read_manifest",
+    "replay_mixes",
+    "row_of_draw",
+    "write_manifest",
+    "write_mixes",
+]
 
 MANIFEST = "manifest.csv"
 THREADS = 4
 NESTED = ("speech", "noises", "response")
+T = TypeVar("T")
 WHOLE = ("sample_rate", "samples", "early_samples")
 
 
@@ -120,19 +130,32 @@ def _write(
             io.write(folder / side / _name(number), wave, draw.sample_rate)
         return draw
 
-    draws: list[Draw] = []
-    with ThreadPoolExecutor(THREADS) as threads:
-        for draw in threads.map(make, range(len(items))):
-            draws.append(draw)
-            if progress:
-                progress(len(draws) / len(items))
+    draws = in_threads(make, range(len(items)), progress)
     rows = [{"file": _name(number)} | row_of_draw(draw) for number, draw in enumerate(draws)]
+    write_manifest(folder, rows, list(rows[0]) if rows else ["file"])
+    return SplitSummary(len(draws), sum(draw.samples / draw.sample_rate for draw in draws))
+
+
+def in_threads(
+    function: Callable[[Any], T], items: Sequence[Any], progress: Callable[[float], None] | None
+) -> list[T]:
+    """Map items in threads, in order; `progress` gets the fraction that is done after each, 0 to 1."""
+    results = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        for result in threads.map(function, items):
+            results.append(result)
+            if progress:
+                progress(len(results) / len(items))
+    return results
+
+
+def write_manifest(folder: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write these columns of some rows as the manifest of a folder, atomically."""
     text = text_io.StringIO(newline="")
-    table = csv.DictWriter(text, list(rows[0]) if rows else ["file"])
+    table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()
     table.writerows(rows)
     write_text(folder / MANIFEST, text.getvalue())
-    return SplitSummary(len(draws), sum(draw.samples / draw.sample_rate for draw in draws))
 
 
 def _name(number: int) -> str:

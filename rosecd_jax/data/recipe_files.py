@@ -5,24 +5,21 @@ An interrupted set is continued from its files, and another user's set is reprod
 
 import csv
 import dataclasses
-import io as text_io
+import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
 from rosecd_jax.data.library import read_part
-from rosecd_jax.data.mixed_files import MANIFEST
+from rosecd_jax.data.mixed_files import MANIFEST, in_threads, write_manifest
 from rosecd_jax.data.pairs import DataError, SplitSummary
 from rosecd_jax.data.recipes import Mix, Recipe, open_draws
 
 __all__ = ["prepare_recipe", "read_mixes", "replay_recipe"]
 
 SIDES = ("clean", "noisy")  # the targets and the degraded files, as `rosecd evaluate` reads them
-THREADS = 4
 WHOLE = ("seed", "start", "samples", "noise_start", "channel")
 REAL = ("snr_db", "t60")
 
@@ -57,12 +54,8 @@ def prepare_recipe(
             raise DataError(f"{folder}: already holds other files ({held}); choose another folder")
     else:
         draws = open_draws(recipe, speech, partners, split, seed)
-        mixes = []
-        with ThreadPoolExecutor(THREADS) as threads:
-            for mix in threads.map(draws.__getitem__, range(len(draws))):
-                mixes.append(mix)
-                if progress:
-                    progress("drawing", len(mixes) / len(draws))
+        drawn = progress and functools.partial(progress, "drawing")
+        mixes = in_threads(draws.__getitem__, range(len(draws)), drawn)
     return _write(recipe, speech, partners, folder, mixes, progress)
 
 
@@ -113,20 +106,6 @@ def _mix(row: dict[str, str]) -> Mix:
     return Mix(**{name: casts.get(name, str)(cell) for name, cell in row.items()})  # type: ignore[arg-type]
 
 
-def _table(mixes: Sequence[Mix]) -> str:
-    """Convert mixes to CSV; columns that are the default in all are left out."""
-    columns = [
-        field.name
-        for field in dataclasses.fields(Mix)
-        if any(getattr(mix, field.name) != field.default for mix in mixes)
-    ]
-    text = text_io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, extrasaction="ignore")
-    table.writeheader()
-    table.writerows(dataclasses.asdict(mix) for mix in mixes)
-    return text.getvalue()
-
-
 def _write(
     recipe: Recipe,
     speech: Path,
@@ -137,7 +116,8 @@ def _write(
 ) -> dict[str, SplitSummary]:
     _check(folder, mixes)
     if not (folder / MANIFEST).exists():
-        write_text(folder / MANIFEST, _table(mixes))
+        used = [f for f in dataclasses.fields(Mix) if any(getattr(mix, f.name) != f.default for mix in mixes)]
+        write_manifest(folder, [dataclasses.asdict(mix) for mix in mixes], [field.name for field in used])
 
     def make(mix: Mix) -> int:
         files = [folder / side / mix.file for side in SIDES]
@@ -146,12 +126,7 @@ def _write(
                 io.write(file, wave, recipe.sample_rate, recipe.subtype)
         return io.info(files[0]).samples
 
-    samples = []
-    with ThreadPoolExecutor(THREADS) as threads:
-        for length in threads.map(make, mixes):
-            samples.append(length)
-            if progress:
-                progress("mixing", len(samples) / len(mixes))
+    samples = in_threads(make, mixes, progress and functools.partial(progress, "mixing"))
     return {mixes[0].split: SplitSummary(len(samples), sum(samples) / recipe.sample_rate)}
 
 
