@@ -228,6 +228,24 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, damage):
         load_checkpoint(copy)
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: os.truncate(file, file.stat().st_size // 2)])
+def test_a_checkpoint_that_lost_any_of_its_files_is_refused_or_complete(copy, damage):
+    """As a copy that was interrupted, or left out names that begin with an underscore."""
+    loaded, refused = set(), []
+    for file in [path for path in copy.rglob("*") if path.is_file()]:
+        content = file.read_bytes()
+        damage(file)
+        try:
+            assert_same(load_checkpoint(copy)[1], EMA)
+            loaded.add(file.name)
+        except CheckpointError as error:
+            refused.append(str(error))
+        file.write_bytes(content)
+    assert all(str(copy) in error for error in refused)
+    assert "_CHECKPOINT_METADATA" in loaded
+    assert "metadata" not in loaded
+
+
 @pytest.mark.parametrize("network", [{"channels": 8}, {"multipliers": (1, 1, 1)}], ids=["wider", "deeper"])
 def test_weights_of_another_network_are_an_error_that_names_the_path(tmp_path, network):
     other = ScoreModel(ModelConfig(network=dataclasses.replace(TINY.config.network, **network)))
