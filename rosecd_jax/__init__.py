@@ -8,8 +8,9 @@
 Names are imported on first use, so that `import rosecd_jax` is fast and initializes no device.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rosecd_jax.lazy import import_names
 
 if TYPE_CHECKING:
     from rosecd_jax import (
@@ -52,22 +53,16 @@ __all__ = [
     "training",
 ]
 
-_HOMES = {
-    "Enhancer": "rosecd_jax.inference.enhancer",
-    "ModelConfig": "rosecd_jax.models.score_model",
-    "NCSNppConfig": "rosecd_jax.models.ncsnpp",
-    "ScoreModel": "rosecd_jax.models.score_model",
-    "load_checkpoint": "rosecd_jax.models.checkpoint",
-    "save_checkpoint": "rosecd_jax.models.checkpoint",
+_MODULES = {
+    "Enhancer": "inference.enhancer",
+    "ModelConfig": "models.score_model",
+    "NCSNppConfig": "models.ncsnpp",
+    "ScoreModel": "models.score_model",
+    "load_checkpoint": "models.checkpoint",
+    "save_checkpoint": "models.checkpoint",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = import_names(__name__, dict.fromkeys(__all__, "") | _MODULES)
 
 
 def __dir__() -> list[str]:

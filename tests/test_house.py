@@ -3,6 +3,7 @@
 import ast
 import configparser
 import graphlib
+import importlib
 import importlib.metadata
 import os
 import re
@@ -25,6 +26,7 @@ FLOORS = {
     "compilation": -1,
     "config": -1,
     "extras": -1,
+    "lazy": -1,
     "prefetch": -1,
     "pretrained": -1,
     "processes": -1,
@@ -164,6 +166,7 @@ def test_every_room_and_every_public_name_is_there_when_asked_for():
         "compilation",
         "config",
         "extras",
+        "lazy",
         "prefetch",
         "pretrained",
         "processes",
@@ -173,6 +176,22 @@ def test_every_room_and_every_public_name_is_there_when_asked_for():
     names = set(run_python(code).split())
     assert names == set(rosecd_jax.__all__)
     assert rooms <= names
+
+
+@pytest.mark.parametrize("package", ["evaluation", "evaluation.check"])
+def test_names_imported_on_first_use_are_those_a_type_checker_sees(package):
+    module = importlib.import_module(f"rosecd_jax.{package}")
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    seen = [n for block in tree.body if isinstance(block, ast.If) for n in block.body]
+    homes = {alias.name: node.module for node in seen for alias in node.names}
+    assert set(homes) == set(module.__all__)
+    for name, home in homes.items():
+        assert getattr(module, name) is getattr(importlib.import_module(home), name)
+
+
+def test_processes_that_score_files_load_no_model():
+    heavy = "{'flax', 'orbax', 'scipy.stats', 'librosa'} & set(sys.modules)"
+    assert run_python(f"import sys, rosecd_jax.evaluation.scoring; print({heavy})") == "set()"
 
 
 REPORT = """

@@ -27,7 +27,7 @@ from rosecd_jax.cli.summary import print_notes, print_results, print_summary
 from rosecd_jax.pretrained import DEFAULT
 
 if TYPE_CHECKING:
-    from rosecd_jax.evaluation.evaluate import Evaluation
+    from rosecd_jax.evaluation.systems import Evaluation
 
 __all__ = ["evaluate", "print_summary", "run_evaluation", "unique_name"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from rosecd_jax.evaluation.evaluate import Evaluation
+    from rosecd_jax.evaluation.systems import Evaluation
 
 MAX_NOTES = 10  # printed individually
 WIDTH = 132

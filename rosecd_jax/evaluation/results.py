@@ -11,8 +11,8 @@ import numpy as np
 
 from rosecd_jax.atomic import write_text
 from rosecd_jax.config import plain_json
-from rosecd_jax.evaluation.evaluate import Evaluation
 from rosecd_jax.evaluation.statistics import mean_interval, paired_difference, snr_group
+from rosecd_jax.evaluation.systems import Evaluation
 from rosecd_jax.evaluation.tables import OtherScores, stem
 from rosecd_jax.metrics import FAMILIES, MEASURES, Measure
 
