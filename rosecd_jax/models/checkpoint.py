@@ -1,12 +1,13 @@
 """Model checkpoints: a directory with a model's config and weights, written by orbax.
 
-    config/   the ModelConfig as JSON
+    config/   the ModelConfig as JSON, and digests of the weights
     ema/      the moving average of the weights, for enhancement
     raw/      the optimizer's weights (if stored by training)
 
 Every step of a training run contains this layout, so that a run's directory can be loaded directly.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,8 @@ def save_checkpoint(
         replacing_folder(path) as temporary,  # orbax adds a suffix while it writes
         ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
     ):
-        config = ocp.args.JsonSave(model_item(model.config))
+        digests = {name: digest_of_weights(tree) for name, tree in named.items()}
+        config = ocp.args.JsonSave(model_item(model.config) | {"digests": digests})
         checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
     return path
 
@@ -100,6 +102,14 @@ def model_item(config: ModelConfig) -> dict[str, Any]:
     return {"model": to_dict(config)}
 
 
+def digest_of_weights(params: Params) -> str:
+    """Return the SHA-256 of a parameter tree's values, hexadecimal."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
 def load_checkpoint(
     path: str | os.PathLike, weights: Literal["ema", "raw"] = "ema", network: nn.Module | None = None
 ) -> tuple[ScoreModel, Params]:
@@ -115,17 +125,18 @@ def load_checkpoint(
       The model and its parameters: float32 arrays on the default device.
 
     Raises:
-      CheckpointError: if the checkpoint is missing, lacks these weights, they don't fit its config, or it
-        needs another `network`.
+      CheckpointError: if the checkpoint is missing, lacks these weights, they don't fit its config or, in a
+        model directory, its digest of them, or it needs another `network`.
     """
     import orbax.checkpoint as ocp
 
     if weights not in WEIGHTS:
         raise CheckpointError(f"weights={weights!r}: expected one of {WEIGHTS}")
-    path, config, available, *_ = open_checkpoint(path)
-    if weights not in available:
-        raise CheckpointError(f"{path} holds no {weights!r} weights; it has {list(available)}")
-    model = model_of(path, config, network)
+    stored = open_checkpoint(path)
+    path = stored.path
+    if weights not in stored.weights:
+        raise CheckpointError(f"{path} holds no {weights!r} weights; it has {list(stored.weights)}")
+    model = model_of(path, stored.config, network)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         expected = jax.eval_shape(model.init, jax.random.key(0))
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), expected)
@@ -138,6 +149,8 @@ def load_checkpoint(
                 "removed this step, try again, else it is damaged: name another step or copy it again"
             ) from error
     _check_fit(f"{path}:", expected, params)
+    if weights in stored.digests and digest_of_weights(params) != stored.digests[weights]:
+        raise CheckpointError(f"{path}: its {weights!r} weights are damaged: copy it again")
     return model, jax.tree.map(lambda wanted, found: jnp.asarray(found, wanted.dtype), expected, params)
 
 
@@ -162,6 +175,7 @@ class StoredModel(NamedTuple):
       weights: those of `WEIGHTS` that exist.
       step: of its training run, or None.
       functions: user-defined functions of the run by role: {"name": "module:qualname", "settings": ...}.
+      digests: of a model directory's weights by name; empty in a run, and in older versions.
     """
 
     path: Path
@@ -169,6 +183,7 @@ class StoredModel(NamedTuple):
     weights: tuple[str, ...]
     step: int | None
     functions: Mapping[str, Any] = MappingProxyType({})
+    digests: Mapping[str, str] = MappingProxyType({})
 
     def shapes(self) -> Params:
         """Read the tree of the parameters' shapes; the model's network is not needed."""
@@ -189,13 +204,13 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
     path = find_model(path)
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
         try:
-            stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))
-            config = from_dict(ModelConfig, stored["config"]["model"], "model")
+            stored = checkpointer.restore(path, ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+            config = from_dict(ModelConfig, stored["model"], "model")
         except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise CheckpointError(f"{path}: its config can't be read ({error})") from error
     available = tuple(name for name in WEIGHTS if (path / name).is_dir())
     step = int(path.name) if path.parent.name == STEPS_FOLDER and path.name.isdigit() else None
-    return StoredModel(path, config, available, step, stored["config"].get("functions", {}))
+    return StoredModel(path, config, available, step, stored.get("functions", {}), stored.get("digests", {}))
 
 
 def find_model(path: str | os.PathLike) -> Path:

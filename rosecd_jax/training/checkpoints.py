@@ -81,14 +81,6 @@ def digest_of_names(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def digest_of_weights(params: Any) -> str:
-    """Return the SHA-256 of a parameter tree's values, hexadecimal."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
 class RunCheckpoints:
     """Saves, in the background, and restores the steps of one run. Use as a context manager.
 

@@ -18,13 +18,9 @@ from rosecd_jax.conversion.lightning import load_any_checkpoint, open_any_checkp
 from rosecd_jax.data.loader import Share, open_source, training_batches
 from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
+from rosecd_jax.models.checkpoint import digest_of_weights
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
-from rosecd_jax.training.checkpoints import (
-    RunCheckpoints,
-    best_steps,
-    digest_of_names,
-    digest_of_weights,
-)
+from rosecd_jax.training.checkpoints import RunCheckpoints, best_steps, digest_of_names
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings

@@ -1,6 +1,7 @@
 """rosecd_jax.models.checkpoint: a model on disk, and what can go wrong there."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import pytest
 from flax import traverse_util
 
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
-from rosecd_jax.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from rosecd_jax.models.checkpoint import CheckpointError, digest_of_weights, load_checkpoint, save_checkpoint
 from tests.helpers import TINY, random_params
 
 RAW, EMA = random_params(TINY, seed=1), random_params(TINY, seed=2)
@@ -228,8 +229,18 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(copy, damage):
         load_checkpoint(copy)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda file: os.truncate(file, file.stat().st_size // 2)])
-def test_a_checkpoint_that_lost_any_of_its_files_is_refused_or_complete(copy, damage):
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def halve(file):
+    os.truncate(file, file.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, halve, flip_a_bit])
+def test_a_checkpoint_with_any_file_lost_or_damaged_is_refused_or_complete(copy, damage):
     """As a copy that was interrupted, or left out names that begin with an underscore."""
     loaded, refused = set(), []
     for file in [path for path in copy.rglob("*") if path.is_file()]:
@@ -243,7 +254,20 @@ def test_a_checkpoint_that_lost_any_of_its_files_is_refused_or_complete(copy, da
         file.write_bytes(content)
     assert all(str(copy) in error for error in refused)
     assert "_CHECKPOINT_METADATA" in loaded
-    assert "metadata" not in loaded
+    assert damage == flip_a_bit or "metadata" not in loaded
+
+
+def test_weights_that_are_not_those_of_the_digest_are_refused(copy):
+    metadata = copy / "config" / "metadata"
+    stored = json.loads(metadata.read_text())
+    stored["digests"]["ema"] = digest_of_weights(RAW)
+    metadata.write_text(json.dumps(stored))
+    load_checkpoint(copy, "raw")
+    with pytest.raises(CheckpointError, match="'ema' weights are damaged"):
+        load_checkpoint(copy)
+    del stored["digests"]  # as in checkpoints of older versions
+    metadata.write_text(json.dumps(stored))
+    assert_same(load_checkpoint(copy)[1], EMA)
 
 
 @pytest.mark.parametrize("network", [{"channels": 8}, {"multipliers": (1, 1, 1)}], ids=["wider", "deeper"])
