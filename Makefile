@@ -40,7 +40,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -m 'not slow' --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
+	XLA_FLAGS= $(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
 
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
