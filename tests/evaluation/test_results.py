@@ -10,6 +10,7 @@ from scipy.signal import fftconvolve
 
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, read_results, scoring, write_results
+from rosecd_jax.evaluation.check import check
 from rosecd_jax.evaluation.tables import read_manifest, read_scores
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from tests.evaluation import faults
@@ -262,11 +263,15 @@ def test_delay_and_level_of_a_reverberant_input_are_no_faults(tmp_path):
     assert unlike.startswith("2.wav: too unlike the clean file to measure a delay")
     assert "2 of 3 files are 51 samples (3.19 ms) late" in late
     assert late.endswith("unless reverberation that is left in it is the cause")
+    severities = {finding.kind: finding.severity for finding in check(tmp_path)}
+    assert (severities["delay"], severities["gain"], severities["unlike"]) == (*2 * ["information"], "error")
 
 
 def test_only_the_manifest_of_a_recipe_makes_a_set_reverberant(tmp_path):
     reverberant_set(tmp_path, "")
     (noisy,) = evaluate(tmp_path, [("noisy", None)], measures=MEASURES)
+    severities = {finding.kind: finding.severity for finding in check(tmp_path)}
+    assert (severities["delay"], severities["gain"]) == ("error", "warning")
     assert "louder in the noisy file" in noisy.files[0].note
     assert "2 of 3 files are 51 samples (3.19 ms) late" in noisy.notes[-1]
     assert noisy.notes[-1].endswith("shift each file by its delay in the table of --output")

@@ -16,6 +16,7 @@ from rosecd_jax.evaluation.check import files, names, pairs
 from rosecd_jax.evaluation.check.facts import Facts, Pair, Side, measure
 from rosecd_jax.evaluation.check.finding import SEVERITIES, Finding
 from rosecd_jax.evaluation.check.voicebank import is_test_set, voicebank
+from rosecd_jax.evaluation.tables import is_reverberant
 from rosecd_jax.processes import Job, Workers
 
 JUDGES: tuple[Callable[[Sequence[Facts]], Any], ...] = (
@@ -131,8 +132,18 @@ def examine(
             progress(done, len(found))
     for judge in JUDGES:
         findings += judge(facts)
+    if all(is_reverberant(Path(data, split)) for split in {pair.split for pair in found}):
+        findings = [_of_rooms(finding) for finding in findings]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(Path(data), tuple(facts), tuple(findings))
+
+
+def _of_rooms(finding: Finding) -> Finding:
+    """Return a finding about a reverberant set, whose delays and gains are those of the rooms."""
+    if finding.kind not in ("delay", "gain"):
+        return finding
+    remedy = "none: the set is reverberant; its rooms cause this, and SI-SIR and SI-SAR are meaningless"
+    return dataclasses.replace(finding, severity="information", remedy=remedy)
 
 
 def _measured(jobs: Sequence[tuple[Pair, bool]], workers: int) -> Any:
