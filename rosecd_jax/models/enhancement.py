@@ -8,8 +8,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32, Int32, Key
 from numpy.typing import NDArray
 
+from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.audio.level import level_of_padded
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion import samplers
@@ -86,10 +88,10 @@ def enhance_spectrogram(
     model: ScoreModel,
     config: SamplerConfig,
     params: Params,
-    y: jax.Array,
-    keys: jax.Array,
-    first_frames: jax.Array | int = 0,
-) -> jax.Array:
+    y: Spectrogram,
+    keys: Key[Array, " B"],
+    first_frames: Int32[Array, " B"] | int = 0,
+) -> Spectrogram:
     """Run a sampler; pure.
 
     Args:
@@ -123,11 +125,11 @@ def enhance_frames(
     model: ScoreModel,
     config: SamplerConfig,
     params: Params,
-    wave: jax.Array,
-    valid_frames: jax.Array,
-    first_frames: jax.Array,
-    keys: jax.Array,
-) -> jax.Array:
+    wave: Float32[Array, "B stretched"],
+    valid_frames: Int32[Array, " B"],
+    first_frames: Int32[Array, " B"],
+    keys: Key[Array, " B"],
+) -> Float32[Array, "B samples"]:
     """Enhance sections of N whole frames of signals of any length; pure.
 
     Args:
@@ -164,10 +166,10 @@ def enhance_padded(
     model: ScoreModel,
     config: SamplerConfig,
     params: Params,
-    wave: jax.Array,
-    samples: jax.Array,
-    keys: jax.Array,
-) -> jax.Array:
+    wave: Float32[Array, "B buffer"],
+    samples: Int32[Array, " B"],
+    keys: Key[Array, " B"],
+) -> Float32[Array, "B buffer"]:
     """Enhance whole signals, padded on the right to a buffer; pure.
 
     Args:
