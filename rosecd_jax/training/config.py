@@ -14,6 +14,7 @@ from rosecd_jax.losses.teacher import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models.score_model import ModelConfig
 
 Objective = Literal["score", "score-matching", "data-prediction", "distillation", "consistency-training"]
+OF_STUDENTS = ("distillation", "consistency-training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +167,10 @@ class TrainConfig:
             )
         if self.objective == "distillation" and not self.teacher:
             raise ValueError("distillation needs a teacher: --config.teacher=CHECKPOINT")
-        if self.teacher and self.objective not in ("distillation", "consistency-training"):
+        role = "student" if self.objective in OF_STUDENTS else "teacher"
+        if self.model.role != role:
+            raise ValueError(f"objective {self.objective!r} trains a {role}: set model.role={role!r}")
+        if self.teacher and self.objective not in OF_STUDENTS:
             raise ValueError(
                 f"objective {self.objective!r} doesn't use the teacher {self.teacher}: leave it out, or "
                 "set init_from to start from its weights"

@@ -21,7 +21,7 @@ from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.checkpoint import digest_of_weights
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
 from rosecd_jax.training.checkpoints import RunCheckpoints, best_steps, digest_of_names
-from rosecd_jax.training.config import TrainConfig
+from rosecd_jax.training.config import OF_STUDENTS, TrainConfig
 from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves
 from rosecd_jax.training.devices import check_batch, make_mesh, place, place_batch, state_shardings
 from rosecd_jax.training.functions import AS_CONFIGURED, Functions, described
@@ -287,12 +287,15 @@ def load_teacher(
     A student with a custom `network` starts from its teacher's weights if the teacher has the same network.
 
     Raises:
-      ValueError: if the teacher's checkpoint can't be read, or the student's front end, process or network
-        (except its precision) differ from the teacher's.
+      ValueError: if the teacher's checkpoint can't be read or is a student's, or the student's front end,
+        process or network (except its precision) differ from the teacher's.
     """
-    if not config.teacher or config.objective not in ("distillation", "consistency-training"):
+    if not config.teacher or config.objective not in OF_STUDENTS:
         return None, {}, None
-    if open_any_checkpoint(config.teacher).config.own_network is None:
+    found = open_any_checkpoint(config.teacher).config
+    if config.objective == "distillation" and found.role != "teacher":
+        raise ValueError(f"{config.teacher} is a {found.role}, it can't be the teacher of a distillation")
+    if found.own_network is None:
         theirs, parts = None, ("front_end", "sde") if network is not None else ("front_end", "sde", "network")
     else:
         theirs, parts = network, ("front_end", "sde")

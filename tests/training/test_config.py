@@ -28,6 +28,17 @@ def test_the_pesq_loss_is_refused_at_other_rates_than_its_own():
         dataclasses.replace(STUDENT, model=model)
 
 
+@pytest.mark.parametrize(
+    ("objective", "role"),
+    [("score", "teacher"), ("score-matching", "teacher"), ("consistency-training", "student")],
+)
+def test_an_objective_trains_a_model_of_its_role(objective, role):
+    config = dataclasses.replace(STUDENT, objective=objective, teacher="", model=ModelConfig(role=role))
+    other = {"teacher": "student", "student": "teacher"}[role]
+    with pytest.raises(ValueError, match=f"objective '{objective}' trains a {role}: set model.role='{role}'"):
+        dataclasses.replace(config, model=ModelConfig(role=other))
+
+
 def test_crops_too_short_for_the_pesq_loss_are_refused():
     assert dataclasses.replace(STUDENT, data=LoaderConfig(frames=42))
     short = LoaderConfig(frames=40)

@@ -90,8 +90,10 @@ def objectives():
 @pytest.mark.parametrize(("objective", "constants"), list(objectives()), ids=str)
 def test_the_calls_of_an_objective_are_those_of_its_program(objective, constants):
     """Of the forward program, in which the only products are the networks'; a gradient adds two calls."""
-    model = ModelConfig(sde=SBVE()) if "bridge" in getattr(constants, "solver", "") else ModelConfig()
     names = {"distillation": "distillation", "consistency-training": "consistency_training"}
+    role = "student" if objective in names else "teacher"
+    bridge = {"sde": SBVE()} if "bridge" in getattr(constants, "solver", "") else {}
+    model = ModelConfig(role=role, **bridge)
     config = TrainConfig(
         objective=objective,
         model=model,
@@ -109,7 +111,7 @@ def test_the_calls_of_an_objective_are_those_of_its_program(objective, constants
 
 
 def test_a_teacher_with_another_network_counts_as_it_is_and_custom_functions_do_not():
-    config = TrainConfig(objective="distillation", teacher="somewhere")
+    config = TrainConfig(objective="distillation", teacher="somewhere", model=ModelConfig(role="student"))
     student = ScoreModel(config.model, Pointwise())
     teacher = ScoreModel(
         dataclasses.replace(config.model, network=NCSNppConfig(channels=4, multipliers=(1, 1)))
