@@ -40,7 +40,8 @@ class Evaluation:
       kind, source: kind of system, and its folder or checkpoint.
       settings: of a model's sampler.
       network_calls: of a model, for one signal; None for other systems.
-      unpaired: files of a folder for which there is no clean file.
+      unpaired: files of its folder that are no clean file's counterpart: without a clean file of their name,
+        or beside one with exactly its name.
       reverberant: whether the noisy files are reverberant ones of `rosecd prepare`.
     """
 
@@ -69,7 +70,7 @@ class Evaluation:
             notes.insert(0, f"{which}: swap them; `rosecd check` lists them")
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
-            notes.append(f"{len(self.unpaired)} files have no clean file of their name: {listed}")
+            notes.append(f"not scored, as no clean file's counterpart: {listed} ({len(self.unpaired)} files)")
         if self.reverberant and self.kind == "noisy":
             return [*notes, REVERBERANT]
         shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
@@ -173,7 +174,7 @@ def evaluate(
                 results.append(result)
                 if progress:
                     progress(method, len(results), len(names))
-            described = _describe(method, system, names)
+            described = _describe(method, system, task.noisy, names)
             described["reverberant"] = task.reverberant
             evaluations.append(Evaluation(method, tuple(results), tuple(measures), **described))
             if output:
@@ -199,10 +200,12 @@ def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[
         yield _result(pool, jobs.popleft())
 
 
-def _describe(method: str, system: Enhancer | Path | None, names: Sequence[Path]) -> dict[str, Any]:
+def _describe(
+    method: str, system: Enhancer | Path | None, noisy: Path, names: Sequence[Path]
+) -> dict[str, Any]:
     """Return an Evaluation's fields about its system."""
     if system is None:
-        return {"kind": "noisy"}
+        return {"kind": "noisy", "unpaired": _unpaired(noisy, names)}
     if isinstance(system, Path):
         return {"kind": "folder", "source": str(system), "unpaired": _unpaired(system, names)}
     return {
@@ -214,10 +217,11 @@ def _describe(method: str, system: Enhancer | Path | None, names: Sequence[Path]
 
 
 def _unpaired(folder: Path, names: Sequence[Path]) -> tuple[str, ...]:
-    """List audio files of a folder without a clean file of the same name, ignoring suffixes."""
-    known = {name.with_suffix("") for name in names}
+    """List audio files of a folder that are not scored, because none is the counterpart of a clean file."""
     found = [file.relative_to(folder) for file in io.find(folder)]
-    return tuple(str(name) for name in found if name.with_suffix("") not in known)
+    exact = set(names) & set(found)  # other files of these stems are not used
+    stems = {name.with_suffix("") for name in names} - {name.with_suffix("") for name in exact}
+    return tuple(str(name) for name in found if name not in exact and name.with_suffix("") not in stems)
 
 
 def _result(workers: Workers, job: Job[FileResult]) -> FileResult:

@@ -194,10 +194,12 @@ def test_an_unknown_baseline_is_refused(data):
 
 
 def test_files_that_are_not_paired_are_named(data, tmp_path):
-    for name in (*NAMES[:2], "extra.wav"):
+    older = NAMES[0].replace(".wav", ".flac")  # beside a file of exactly the clean one's name
+    for name in (*NAMES[:2], older, "extra.wav"):
         io.write(tmp_path / name, io.read(data / "noisy" / NAMES[0]).wave, RATE)
     (result,) = evaluate(data, [("made", tmp_path)], measures=MEASURES)
-    assert "1 files have no clean file of their name: extra.wav" in result.notes
+    listed = ", ".join(sorted((older, "extra.wav")))
+    assert f"not scored, as no clean file's counterpart: {listed} (2 files)" in result.notes
     assert [error.file for error in result.errors][-1] == NAMES[2]
 
 
