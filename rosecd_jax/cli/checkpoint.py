@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rosecd_jax.cli.common import plain_errors
+from rosecd_jax.pretrained import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ def convert(
     from rosecd_jax.models.enhancement import SamplerConfig
 
     with plain_errors():
+        source = resolve(source)
         if not source.exists():
             raise ValueError(f"{source}: no such checkpoint; give a .ckpt file or a checkpoint directory")
         if target.exists() and not overwrite:
@@ -93,7 +95,8 @@ def convert(
             model = _sampled(next(model for model, _ in loaded.values()), steps, snr)
             save_torch_checkpoint(target, model, weights, overwrite=overwrite)
     sampler = SamplerConfig().resolve(model)
-    typer.echo(f"{source} -> {target} ({' and '.join(weights)} weights; {describe_sampler(sampler)})")
+    kinds = " and ".join(weights)
+    typer.echo(f"{source} -> {target} ({model.config.role}; {kinds} weights; {describe_sampler(sampler)})")
 
 
 def _sampled(model: "ScoreModel", steps: int, snr: float) -> "ScoreModel":

@@ -21,8 +21,15 @@ def ours(tmp_path_factory):
     path = tmp_path_factory.mktemp("converted") / "ours"
     done = rosecd("convert", TINY, path)
     assert done.exit_code == 0, done.output
-    assert "raw and ema weights" in done.output
+    assert "(student; raw and ema weights; consistency, 1 step)" in done.output.replace("\n", "")
     return path
+
+
+def test_a_packaged_model_is_converted_by_its_name(tmp_path):
+    done = rosecd("convert", "small", tmp_path / "x.ckpt")
+    assert done.exit_code == 0, done.output
+    arrays = [tensor.read() for tensor in read_torch_file(tmp_path / "x.ckpt")["state_dict"].values()]
+    assert sum(array.size for array in arrays) >= 746_598
 
 
 def test_there_and_back(ours, tmp_path):

@@ -249,6 +249,7 @@ def test_sampler_settings_are_given_at_conversion_and_come_back(tmp_path):
     values = hyper_parameters_from_config(ModelConfig(network=TINY_CONFIG.network))
     file = write_torch_file(tmp_path / "x.ckpt", contents() | {HYPER: values})
     done = rosecd("convert", file, tmp_path / "ours", "--steps", 7, "--snr", 0.25)
+    assert "teacher; " in done.output
     assert "pc, 7 steps, snr 0.25" in done.output
     assert rosecd("convert", tmp_path / "ours", tmp_path / "theirs.ckpt").exit_code == 0
     assert read_torch_file(tmp_path / "theirs.ckpt")[HYPER]["N"] == 7
