@@ -75,8 +75,6 @@ CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last pa
 """libsndfile's note of a VOC block or an Ogg page that is incomplete, or of data after the last page."""
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
 """The number of samples per channel in the header of a NIST file, which libsndfile ignores."""
-MP3_SLACK = 2 * 1152
-"""Samples by which the length in an MP3's header may be too large: two frames."""
 LENGTHS_LEFT_OPEN = (*LEFT_OPEN, range(0x7EFF0000, 0x7F000009))
 """Lengths that pipes write: those of WAV and of sox's AIFF."""
 
@@ -126,7 +124,6 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
             samples += len(block)
             yield np.ascontiguousarray(block.T)
         _refuse_empty(samples, name, "samples")
-        _refuse_fewer(samples, file, name)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -156,9 +153,7 @@ def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) ->
         wave = np.ascontiguousarray(samples.T, np.float32)
         _refuse_unless_finite(wave, name, file)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
-        whole = not start and count < 0
-        if whole:
-            _refuse_fewer(len(samples), file, name)
+        whole = not start and count < 0  # a cut MP3 has fewer samples than declared
         bit_rate = 8 * size * file.samplerate / (len(samples) if whole else length)
         return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
 
@@ -232,12 +227,6 @@ def _refuse_cut_nist(samples: int, source: Path | BytesIO, name: str) -> None:
         declared = SAMPLE_COUNT.search(file.read(1024))
     if declared and samples < int(declared[1]):
         raise _cut(name, f"{int(declared[1]) - samples} of {int(declared[1])} samples are missing")
-
-
-def _refuse_fewer(samples: int, file: "soundfile.SoundFile", name: str) -> None:
-    """Raise AudioError if an MP3 that was read to its end gave fewer samples than its header declares."""
-    if file.format == "MP3" and samples < file.frames - MP3_SLACK:
-        raise _cut(name, f"{file.frames - samples} of {file.frames} samples are missing")
 
 
 def _cut(name: str, how: str) -> AudioError:

@@ -80,7 +80,8 @@ def test_derivatives_in_forward_mode_are_those_of_a_convolution():
     x, kernel = arrays(1, 64, 64, 128, features=128)
     direction = arrays(1, 64, 64, 128, features=128)[0][:, ::-1]
     _, forward = jax.jvp(lambda x: convolve(x, kernel), (x,), (direction,))
-    assert relative_error(forward, by_definition(direction, kernel)) < 2e-6
+    # XLA's rounding: sums of n = 9 · 128 products are off by about 2⁻²⁴ √n = 2e-6, depending on the order.
+    assert relative_error(forward, by_definition(direction, kernel)) < 4e-6
     _, forward = jax.jvp(lambda k: convolve(x, k), (kernel,), (kernel[::-1],))
     assert relative_error(forward, by_definition(x, kernel[::-1])) < 2e-6
 
