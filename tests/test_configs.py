@@ -133,7 +133,10 @@ def test_runs_that_contradict_themselves_are_refused(overrides, message):
 
 
 def test_a_bridge_is_distilled_by_a_bridges_solver():
-    overrides = ["--config.objective=distillation", "--config.teacher=runs/bridge"]
+    overrides = [
+        f"--config.{field}"
+        for field in ("objective=distillation", "teacher=runs/bridge", "model.role=student")
+    ]
     file = str(FOLDER / "training_objectives.py:bridge")
     with pytest.raises(ValueError, match="'pc' doesn't go with the process 'sbve'"):
         read_config(file, overrides)
