@@ -23,7 +23,7 @@ def test_a_step_is_split_into_the_parts_that_its_objective_has(objective, corpus
     config = TrainConfig(
         objective=objective,
         teacher="somewhere" if student else "",
-        model=ModelConfig(network=NETWORK),
+        model=ModelConfig(role="student" if student else "teacher", network=NETWORK),
         distillation=DistillationConfig(pesq_weight=0.0),
         data=LoaderConfig(path=str(corpus) if student else "", frames=16, batch_size=2),
         optimizer=OptimizerConfig(accumulate=2),
