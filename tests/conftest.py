@@ -1,19 +1,14 @@
 """Fixtures shared by all tests: the authors' numbers and the networks that made them."""
 
 import importlib
-import importlib.metadata
 import os
 import pkgutil
 import signal
 
+from tests.quick import FLAGS
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the tolerances are those of float32 on a CPU
-# Compile in a third of the time, into slower programs; inherited by the processes that tests start.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    # Newer versions don't know this option, and would abort.
-    + " --xla_cpu_use_fusion_emitters=false" * importlib.metadata.version("jaxlib").startswith("0.10."),
-)
+os.environ.setdefault("XLA_FLAGS", FLAGS)  # inherited by the processes that tests start
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background, and so in all processes
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,13 +1,12 @@
 """What several test files need: comparisons, small models, cheap compilation."""
 
-import contextlib
 import functools
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rosecd_jax.diffusion.sde import SBVE
 from rosecd_jax.metrics import pesq_is_installed
 from rosecd_jax.models.ncsnpp import NCSNppConfig
 from rosecd_jax.models.score_model import ModelConfig, ScoreModel
+from tests.quick import OPTIONS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -39,25 +39,8 @@ needs_pesq = pytest.mark.skipif(
     reason="needs the package pesq: pip install 'rosecd-jax[eval]', with a C compiler",
 )
 
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,  # newer versions of XLA have no such option
-}
-
-
-def known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that this version's compiler has."""
-    found = {}
-    for name, value in options.items():
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            jax.jit(lambda x: x, compiler_options={name: value}).lower(0.0).compile()
-            found[name] = value
-    return found
-
-
-quick_jit = functools.partial(jax.jit, compiler_options=known(QUICK))
-"""jit that compiles a network in a third of the time, into a program that is some times slower."""
+quick_jit = functools.partial(jax.jit, compiler_options=OPTIONS)
+"""jit with these options, whatever XLA_FLAGS says: the slow tests compile other programs as users do."""
 
 
 def fixture(name: str) -> dict[str, np.ndarray]:
