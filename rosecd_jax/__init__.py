@@ -62,8 +62,4 @@ _MODULES = {
     "save_checkpoint": "models.checkpoint",
 }
 
-__getattr__ = import_names(__name__, dict.fromkeys(__all__, "") | _MODULES)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = import_names(__name__, dict.fromkeys(__all__, "") | _MODULES)

@@ -1,12 +1,15 @@
 """Names of a package that are imported on first use (PEP 562)."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def import_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package.
+def import_names(
+    package: str, modules: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make the `__getattr__` and `__dir__` of a package.
 
     Args:
       package: its `__name__`.
@@ -20,4 +23,4 @@ def import_names(package: str, modules: Mapping[str, str]) -> Callable[[str], An
             return importlib.import_module(f"{package}.{name}")
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
-    return get
+    return get, lambda: sorted({*vars(sys.modules[package]), *modules})

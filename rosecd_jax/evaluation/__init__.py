@@ -23,7 +23,7 @@ __all__ = [
     "write_results",
 ]
 
-__getattr__ = import_names(
+__getattr__, __dir__ = import_names(
     __name__,
     {
         "Evaluation": "systems",

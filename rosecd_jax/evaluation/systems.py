@@ -70,7 +70,8 @@ class Evaluation:
             notes.insert(0, f"{which}: swap them; `rosecd check` lists them")
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
-            notes.append(f"not scored, as no clean file's counterpart: {listed} ({len(self.unpaired)} files)")
+            which = f"{listed} ({len(self.unpaired)} in all)"
+            notes.append(f"not scored, as no clean file's counterpart: {which}")
         if self.reverberant and self.kind == "noisy":
             return [*notes, REVERBERANT]
         shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
@@ -174,8 +175,7 @@ def evaluate(
                 results.append(result)
                 if progress:
                     progress(method, len(results), len(names))
-            described = _describe(method, system, task.noisy, names)
-            described["reverberant"] = task.reverberant
+            described = _describe(method, system, task, names)
             evaluations.append(Evaluation(method, tuple(results), tuple(measures), **described))
             if output:
                 write_table(Path(output) / f"{method}.csv", results, measures)
@@ -201,14 +201,15 @@ def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[
 
 
 def _describe(
-    method: str, system: Enhancer | Path | None, noisy: Path, names: Sequence[Path]
+    method: str, system: Enhancer | Path | None, task: Task, names: Sequence[Path]
 ) -> dict[str, Any]:
-    """Return an Evaluation's fields about its system."""
+    """Return an Evaluation's fields about its system and the set."""
+    common = {"reverberant": task.reverberant}
     if system is None:
-        return {"kind": "noisy", "unpaired": _unpaired(noisy, names)}
+        return common | {"kind": "noisy", "unpaired": _unpaired(task.noisy, names)}
     if isinstance(system, Path):
-        return {"kind": "folder", "source": str(system), "unpaired": _unpaired(system, names)}
-    return {
+        return common | {"kind": "folder", "source": str(system), "unpaired": _unpaired(system, names)}
+    return common | {
         "kind": "checkpoint",
         "source": method,
         "settings": estimates.settings(system),

@@ -5,7 +5,6 @@ import configparser
 import io as bytes_io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,45 +17,12 @@ from rosecd_jax.cli.evaluate import read_config
 from rosecd_jax.evaluation import report, report_charts, spectrogram
 from rosecd_jax.evaluation.report import write_report
 from rosecd_jax.evaluation.report_charts import Series
+from tests.evaluation.page import Page
 from tests.evaluation.results_folder import RATE, SYSTEMS, pairs, write_results
 
 FOLDER = Path(report.__file__).parent
 TEMPLATES = sorted(path for kind in ("css", "html", "js") for path in FOLDER.glob(f"*.{kind}"))
 HOSTILE = "<script>alert(1)</script>.wav"
-VOID = {"meta", "link", "input", "img", "br"}
-
-
-class Page(HTMLParser):
-    """Elements of a page as (tag, attributes, text), and which ones were not closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements, self.open, self.wrong = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs), []))
-        if tag not in VOID:
-            self.open.append(self.elements[-1])
-
-    def handle_endtag(self, tag):
-        if self.open and self.open[-1][0] == tag:
-            self.open.pop()
-        else:
-            self.wrong.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs), []))
-
-    def handle_data(self, data):
-        for element in self.open:
-            element[2].append(data)
-
-    def all(self, tag, kind=None):
-        """Elements of a tag, and of a class: attributes and text."""
-        found = ((a, "".join(text)) for name, a, text in self.elements if name == tag)
-        return [(a, t) for a, t in found if kind is None or kind in (a.get("class") or "").split()]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.training import OptimizerConfig, TrainConfig, ValidationConfig
 from rosecd_jax.training.config import CheckpointConfig
+from rosecd_jax.training.loop import load_teacher
 
 STUDENT = TrainConfig(
     objective="distillation",
@@ -37,6 +38,11 @@ def test_an_objective_trains_a_model_of_its_role(objective, role):
     other = {"teacher": "student", "student": "teacher"}[role]
     with pytest.raises(ValueError, match=f"objective '{objective}' trains a {role}: set model.role='{role}'"):
         dataclasses.replace(config, model=ModelConfig(role=other))
+
+
+def test_a_student_is_no_teacher():
+    with pytest.raises(ValueError, match=r"small is a student, it can't be the teacher of a distillation"):
+        load_teacher(dataclasses.replace(STUDENT, teacher="small"))
 
 
 def test_crops_too_short_for_the_pesq_loss_are_refused():

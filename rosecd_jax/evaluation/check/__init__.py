@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Report", "check", "examine"]
 
-__getattr__ = import_names(
+__getattr__, __dir__ = import_names(
     __name__, {"Finding": "finding", "Report": "run", "check": "run", "examine": "run"}
 )

@@ -142,8 +142,8 @@ def _of_rooms(finding: Finding) -> Finding:
     """Return a finding about a reverberant set, whose delays and gains are those of the rooms."""
     if finding.kind not in ("delay", "gain"):
         return finding
-    remedy = "none: the set is reverberant; its rooms cause this, and SI-SIR and SI-SAR are meaningless"
-    return dataclasses.replace(finding, severity="information", remedy=remedy)
+    message = f"{finding.message}: by the rooms of a reverberant set; SI-SIR and SI-SAR are meaningless"
+    return dataclasses.replace(finding, severity="information", message=message, remedy="")
 
 
 def _measured(jobs: Sequence[tuple[Pair, bool]], workers: int) -> Any:
