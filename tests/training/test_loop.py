@@ -206,7 +206,8 @@ def test_a_student_moves_and_says_its_terms(student_config, finished, tmp_path):
     assert "pesq" not in lines[-1]
     model, _ = load_checkpoint(tmp_path)
     assert model.config.role == "student"
-    shutil.copytree(tmp_path / "checkpoints", tmp_path / "other" / "checkpoints")
+    shutil.copytree(finished[1] / "checkpoints", tmp_path / "other" / "checkpoints")
+    shutil.rmtree(tmp_path / "other" / "checkpoints" / "6")
     other = dataclasses.replace(student_config, teacher=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"began with another teacher \(config.teacher\)"):
         train(other, tmp_path, quiet)
