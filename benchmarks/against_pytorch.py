@@ -27,11 +27,11 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.timing import interleaved, machine, plain_errors, print_table
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.conversion.parameters import params_to_torch
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.models.score_model import Params
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import make_mesh
 from rosecd_jax.training.step import Waves, make_step

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.evaluate import print_summary
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, write_corpus
 from rosecd_jax.evaluation import Evaluation, evaluate
 from rosecd_jax.inference import Enhancer
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training import train
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.streaming import fresh_student
 from rosecd_jax import Enhancer, save_checkpoint
 from rosecd_jax.audio import io
-from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.processes import keep_freed_memory
 
 
 def measure(manner: str, checkpoint: Path, source: Path, target: Path) -> None:

@@ -23,10 +23,10 @@ import numpy as np
 from benchmarks.streaming import fresh_student
 from rosecd_jax import Enhancer, save_checkpoint
 from rosecd_jax.audio import io
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, make_example
 from rosecd_jax.inference.windows import plan_windows
 from rosecd_jax.metrics import si_sdr
+from rosecd_jax.processes import keep_freed_memory
 
 RATE = 16_000
 

@@ -35,9 +35,9 @@ from benchmarks.timing import (
     print_table,
     seconds_of,
 )
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.score_model import Params
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training.operations import network_operations
 
 

@@ -13,10 +13,10 @@ import sys
 import jax
 import numpy as np
 
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.data.loader import open_source, training_batches
 from rosecd_jax.models import ScoreModel
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import make_mesh, place, place_batch, state_shardings
 from rosecd_jax.training.loop import load_teacher

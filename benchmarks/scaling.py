@@ -38,10 +38,10 @@ from benchmarks.collectives import divided_share, traffic
 from benchmarks.memory import absent_devices
 from benchmarks.timing import SIZES, interleaved, load, machine, parameters, plain_errors, print_table
 from rosecd_jax import Enhancer, ScoreModel
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.inference.programs import Programs, Stretch
 from rosecd_jax.inference.windows import plan_windows
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import AXIS, make_mesh, place, place_batch
 from rosecd_jax.training.step import Waves, make_step

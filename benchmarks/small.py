@@ -12,11 +12,11 @@ trained without a teacher, the teacher in 30 steps, and the student distilled fr
 import sys
 from pathlib import Path
 
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.evaluate import print_summary
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.evaluation import evaluate
 from rosecd_jax.inference import Enhancer
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training import train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "small.py"

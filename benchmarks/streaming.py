@@ -13,11 +13,11 @@ import numpy as np
 
 from configs.demo import NETWORK, PROCESS
 from rosecd_jax import Enhancer, ModelConfig, ScoreModel
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.conversion.lightning import load_any_checkpoint
 from rosecd_jax.inference.stream_step import StreamConfig
 from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models.score_model import Params
+from rosecd_jax.processes import keep_freed_memory
 
 CONFIGS = ({}, {"look_ahead": 0}, {"look_ahead": 128}, {"hop": 32}, {"hop": 128}, {"window": 2048})  # ms
 

@@ -32,9 +32,9 @@ from benchmarks.timing import (
 )
 from rosecd_jax import Enhancer, ScoreModel
 from rosecd_jax.audio import io
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.conversion.lightning import load_any_checkpoint
 from rosecd_jax.models.enhancement import SamplerConfig
+from rosecd_jax.processes import keep_freed_memory
 
 CORPUS_RATE = 16_000
 TARGET = 54

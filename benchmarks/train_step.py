@@ -44,9 +44,9 @@ from benchmarks.step_parts import (
     random_batches,
     update_arguments,
 )
-from rosecd_jax.cli.common import keep_freed_memory
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.models import ScoreModel
+from rosecd_jax.processes import keep_freed_memory
 from rosecd_jax.training.config import TrainConfig
 from rosecd_jax.training.devices import AXIS, make_mesh, place
 from rosecd_jax.training.operations import operations_per_example, peak_tflops

@@ -252,7 +252,7 @@ def test_a_report_tells_that_the_model_could_not_be_loaded(tmp_path):
 
 START = """
 import sys, jax, rosecd_jax
-from rosecd_jax.compilation import keep_compiled_programs
+from rosecd_jax.processes import keep_compiled_programs
 events = []
 jax.monitoring.register_event_listener(lambda name, **_: events.append(name))
 if sys.argv[1:]:

@@ -23,7 +23,6 @@ SETUP.read(ROOT / "setup.cfg")
 FLOORS = {
     "arrays": -1,
     "atomic": -1,
-    "compilation": -1,
     "config": -1,
     "extras": -1,
     "lazy": -1,

@@ -4,7 +4,7 @@ import typer
 
 from rosecd_jax.cli.check import check
 from rosecd_jax.cli.checkpoint import convert, info, models
-from rosecd_jax.cli.common import keep_freed_memory
+from rosecd_jax.cli.common import main
 from rosecd_jax.cli.enhance import enhance
 from rosecd_jax.cli.evaluate import evaluate
 from rosecd_jax.cli.export import export
@@ -24,6 +24,7 @@ from rosecd_jax.cli.train import train
 
 app = typer.Typer(no_args_is_help=True)
 prepare_app = typer.Typer(help="Make training data and test sets.", no_args_is_help=True)
+app.callback()(main)
 app.add_typer(prepare_app, name="prepare")
 
 for command in (enhance, stream, finetune, evaluate, report, check, convert, export, info, models):
@@ -33,9 +34,3 @@ for command in (synthetic, voicebank, folder, mix):
     prepare_app.command()(command)
 for command in (timit_noisex, wsj0_chime3, wsj0_qut, wsj0_reverb, ears_wham, ears_reverb):
     prepare_app.command()(command)
-
-
-@app.callback()
-def main(context: typer.Context) -> None:
-    """One-step speech enhancement by consistency distillation."""
-    keep_freed_memory(2**25 if context.invoked_subcommand == "enhance" else None)

@@ -1,7 +1,5 @@
 """Options, progress bar and error reporting that the commands share."""
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rosecd_jax.cli.modules import make_network
+from rosecd_jax.processes import keep_freed_memory
 
 if TYPE_CHECKING:
     from rosecd_jax.inference.enhancer import Enhancer
@@ -75,24 +74,9 @@ LimitOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 
-def keep_freed_memory(largest: int | None = None) -> None:
-    """Keep freed memory in the process instead of returning it to the system (glibc only).
-
-    XLA's CPU programs allocate their buffers at every run. When glibc returns them to the system, the page
-    faults of the next run cost a sixth of a small network's training step. All threads share two heaps, so
-    that they reuse each other's memory; with one heap, the threads of XLA's compiler wait for each other and
-    compilation takes 50 % longer.
-
-    Args:
-      largest: bytes, at most 32 MiB; larger blocks are returned. Without a limit, blocks of many sizes
-        fragment the heap, which then grows for hours. None: keep all.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        trim_threshold, top_pad, mmap_threshold, mmap_max, arena_max = -1, -2, -3, -4, -8
-        large = ((mmap_threshold, largest),) if largest else ((mmap_max, 0),)
-        for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (arena_max, 2), *large):
-            mallopt(option, value)
+def main(context: typer.Context) -> None:
+    """One-step speech enhancement by consistency distillation."""
+    keep_freed_memory(2**25 if context.invoked_subcommand == "enhance" else None)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
-from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.config import check_fields
 from rosecd_jax.inference.pipeline import enhance_folder
 from rosecd_jax.inference.plan import Existing, plan_file, plan_folder
@@ -23,6 +22,7 @@ from rosecd_jax.inference.windows import WaveEnhancer
 from rosecd_jax.models.enhancement import BUCKETS, Sampler, SamplerConfig, blend, wet_share
 from rosecd_jax.models.score_model import Params, ScoreModel
 from rosecd_jax.pretrained import DEFAULT
+from rosecd_jax.processes import keep_compiled_programs
 
 if TYPE_CHECKING:
     from rosecd_jax.inference.stream_step import StreamConfig
@@ -107,7 +107,7 @@ class Enhancer:
     ) -> "Enhancer":
         """Load a model; by default, a student runs one step, a teacher 30 predictor-corrector steps.
 
-        Compiled programs are kept in the user's cache folder, see `compilation.keep_compiled_programs`.
+        Compiled programs are kept in the user's cache folder, see `processes.keep_compiled_programs`.
 
         Args:
           path: a checkpoint of this package (a directory) or of the authors (a `.ckpt` file), or the name of
@@ -120,14 +120,17 @@ class Enhancer:
           CheckpointError, TorchFileError: if the checkpoint is missing or invalid.
           ValueError: if an option is invalid.
         """
-        from rosecd_jax.conversion.lightning import load_any_checkpoint  # slow import
+        if Path(path).is_file():  # both imports are slow
+            from rosecd_jax.conversion.lightning import load_any_checkpoint as load
+        else:
+            from rosecd_jax.models.checkpoint import load_checkpoint as load
 
         keep_compiled_programs()
         if dtype not in (None, "float32", "bfloat16"):
             raise ValueError(f"dtype {dtype!r}: expected float32 or bfloat16")
         if network is not None and dtype is not None:
             raise ValueError(f"dtype {dtype!r}: set the dtype of a custom network in its module")
-        model, params = load_any_checkpoint(path, weights, network)
+        model, params = load(path, weights, network)
         if dtype is not None:
             size = dataclasses.replace(model.config.network, dtype=dtype)
             model = ScoreModel(dataclasses.replace(model.config, network=size))

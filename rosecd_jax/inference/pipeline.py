@@ -185,13 +185,17 @@ class _Stages:
 
     def _read(self, job: Job) -> _Loaded:
         audio = io.read(job.source)
-        return _Loaded(job, audio, io.resample(audio.wave, audio.sample_rate, self.sample_rate))
+        wave, rate = audio.wave, audio.sample_rate
+        if rate != self.sample_rate:
+            wave = io.resample(wave, rate, self.sample_rate)
+        return _Loaded(job, audio, wave)
 
     def _write(self, file: _Loaded, enhanced: np.ndarray, done: Progress) -> Report:
         """Resample enhanced samples to the source's rate, and write them."""
         (job, audio, _), samples = file, file.audio.wave.shape[1]
-        wave = io.resample(enhanced, self.sample_rate, audio.sample_rate, samples=samples)
-        wave = blend(wave, audio.wave, self.waves.wet)
+        if audio.sample_rate != self.sample_rate:
+            enhanced = io.resample(enhanced, self.sample_rate, audio.sample_rate, samples=samples)
+        wave = blend(enhanced, audio.wave, self.waves.wet)
         subtype = fitting_subtype(job.target, audio, self.subtype)
         like = {"bit_rate": audio.bit_rate, "tags": audio.tags}
         clipped = io.write(job.target, wave, audio.sample_rate, subtype, **like)

@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from rosecd_jax.compilation import keep_compiled_programs
 from rosecd_jax.config import difference, to_dict
 from rosecd_jax.conversion.lightning import load_any_checkpoint, open_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
@@ -20,6 +19,7 @@ from rosecd_jax.data.mixing import Mixer
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.checkpoint import digest_of_weights
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
+from rosecd_jax.processes import keep_compiled_programs
 from rosecd_jax.training.checkpoints import RunCheckpoints, best_steps, digest_of_names
 from rosecd_jax.training.config import OF_STUDENTS, TrainConfig
 from rosecd_jax.training.curves import ManyCurves, TensorBoardCurves, WandbCurves

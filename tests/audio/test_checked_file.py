@@ -1,4 +1,4 @@
-"""rosecd_jax.audio.checked_file: a full disk, which libsndfile doesn't report."""
+"""rosecd_jax.audio.writer: a full disk, which libsndfile doesn't report."""
 
 import errno
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rosecd_jax.audio.checked_file import CheckedFile
+from rosecd_jax.audio.writer import CheckedFile
 
 WRITE = """
 import sys, numpy; from rosecd_jax.audio import io
