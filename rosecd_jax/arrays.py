@@ -1,6 +1,6 @@
-"""Types of arrays for annotations, by jaxtyping, for shapes that recur. Only the tests check them.
+"""jaxtyping annotations of recurring array shapes. Only the tests check them.
 
-Within a call a name stands for one size: two arguments of "B F T" have the same shape.
+Within a call, an axis name stands for one size: two arguments annotated "B F T" have the same shape.
 """
 
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     Array = jax.Array
 else:
     Array = jax.Array | np.ndarray | np.generic
-"""An array of JAX; where types are checked, NumPy's are accepted, too, as by JAX's own functions."""
+"""A JAX array. Where types are checked, NumPy arrays are accepted, too, as by JAX's own functions."""
 
 Spectrogram = Complex64[Array, "B F T"]
-"""A batch of compressed spectrograms: item, bin, frame."""
+"""A batch of compressed spectrograms, [item, bin, frame]."""
 State = Complex64[Array, "B *rest"]
-"""A state of a process, of any shape; one item alone where the time is a scalar."""
+"""State x_t of a process, of any shape; with a scalar time, it may be one item without a batch axis."""
 Times = Float32[Array, " B"] | Float32[Array, ""]
 """A time for each item, or one for all."""

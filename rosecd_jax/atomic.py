@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, which are afterwards either complete or unchanged."""
+"""Atomic writes of files and folders: afterwards, the target is either complete or unchanged."""
 
 import contextlib
 import os
@@ -10,12 +10,13 @@ from pathlib import Path
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 atomically: to a temporary file in the same folder, then renamed. Creates missing folders.
+    """Write UTF-8 text atomically: to a temporary file in the same folder, which is then renamed.
 
-    File names in the text that are not UTF-8 are written as their bytes on disk. Line ends are unchanged.
+    Missing folders are created. File names in the text that are not UTF-8 are written as their bytes on disk.
+    Line endings are unchanged.
 
     Raises:
-      OSError: if it can't be written; an existing file is unchanged, and no temporary file is left.
+      OSError: if the file can't be written; an existing one is unchanged, and no temporary file is left.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8", errors="surrogateescape", newline="")
@@ -23,7 +24,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, whose folder is created; the file written there replaces `path`.
+    """Yield a temporary path in the folder of `path`, created if missing; the file written there replaces it.
 
     If the block raises, `path` is unchanged. The temporary name is `temporary_start(path)`, 16 hexadecimal
     digits and "part", joined by dots.
@@ -38,12 +39,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(OSError):  # the first error is the one to know of
+        with contextlib.suppress(OSError):  # don't hide the first error
             temporary.unlink(missing_ok=True)
 
 
 def temporary_start(path: Path) -> str:
-    """Return the start of a file's temporary name, cut to leave it at most 255 bytes, UTF-8 or not."""
+    """Return the start of a file's temporary name, short enough for the whole name to fit in 255 bytes."""
     name = path.name
     while len(os.fsencode(name)) > 200:
         name = name[:-1]
@@ -56,7 +57,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Missing parent folders are created. If `path` is a link, its target is replaced. If the block raises,
     `path` is unchanged, and everything whose name begins with the temporary one is removed. A process that
-    is killed leaves the old folder, the new one or, in the moment between, neither.
+    is killed leaves the old folder, the new one or, between the two renames, neither.
 
     Raises:
       OSError: if it can't be replaced; `path` is unchanged then.
@@ -78,7 +79,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Delete the folders whose names begin so; threads of a writer that failed may write there still."""
+    """Delete all folders whose names begin with this one's; a failed writer's threads may still add files."""
     for _ in range(100):
         leftovers = [found for found in folder.parent.iterdir() if found.name.startswith(folder.name)]
         if not leftovers:
@@ -89,6 +90,6 @@ def _remove(folder: Path) -> None:
 
 
 def existing_part(path: str | os.PathLike[str]) -> Path:
-    """Return, absolute, the path itself or the nearest folder above it that exists."""
+    """Return the absolute path itself, or its nearest parent that exists."""
     path = Path(path).absolute()
     return next(part for part in (path, *path.parents) if part.exists())

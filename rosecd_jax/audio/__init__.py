@@ -1,4 +1,4 @@
-"""A file <-> a compressed complex spectrogram."""
+"""Audio files, resampling, and the front end between waves and compressed complex spectrograms."""
 
 from rosecd_jax.audio.stft import FrontEnd, compress, expand, istft, stft
 

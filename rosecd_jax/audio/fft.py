@@ -1,6 +1,6 @@
-"""FFTs of real signals along the last axis, divided among the devices of the mesh in context.
+"""FFTs of real signals along the last axis, sharded over the devices of the mesh in context.
 
-XLA's partitioner doesn't divide an FFT: it gathers the whole array and every device transforms all of it.
+XLA's partitioner doesn't shard an FFT: it gathers the whole array, and every device transforms all of it.
 """
 
 import functools
@@ -13,23 +13,23 @@ from jaxtyping import Complex64, Float32
 from rosecd_jax.arrays import Array
 
 AXIS = "data"
-"""Name of the mesh's axis that divides batches."""
+"""Name of the mesh axis over which batches are sharded."""
 
 
 def rfft(x: Float32[Array, "*shape n"], size: int | None = None) -> Complex64[Array, "*shape bins"]:
-    """Compute `jnp.fft.rfft`, on each device for its part of the first axis."""
+    """Compute `jnp.fft.rfft`, each device for its shard of the first axis."""
     return _by_parts(functools.partial(jnp.fft.rfft, n=size), x)
 
 
 def irfft(x: Complex64[Array, "*shape bins"], size: int | None = None) -> Float32[Array, "*shape n"]:
-    """Compute `jnp.fft.irfft`, on each device for its part of the first axis."""
+    """Compute `jnp.fft.irfft`, each device for its shard of the first axis."""
     return _by_parts(functools.partial(jnp.fft.irfft, n=size), x)
 
 
 def _by_parts(transform: Callable[[Array], Array], x: Array) -> Array:
-    """Call a function of the last axis on each part of the first, where the mesh in context divides it.
+    """Apply a transform of the last axis to each device's shard of the first axis.
 
-    Without a mesh, inside shard_map, and for a first axis that can't be divided, it is an ordinary call.
+    Without a mesh, inside shard_map, and for a first axis that the mesh doesn't divide, it is a plain call.
     """
     mesh = jax.sharding.get_abstract_mesh()
     automatic = set(mesh.axis_types) == {jax.sharding.AxisType.Auto} and AXIS in mesh.axis_names

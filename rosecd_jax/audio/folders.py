@@ -12,7 +12,7 @@ class Found(NamedTuple):
 
     Attributes:
       files: audio files, sorted.
-      others: files in unsupported audio formats by suffix, such as .m4a, sorted.
+      others: files whose suffix is that of an unsupported audio or video format, such as .m4a, sorted.
       errors: messages about folders that can't be read.
     """
 
@@ -22,7 +22,7 @@ class Found(NamedTuple):
 
 
 def is_audio(path: PurePath) -> bool:
-    """Whether a relative path has an audio suffix, and no hidden or temporary part (. or ~)."""
+    """Return whether a relative path has an audio suffix, and no hidden or temporary part (. or ~)."""
     return path.suffix.lower() in FORMATS and not any(map(_is_hidden, path.parts))
 
 
@@ -31,14 +31,14 @@ def _is_hidden(name: str) -> bool:
 
 
 def missing(path: Path, words: str) -> str:
-    """Say why a path is neither a file nor a folder; `words` if there is nothing at it."""
+    """Return why a path is neither a file nor a folder, for a message; `words` if nothing exists there."""
     if path.exists():
         return "is not a regular file"
     return f"is a link to {os.readlink(path)}, which leads nowhere" if path.is_symlink() else words
 
 
 def find(path: str | os.PathLike[str]) -> list[Path]:
-    """Find audio files like `look`; also raise AudioError if a folder can't be read."""
+    """Find audio files as `look` does, but raise AudioError if a folder can't be read."""
     found = look(path)
     if found.errors:
         raise AudioError(found.errors[0])
@@ -46,7 +46,7 @@ def find(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def look(path: str | os.PathLike[str]) -> Found:
-    """Find the audio files of a folder and its subfolders; or the file itself, if `path` is a file.
+    """Find the audio files of a folder and its subfolders, or the file itself if `path` is one.
 
     Skips files and folders with hidden or temporary names (a leading dot or tilde). Links are followed, also
     to folders, but cycles are not entered; broken links are included, and fail when read. Raises AudioError

@@ -11,7 +11,7 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC", ".mp3": "MP3", ".caf": "CAF", ".w64":
 FORMATS |= {".wave": "WAV", ".bwf": "WAV", ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG"}
 FORMATS |= {".aif": "AIFF", ".aiff": "AIFF", ".aifc": "AIFF", ".voc": "VOC"}
 FORMATS |= {".au": "AU", ".snd": "AU", ".sph": "NIST", ".nist": "NIST"}
-# Encodings that libsndfile reads, but can't write despite its claim.
+# Encodings that libsndfile reads, and claims to write, but can't write.
 UNWRITABLE = {
     ("MP3", "MPEG_LAYER_I"),
     ("MP3", "MPEG_LAYER_II"),
@@ -52,4 +52,4 @@ class AudioInfo(NamedTuple):
 
 
 class AudioError(ValueError):
-    """Raised if audio cannot be found, read or written. The message names the file and the remedy."""
+    """Error in finding, reading or writing audio. The message names the file and the remedy."""

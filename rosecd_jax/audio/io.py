@@ -60,30 +60,30 @@ __all__ = [
 
 
 class NotFiniteError(AudioError):
-    """Raised for a readable file with samples that are NaN or infinite."""
+    """Error for a readable file with samples that are NaN, infinite or too large for float32."""
 
 
-UNDECLARED = 2**63 - 1  # libsndfile's length of a stream without one in its header
+UNDECLARED = 2**63 - 1  # length that libsndfile reports if the header has none
 BLOCK = 65536  # samples read at a time
 RATES = range(1_000, 768_001)
-"""Sample rates of files that are read, in Hz."""
+"""Accepted sample rates of files, in Hz."""
 SLACK = 44
-"""Bytes by which a header's length may be too large: some programs include the header itself, or padding."""
+"""Bytes by which a header's length may exceed the data's: some programs count the header, or padding."""
 CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's note of a length in the header (WAV, AIFF, AU, CAF, RF64, W64) other than the file's."""
+"""libsndfile's log line about a header's length (WAV, AIFF, AU, CAF, RF64, W64) that isn't the file's."""
 CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last page")
-"""libsndfile's note of a VOC block or an Ogg page that is incomplete, or of data after the last page."""
+"""libsndfile's log line about an incomplete VOC block or Ogg page, or about data after the last page."""
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
 """The number of samples per channel in the header of a NIST file, which libsndfile ignores."""
 LENGTHS_LEFT_OPEN = (*LEFT_OPEN, range(0x7EFF0000, 0x7F000009))
-"""Lengths that pipes write: those of WAV and of sox's AIFF."""
+"""Placeholder lengths in headers written to a pipe: those of WAV, and those of sox's AIFF."""
 
 
 def read(path: str | os.PathLike[str], start: int = 0, samples: int = -1) -> Audio:
-    """Read an audio file of any format of libsndfile, whole or `samples` samples from `start`.
+    """Read an audio file in any format of libsndfile: all of it, or `samples` samples from `start`.
 
-    Raises AudioError if it is missing, empty there, damaged, cut short, not audio, of a rate outside of
-    `RATES`, or if it holds samples that are NaN, infinite or too large for float32.
+    Raises AudioError if it is missing, has no samples there, is damaged, cut short or not audio, if its rate
+    is not in `RATES`, or if it holds samples that are NaN, infinite or too large for float32.
     """
     return _read(_existing(path), str(path), start, samples)
 
@@ -98,7 +98,7 @@ def decode(data: bytes, name: str) -> Audio:
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read only a file's header, which is fast, but doesn't check the samples.
+    """Read only a file's header, which is fast but doesn't check the samples.
 
     Samples are counted if their number is missing in the header, as in a FLAC from a pipe. Raises AudioError
     if the file is missing, empty or not audio, or its header declares no samples.
@@ -115,7 +115,7 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
     """Read a file as blocks of `size` samples, float32 [channels, samples], the last one shorter.
 
-    Raises AudioError as `read` does, on reaching the faulty place.
+    Raises AudioError as `read` does, when it reaches the fault.
     """
     name, samples = str(path), 0
     with _open(_existing(path), name) as file:
@@ -142,7 +142,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) -> Audio:
     with _open(source, name) as file:
         length = file.frames
-        if not file.seekable():  # of no declared length, or GSM 6.10
+        if not file.seekable():  # no declared length, or GSM 6.10
             samples = np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)])
             length, samples = len(samples), samples[start:][: None if count < 0 else count]
         else:
@@ -172,7 +172,7 @@ def _tags(file: "soundfile.SoundFile") -> dict[str, str]:
 
 @contextlib.contextmanager
 def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
-    """Open a file by libsndfile, and turn its errors into AudioError."""
+    """Open a file with libsndfile, and convert its errors to AudioError."""
     import soundfile
 
     try:
@@ -186,9 +186,9 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
             if file.format == "NIST":
                 _refuse_cut_nist(file.frames, source, name)
             yield file
-    except AudioError:  # of samples that were read: it says all there is to say
+    except AudioError:  # about the samples; its message is complete
         raise
-    # soundfile's own errors, and what it does about headerless files
+    # soundfile's own errors, and those that it raises for headerless files
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = str(getattr(error, "error_string", error))
         if "SF_INFO" in reason:
@@ -198,21 +198,19 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
 
 def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
     if size == 0:
-        repair = (
-            ", or complete a WAV's header by ffmpeg -ignore_length 1 -i IN OUT" if unit == "samples" else ""
-        )
+        repair = ", or fix a WAV's header with ffmpeg -ignore_length 1 -i IN OUT" if unit == "samples" else ""
         raise AudioError(f"{name}: is empty, it holds no {unit}; copy or record it again{repair}")
 
 
 def _refuse_wrong_header(file: "soundfile.SoundFile", name: str) -> None:
-    """Raise AudioError for an impossible rate, or fewer bytes of samples than the header says.
+    """Raise AudioError for an impossible rate, or fewer bytes of samples than the header declares.
 
-    Lengths that a pipe leaves open are no claim: what follows is read to its end.
+    A pipe's placeholder lengths are ignored: the samples are read to the end of the file.
     """
     if file.samplerate not in RATES:
         raise AudioError(
             f"{name}: its header says {file.samplerate} Hz, expected {RATES[0]} to {RATES[-1]}; "
-            "correct its rate, as by sox -r 16000 IN OUT"
+            "correct the rate, for example with sox -r 16000 IN OUT"
         )
     for announced, there in (map(int, found) for found in CUT.findall(file.extra_info)):
         if announced > there + SLACK and not any(announced in lengths for lengths in LENGTHS_LEFT_OPEN):
@@ -230,7 +228,7 @@ def _refuse_cut_nist(samples: int, source: Path | BytesIO, name: str) -> None:
 
 
 def _cut(name: str, how: str) -> AudioError:
-    return AudioError(f"{name}: is cut short, {how}; copy it again, or keep what is left by ffmpeg -i IN OUT")
+    return AudioError(f"{name}: is cut short, {how}; copy it again, or save the rest with ffmpeg -i IN OUT")
 
 
 def _refuse_unless_finite(wave: NDArray[np.float32], name: str, file: "soundfile.SoundFile") -> None:

@@ -1,4 +1,4 @@
-"""Offset and level of a recording, which are subtracted and divided out before a model sees it.
+"""Offset and level of a recording: a model's input has the offset subtracted and is divided by the level.
 
 The papers divide by max |y|, and so does this for ordinary recordings. But one thump or click far above the
 speech would make everything else too quiet for the model: samples more than `EVENT` times (14 dB) as large
@@ -37,7 +37,7 @@ class Level(NamedTuple):
 
 
 class LevelMeter:
-    """Measures the level of a signal given in blocks of any size: call `put` for each, then `level`."""
+    """Level meter for a signal given in blocks of any size: call `put` for each, then `level`."""
 
     def __init__(self, channels: int, sample_rate: int) -> None:
         self.block = block_size(sample_rate)
@@ -69,14 +69,14 @@ class LevelMeter:
 
 
 def measure(wave: np.ndarray, sample_rate: int) -> Level:
-    """Measure the level of each channel of float32 [channels, samples], not empty."""
+    """Measure the level of each channel of a non-empty wave, float32 [channels, samples]."""
     meter = LevelMeter(len(wave), sample_rate)
     meter.put(wave)
     return meter.level()
 
 
 def level_of_padded(wave: jax.Array, samples: jax.Array, sample_rate: int) -> Level:
-    """Like `measure`, pure, for float32 [B, buffer]; what lies beyond `samples`, int32 [B], is ignored."""
+    """Compute `measure` in pure jnp for float32 [B, buffer]; ignores what is beyond `samples`, int32 [B]."""
     block = block_size(sample_rate)
     blocks = (wave.shape[1] + block - 1) // block
     wave = jnp.pad(wave, ((0, 0), (0, blocks * block - wave.shape[1])))

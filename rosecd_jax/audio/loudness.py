@@ -1,4 +1,4 @@
-"""Loudness by ITU-R BS.1770-4, of one channel at 48 kHz."""
+"""Loudness according to ITU-R BS.1770-4, for one channel at 48 kHz."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ FILTERS = (  # b0 b1 b2 a0 a1 a2: the effect of the head, then the weighting of 
     (1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585),
     (1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621),
 )
-BLOCK, STEP = 19_200, 4_800  # samples; 400 ms, three quarters of which overlap
+BLOCK, STEP = 19_200, 4_800  # samples; 400 ms with 75 % overlap
 SILENT, QUIETER = -70.0, -10.0  # LUFS of the absolute gate, LU of the relative one
 
 

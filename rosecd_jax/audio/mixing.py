@@ -103,8 +103,8 @@ def reverberate(
 
     Args:
       wave: dry, [samples].
-      response: the room's impulse response, [any length]; its largest value is the direct sound.
-      early_samples: time after the direct sound up to which reflections are early; 0: direct sound only.
+      response: the room's impulse response, [any length]; its largest magnitude is the direct sound.
+      early_samples: samples after the direct sound in which reflections are early; 0: direct sound only.
 
     Returns:
       (early, reverberant), [samples] each.

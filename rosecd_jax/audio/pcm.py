@@ -1,4 +1,4 @@
-"""Encoding and decoding of samples as raw PCM or in uncompressed WAV."""
+"""Encoding and decoding of samples in raw PCM and uncompressed WAV."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Resampling of waves, whole or in blocks by libsoxr, and of streams by our own filters."""
+"""Resampling of waves, whole or in blocks, with libsoxr, and of streams with windowed sincs."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,15 +17,15 @@ MOST_FILTERS = 441
 
 
 def resampled_length(samples: int, rate_in: int, rate_out: int) -> int:
-    """Length of the output of `resample`: rounded to nearest, halves up as in soxr, at least 1."""
+    """Return the length of the output of `resample`: rounded to nearest, halves up as in soxr, at least 1."""
     return max(1, (2 * samples * rate_out + rate_in) // (2 * rate_in))
 
 
 def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None = None) -> NDArray[np.float32]:
     """Resample [..., samples] from `rate_in` to `rate_out` (Hz), at soxr's best quality.
 
-    Returns float32 of `resampled_length`, or cut or zero-padded to `samples`, which restores the length of a
-    wave that is resampled back. Equal rates leave the values unchanged.
+    Returns float32 [..., `resampled_length`], or cut or zero-padded to [..., `samples`], which restores the
+    length of a wave that is resampled back. Equal rates leave the values unchanged.
     """
     import soxr
 
@@ -46,7 +46,7 @@ def resample(wave: ArrayLike, rate_in: int, rate_out: int, samples: int | None =
 def resample_blocks(
     blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int, samples: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Like `resample`, for a wave in blocks [channels, samples]; the same values, in other blocks."""
+    """Resample a wave given in blocks [channels, samples]: the values of `resample`, in other blocks."""
     import soxr
 
     length = produced = channels = 0
@@ -83,7 +83,7 @@ class StreamResampler:
     The output is aligned with the input; only its end lags.
 
     Attributes:
-      lag: maximum of that lag in seconds: half a filter.
+      lag: maximum of that lag in seconds, half the length of a filter.
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
@@ -119,7 +119,7 @@ class StreamResampler:
     def reset(self) -> None:
         """Start a new signal."""
         self._recent = np.zeros((self._channels, self._half - 1), np.float32)
-        self._start = 1 - self._half  # number of the first sample in `recent`; silence before the signal
+        self._start = 1 - self._half  # index of the first sample in `recent`; silence before the signal
         self._given = 0
 
     def __call__(self, wave: np.ndarray) -> np.ndarray:

@@ -158,7 +158,7 @@ class FrontEnd:
         return -(-(self.n_fft // 2) // self.hop)
 
     def stretch(self, frames: int) -> int:
-        """Return the input length of `frames` frames inside a signal, from `reach` hops before the first."""
+        """Return the input length for `frames` frames inside a signal, from `reach` hops before the first."""
         return (frames + 2 * self.reach - 1) * self.hop
 
     @jax.named_scope("analyze")

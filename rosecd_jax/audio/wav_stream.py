@@ -1,7 +1,7 @@
-"""Reading and writing of WAV headers in pipes, for RIFF and RF64.
+"""Reading and writing of WAV headers (RIFF and RF64) in pipes.
 
 A writer to a pipe can't seek back to fill in the lengths, so it leaves them open: they are 0, all ones, or
-wrong. This reads a header up to its first sample, and uses a length only if it is not one of these.
+wrong. This module reads a header up to its first sample, and ignores a length that was left open.
 """
 
 import struct
@@ -39,7 +39,7 @@ ReadExactly = Callable[[int], bytes]
 
 
 class WavHeader(NamedTuple):
-    """A WAV header; `format` is its format chunk, `size` the bytes of samples, None if left open."""
+    """A WAV header; `format` is its format chunk, `size` the samples' number of bytes, None if left open."""
 
     encoding: Encoding
     sample_rate: int  # Hz
@@ -63,7 +63,7 @@ def is_wav(start: bytes) -> bool:
 
 
 def refuse_others(start: bytes) -> None:
-    """Raise ValueError if a stream's first eight bytes begin a known kind of file other than WAV."""
+    """Raise ValueError if a stream's first eight bytes are those of a known kind of file other than WAV."""
     known = (name for first, name in OTHER_FILES.items() if start.startswith(first))
     name = "MP4" if start[4:8] == b"ftyp" else next(known, None)
     if name:
