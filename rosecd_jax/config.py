@@ -126,8 +126,8 @@ def check_fields(
       above: exclusive lower bound, likewise.
 
     Raises:
-      ValueError: naming the field. NaN is refused, and numbers that float32 doesn't hold; for fields in
-        `least` and `above`, infinity.
+      ValueError: naming the field. NaN and numbers beyond float32's range are refused, and infinity in the
+        fields of `least` and `above`.
     """
     hints = typing.get_type_hints(type(config))
     names = [field.name for field in dataclasses.fields(config) if field.init]

@@ -33,11 +33,11 @@ def write(
     """Write a floating-point wave, [samples] or [channels, samples], atomically.
 
     By default, the format follows from the suffix and the subtype from the format (PCM_16 for WAV and FLAC);
-    both are named as by libsndfile. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. With a `bit_rate`
-    (bits per second), MP3 and Opus use at least this rate, up to their maximum, and Vorbis its best quality;
-    otherwise libsndfile's medium. Tags that the format supports are written. Missing folders are created.
-    Returns the number of clipped samples. Raises AudioError if wave or format are invalid or writing fails;
-    an existing file is unchanged then.
+    both have libsndfile's names. All subtypes but FLOAT and DOUBLE clip to [-1, 1]. With a `bit_rate` (bits
+    per second), MP3 and Opus use at least this rate, up to their maximum, and Vorbis its best quality;
+    without one, libsndfile's medium. Tags that the format supports are written. Missing folders are created.
+    Returns the number of clipped samples. Raises AudioError if the wave or format is invalid or writing
+    fails; an existing file is then unchanged.
     """
     samples = np.asarray(wave)
     if samples.ndim not in (1, 2) or samples.size == 0:
@@ -63,8 +63,8 @@ def writing(
 ) -> Iterator[Callable[[NDArray], int]]:
     """Write a file block by block; it is renamed into place when the context ends without an error.
 
-    Formats, subtypes, clipping, bit rate, tags and errors are as in `write`. An AudioError of a full disk has
-    the system's OSError as its cause.
+    Formats, subtypes, clipping, bit rate, tags and errors are as in `write`. The AudioError for a full disk
+    has the system's OSError as its cause.
 
     Args:
       samples: expected length, if known; a WAV that is too long for its header is written as RF64.
@@ -104,7 +104,7 @@ class CheckedFile:
 
     def write(self, data: bytes) -> int:
         self._try(self.file.write, data)
-        return len(data)  # also after a failure, as soundfile asserts it
+        return len(data)  # also after a failure: soundfile asserts that everything was written
 
     def read(self, size: int) -> bytes:
         return self._try(self.file.read, size) or b""
@@ -162,7 +162,7 @@ def _encoder(
                     setattr(sound, tag, text)
 
             def put(block: NDArray) -> int:
-                # In pieces of one size, because Vorbis' output depends on the pieces.
+                # In pieces of one size, because the output of Vorbis depends on the pieces.
                 nonlocal pending
                 pending = np.concatenate([pending, _quantised(path, block, subtype)], axis=1)
                 while pending.shape[1] >= BLOCK:
@@ -180,7 +180,7 @@ def _encoder(
 
 
 def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
-    """Whether a file of this suffix can be written with this subtype (None: any)."""
+    """Return whether a file with this suffix can be written with this subtype (None: any)."""
     import soundfile
 
     suffix, subtype = Path(path).suffix.lower(), subtype and subtype.upper()
@@ -193,7 +193,7 @@ def fits(path: str | os.PathLike[str], subtype: str | None) -> bool:
 
 
 def subtypes(suffix: str) -> list[str]:
-    """The subtypes with which files of a suffix can be written."""
+    """Return the subtypes that can be written to files with a suffix."""
     import soundfile
 
     return [subtype for subtype in soundfile.available_subtypes() if fits(f"a{suffix}", subtype)]
@@ -202,7 +202,7 @@ def subtypes(suffix: str) -> list[str]:
 def refuse_misfit(
     path: str | os.PathLike[str], sample_rate: int, channels: int, subtype: str | None = None
 ) -> None:
-    """Raise the AudioError with which `writing` would refuse such a file, without disk access."""
+    """Raise the AudioError that `writing` would raise for such a file, without disk access."""
     if complaint := _misfit(*_encoding(Path(path), None, subtype), sample_rate, channels):
         raise AudioError(f"{path}: {complaint}")
 
@@ -225,7 +225,7 @@ def _misfit(format: str, subtype: str, sample_rate: int, channels: int) -> str:
 
 @functools.cache
 def _trial(format: str, subtype: str, sample_rate: int, channels: int) -> AudioInfo | str:
-    """Write one sample by libsndfile and return the header that it reads back, or its error."""
+    """Write one sample with libsndfile, and return the header that it reads back, or its error."""
     import soundfile
 
     trial = BytesIO()
@@ -292,7 +292,7 @@ def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
 
 
 def remove_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Remove temporary files of killed writers of these files, which must not be written meanwhile."""
+    """Remove temporary files that killed writers of these files left; nothing may be writing them now."""
     starts: dict[Path, set[str]] = {}
     for path in map(Path, paths):
         starts.setdefault(path.parent, set()).add(temporary_start(path))

@@ -1,4 +1,4 @@
-"""For `python -m rosecd_jax.cli`."""
+"""Entry point of `python -m rosecd_jax.cli`."""
 
 from rosecd_jax.cli import app
 

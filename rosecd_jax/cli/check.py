@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rosecd_jax.evaluation.check import Finding, Report
 
 COLORS = {"error": "red", "warning": "yellow", "information": "blue"}
-MAX_FILES = 3  # printed files of a finding
+MAX_FILES = 3  # files printed for a finding
 
 
 def check(
@@ -40,7 +40,7 @@ def check(
 
 
 def print_findings(report: "Report") -> None:
-    """Print a table of the findings, the most serious first, and their numbers."""
+    """Print a table of the findings, the most serious first, and their counts."""
     from rich.console import Console
     from rich.table import Table
 

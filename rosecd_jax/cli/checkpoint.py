@@ -1,4 +1,4 @@
-"""rosecd models, rosecd convert, rosecd info: list, convert and describe checkpoints."""
+"""The commands `rosecd models`, `rosecd convert` and `rosecd info`."""
 
 import dataclasses
 import json
@@ -100,7 +100,7 @@ def convert(
 
 
 def _sampled(model: "ScoreModel", steps: int, snr: float) -> "ScoreModel":
-    """Replace a model's sampler settings; 0 keeps one."""
+    """Replace a model's sampler settings; a setting of 0 is kept."""
     from rosecd_jax.models.score_model import ScoreModel
 
     config = model.config

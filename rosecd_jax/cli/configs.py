@@ -6,7 +6,7 @@ __all__ = ["config_files", "find_config"]
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = PACKAGE / "configs", PACKAGE.parent / "configs"
-"""An installed package has them beside its code, a clone in the folder from which they are installed."""
+"""An installed package has the configs next to its code; a clone has them in its top folder."""
 
 
 def config_files() -> dict[str, Path]:
@@ -16,7 +16,7 @@ def config_files() -> dict[str, Path]:
 
 
 def find_config(words: str) -> tuple[str, Path]:
-    """What `--config` names: FILE.py, FILE.py:ARGUMENT, NAME or NAME:ARGUMENT.
+    """Find the file of a `--config`: FILE.py, FILE.py:ARGUMENT, NAME or NAME:ARGUMENT.
 
     Returns:
       FILE.py or FILE.py:ARGUMENT, and the file alone.

@@ -1,4 +1,4 @@
-"""rosecd enhance."""
+"""The command `rosecd enhance`."""
 
 import os
 import signal
@@ -121,7 +121,7 @@ def make_plan(
     encoding: tuple[str | None, str | None],
     share: tuple[int, int],
 ) -> "Plan":
-    """Plan this process' share of the work."""
+    """Plan this process's share of the work."""
     from rosecd_jax.inference.plan import Plan, plan_file, plan_folder
 
     if not source.is_file():
@@ -131,7 +131,7 @@ def make_plan(
 
 @contextmanager
 def reported(summary: "Summary", report: Path | None) -> Iterator[None]:
-    """Write the report, if any, at the start and at the end, with the reason of an error."""
+    """Write the report, if any, at the start and at the end, with the error that ended the run."""
     if report:
         summary.write(report)
     try:
@@ -198,7 +198,7 @@ def end_process(number: signal.Signals | None, summary: "Summary", plan: "Plan")
 
 
 def written_since(time: float, path: Path) -> bool:
-    """Whether a file was modified after `time`, in seconds since the epoch."""
+    """Return whether a file was modified after `time`, in seconds since the epoch."""
     try:
         return path.stat().st_mtime > time
     except OSError:

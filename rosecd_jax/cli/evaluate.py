@@ -70,7 +70,7 @@ ScoresOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[SYSTEM=]FILE",
-        help="CSV with scores of another tool: file, metric, value, and system unless given here.",
+        help="CSV with another tool's scores: file, metric, value, and system unless given here.",
     ),
 ]
 OutputOption = Annotated[

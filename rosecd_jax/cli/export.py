@@ -33,7 +33,7 @@ def export(
     corrector: CorrectorOption = "annealed-langevin",
     platforms: Annotated[
         str,
-        typer.Option(metavar="LIST", help="Comma-separated platforms, out of cpu, cuda, tpu and rocm."),
+        typer.Option(metavar="LIST", help="Comma-separated platforms: cpu, cuda, tpu or rocm."),
     ] = "cpu,cuda,tpu",
     dtype: DtypeOption = None,
     network: NetworkOption = "",

@@ -1,4 +1,4 @@
-"""rosecd finetune."""
+"""The command `rosecd finetune`."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model on your own speech and noise, mixed on the fly.
 
-    No pairs or config are needed. A part of the recordings is held back, and a table at the end shows the
+    No pairs or config are needed. Some of the recordings are held back, and a table at the end shows the
     gain on them. OUT can then be used as a model: `rosecd enhance noisy.wav clean.wav -c OUT`. The same
     command resumes a run that was stopped or killed.
     """

@@ -1,4 +1,4 @@
-"""Standard input and output of a filter in a pipe: no byte is lost, and it ends quietly."""
+"""Standard input and output of a filter in a pipe: it loses no byte, and ends quietly."""
 
 import contextlib
 import os
@@ -65,7 +65,7 @@ def write_all(sink: BinaryIO, data: bytes) -> None:
 
 @contextlib.contextmanager
 def signals_end_input() -> Iterator[list[int]]:
-    """End standard input at the first SIGINT or SIGTERM, listed in what is yielded; a second kills."""
+    """End standard input at the first SIGINT or SIGTERM, appended to the yielded list; a second kills."""
     received: list[int] = []
 
     def end_input(number: signal.Signals) -> None:

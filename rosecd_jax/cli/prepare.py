@@ -33,7 +33,7 @@ def synthetic(
         tuple[float, float], typer.Option(metavar="SHORTEST LONGEST", help="Range of file lengths.")
     ] = (2.0, 4.0),
 ) -> None:
-    """Make the embedded corpus of synthetic voices and noises, without downloads (extra `demo`)."""
+    """Synthesize a corpus of voices and noises, without downloads (extra `demo`)."""
     from rosecd_jax.data.corpus.synthetic import SyntheticCorpus, write_corpus
 
     with plain_errors():
@@ -77,7 +77,7 @@ def folder(
         int, typer.Option(metavar="HZ", help="Sample rate; recordings are resampled to it.", min=1)
     ] = 16_000,
 ) -> None:
-    """Prepare any paired recordings, in folders with the same file names."""
+    """Prepare any paired recordings; the files of a pair have the same name."""
     with plain_errors(), progress_bar(100, "checking") as advance:
         from rosecd_jax.data.builders import prepare_folder
 

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rosecd_jax.evaluation.systems import Evaluation
 
-MAX_NOTES = 10  # printed individually
+MAX_NOTES = 10  # printed before the last one
 WIDTH = 132
 
 
@@ -92,7 +92,7 @@ def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str
 
 
 def print_notes(evaluation: "Evaluation", output: Path | None) -> None:
-    """Print notes, at most `MAX_NOTES` of them, and errors of files to stderr."""
+    """Print the first `MAX_NOTES` notes, the last one, and the errors of files to stderr."""
     shown = evaluation.notes[:MAX_NOTES] + evaluation.notes[MAX_NOTES:][-1:]
     for note in shown:
         typer.secho(f"rosecd: {evaluation.method}: {note}", fg="yellow", err=True)

@@ -1,4 +1,4 @@
-"""rosecd train, and train.py."""
+"""The command `rosecd train`, which train.py calls."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def train(
     context: typer.Context,
     config: Annotated[
         str,
-        typer.Option(help="Config of the package, as NAME or NAME:ARGUMENT, or a file, as FILE.py."),
+        typer.Option(help="Packaged config, NAME or NAME:ARGUMENT, or a file, FILE.py or FILE.py:ARGUMENT."),
     ],
     workdir: Annotated[
         Path, typer.Option(help="Folder for checkpoints and curves; resumed if it holds any.")
@@ -44,10 +44,10 @@ def train(
 
 
 def read_config(file: str, overrides: Sequence[str]) -> "TrainConfig":
-    """Read a config file and apply `--config.key=value` overrides.
+    """Read a config, by file or name, and apply `--config.key=value` overrides.
 
     Raises:
-      ValueError: if the file or a value doesn't fit.
+      ValueError: if the file fails, a key is unknown, or a value has the wrong type or is out of range.
     """
     from rosecd_jax.config import from_dict
     from rosecd_jax.extras import extra
@@ -104,7 +104,7 @@ def read_functions(file: str, config: "TrainConfig") -> "Functions":
 
 
 def _cause(error: BaseException) -> str:
-    """Describe an error; for a config file's traceback by ml_collections, by its last line."""
+    """Describe an error; if ml_collections put a config file's traceback into it, by the last line."""
     if isinstance(error, (SyntaxError, OSError)):  # of Python, or of ml_collections with several lines
         return f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}"
     innermost: object = error

@@ -22,7 +22,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ZipError(ValueError):
-    """An archive is broken, or was not written by PyTorch."""
+    """Error for an archive that is broken or was not written by PyTorch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Member:
 
 
 def read_directory(file: BinaryIO) -> dict[str, Member]:
-    """Read the members of an archive, by name, in its order.
+    """Read the members of an archive by name, in the archive's order.
 
     Raises:
       ZipError: if it is truncated or inconsistent; if a name is absolute, contains "..", occurs twice or is a
@@ -67,7 +67,7 @@ def read_directory(file: BinaryIO) -> dict[str, Member]:
         raise ZipError(f"it is truncated, or its directory is broken ({str(error)[:200]!a})") from error
     if len(found) != len(members):
         names = [member.filename for member in members]
-        raise ZipError(f"{next(name for name in names if names.count(name) > 1)} is in it twice")
+        raise ZipError(f"it holds {next(name for name in names if names.count(name) > 1)} twice")
     return found
 
 
@@ -85,7 +85,7 @@ def read_member(file: BinaryIO, member: Member) -> bytes:
         except zlib.error as error:
             raise ZipError(f"{member.name} can't be inflated ({error})") from error
     if len(data) != member.size:
-        raise ZipError(f"{member.name} doesn't hold the {member.size} bytes that it announces")
+        raise ZipError(f"{member.name} doesn't hold the {member.size} bytes that it declares")
     check_crc(data, member)
     return data
 
@@ -128,7 +128,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
     if member.compress_type not in METHODS:
         raise ZipError(f"{name} is compressed by method {member.compress_type}; PyTorch stores its members")
     if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
-        raise ZipError(f"{name} is not compressed, but of two sizes")
+        raise ZipError(f"{name} is not compressed, but its two sizes differ")
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
@@ -138,6 +138,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
         archive.fp.seek(info.header_offset + 26)
         start = info.header_offset + 30 + sum(struct.unpack("<2H", archive.fp.read(4)))
     if start + info.compress_size > archive.start_dir:
-        raise ZipError(f"{info.filename} lies outside of the file, or on top of another member")
+        raise ZipError(f"{info.filename} is outside the file, or overlaps another member")
     compressed = info.compress_type != zipfile.ZIP_STORED
     return Member(info.filename, start, info.compress_size, info.file_size, compressed, info.CRC)

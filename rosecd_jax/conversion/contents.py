@@ -1,6 +1,6 @@
-"""Parameters, their average and hyper-parameters in the dictionary of a PyTorch file.
+"""Parameters, their moving average and hyper-parameters in the dictionary of a PyTorch file.
 
-Three layouts: a Lightning checkpoint; a dictionary with only a state dict; a state dict.
+Three layouts are read: a Lightning checkpoint; a dictionary with only a state dict; a state dict.
 """
 
 from collections.abc import Mapping
@@ -42,8 +42,8 @@ def read_contents(path: Path, tree: Any) -> Contents:
     """Find the parts of a file's contents.
 
     Raises:
-      TorchFileError: if there are no parameters of a supported network; names the project if it is a known
-        relative.
+      TorchFileError: if there are no parameters of a supported network; the message names the project that
+        wrote them, if known.
     """
     entries = mapping(tree, f"{path}: the file holds")
     state = _state_dict(path, entries)

@@ -20,7 +20,7 @@ _SPELLINGS: dict[str, dict[Any, Any]] = {
     "fir_kernel": {"song": [1, 3, 3, 1]},
     "loss_type": {"mse": "score_matching", "mae": "score_matching"},
 }
-"""Renamed values of SGMSE+'s revisions of 2022 and 2023: name -> old value -> current value. The loss "mae"
+"""Values renamed in SGMSE+'s revisions of 2022 and 2023: name -> old value -> current value. The loss "mae"
 only affects training."""
 _FIXED: dict[str, Any] = {
     "nonlinearity": "swish",
@@ -40,7 +40,7 @@ _FIXED: dict[str, Any] = {
     "minus": True,
     "resamp_with_conv": True,
 }
-"""Options of the authors' code, some only of 2022, that ours lacks; published models have these values."""
+"""Options that only the authors' code has, some only in 2022; published models have these values."""
 
 
 class HyperParameters:
@@ -87,7 +87,7 @@ class HyperParameters:
         return value
 
     def fixed(self, name: str, value: Any) -> None:
-        """Require this value, if there is one."""
+        """Require this value, unless the hyper-parameter is missing."""
         found = self._get(name, value)
         if isinstance(found, tuple):
             found = list(found)
@@ -111,7 +111,7 @@ class HyperParameters:
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """Meaning of one of the authors' names of networks.
+    """Defaults and settings that one of the authors' network names implies.
 
     Attributes:
       sample_rate: default, in Hz.
@@ -215,7 +215,7 @@ def _read_sde(hyper: HyperParameters) -> SDE:
 
 
 def _read_output(hyper: HyperParameters, sde: SDE) -> Preconditioning:
-    """Preconditioning of a network without scaling."""
+    """Read the preconditioning of a network without scaling."""
     if isinstance(sde, SBVE):
         hyper.choice("loss_type", ("data_prediction",))
         return SGMSE_PLUS_BRIDGE
@@ -260,7 +260,7 @@ def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None,
     """Return the authors' recommended sampler settings for a published model.
 
     Args:
-      name: of the file.
+      name: file name of the checkpoint.
       values: its hyper-parameters.
 
     Returns:
@@ -277,10 +277,10 @@ def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None,
 def hyper_parameters_from_config(config: ModelConfig) -> dict[str, Any]:
     """Convert a config to arguments of the authors' `ScoreModel(..., data_module_cls=SpecsDataModule)`.
 
-    Values that only matter in training have their defaults, without losses that have parameters.
+    Values that matter only in training are defaults, with the losses that have parameters turned off.
 
     Raises:
-      ValueError: if their code has no such model.
+      ValueError: if the authors' code has no such model.
     """
     front, sde, network, scaling = config.front_end, config.sde, config.network, config.preconditioning
     wrapped = scaling != (SGMSE_PLUS_BRIDGE if isinstance(sde, SBVE) else SGMSE_PLUS)

@@ -29,8 +29,8 @@ class TorchCheckpoint:
     """A checkpoint of the authors, whose weights are still in the file.
 
     Attributes:
-      path: of the file.
-      config: of the model.
+      path: path of the file.
+      config: config of the model.
       step: training step, or None if unknown.
       weights: "raw", and "ema" if the file has it -> the authors' parameter name -> tensor.
     """
@@ -47,8 +47,8 @@ def open_torch_checkpoint(
     """Read a checkpoint of the authors without its weights.
 
     Args:
-      path: of a checkpoint of their training, or of a file with only their network's parameters.
-      hyper_parameters: theirs, or our config of the model; None if the file has them.
+      path: a checkpoint of their training, or a file with only their network's parameters.
+      hyper_parameters: the authors', or our config of the model; None if the file has them.
 
     Raises:
       TorchFileError: if the file can't be read or is not such a checkpoint, if its model is not supported
@@ -72,7 +72,7 @@ def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConf
     values = contents.hyper_parameters if given is None else given
     if values is None:
         raise TorchFileError(
-            f"{path} has no 'hyper_parameters', which describe its model: pass them as JSON, by "
+            f"{path} has no 'hyper_parameters', which describe its model: pass them as JSON, with "
             "`rosecd convert --hyper-parameters FILE`"
         )
     role, snr = contents.ours.get("role"), contents.ours.get("corrector_snr")
@@ -137,12 +137,12 @@ def load_torch_checkpoint(
     """Convert a checkpoint of the authors in memory, without running code from the file.
 
     Args:
-      path: of a `.ckpt` file from ROSE-CD's or SGMSE+'s training, or with only the network's parameters.
+      path: a `.ckpt` file of ROSE-CD's or SGMSE+'s training, or a file with only the network's parameters.
       hyper_parameters: as in `open_torch_checkpoint`.
 
     Returns:
-      The model, and {"raw": params, "ema": params} of float32 numpy arrays. Without a moving average in the
-      file, "ema" are the raw weights.
+      The model, and {"raw": params, "ema": params}, trees of float32 numpy arrays. Without a moving average
+      in the file, "ema" holds the raw weights.
 
     Raises:
       TorchFileError: as in `open_torch_checkpoint`, or if the file is damaged.
@@ -202,8 +202,8 @@ def save_torch_checkpoint(
     to load can't name that class itself).
 
     Args:
-      path: of the file.
-      model: its config becomes their hyper-parameters, without the dtype.
+      path: file to write.
+      model: its config becomes the authors' hyper-parameters, without the dtype.
       params: a parameter tree, or {"raw": tree, "ema": tree}; if one is missing, the other replaces it.
       overwrite: replace an existing file.
 
@@ -211,8 +211,8 @@ def save_torch_checkpoint(
       The path.
 
     Raises:
-      TorchFileError: if `path` exists and `overwrite` is False, their code has no such model, or a parameter
-        doesn't fit the config.
+      TorchFileError: if `path` exists and `overwrite` is False, the authors' code has no such model, or a
+        parameter doesn't fit the config.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -238,7 +238,7 @@ def save_torch_checkpoint(
         "lr_schedulers": [],
         "hparams_name": "kwargs",
         "hyper_parameters": hyper_parameters,
-        # Without a number of updates, the average is not warmed up again.
+        # num_updates is None, so that torch_ema doesn't warm up the average again.
         "ema": {
             "decay": hyper_parameters["ema_decay"],
             "num_updates": None,

@@ -103,7 +103,7 @@ def parameter_shapes(config: NCSNppConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _their_axes(name: str, dimensions: int) -> tuple[int, ...]:
-    """Our axes in their order; attention's dense layers (`W`) are stored in our order."""
+    """Return our axes in the authors' order; attention's dense layers (`W`) have our order."""
     if not name.endswith("weight"):
         return tuple(range(dimensions))
     return {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}[dimensions]
@@ -137,7 +137,7 @@ def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
 
     Args:
       state: names without the "dnn." prefix; numpy arrays, or tensors of a file, which are read one by one.
-      config: of the network.
+      config: config of the network.
 
     Returns:
       A tree of float32 numpy arrays, as in Flax.
@@ -160,7 +160,7 @@ def params_from_torch(state: Mapping[str, Any], config: NCSNppConfig) -> dict:
 
 
 def params_to_torch(params: Mapping[str, Any], config: NCSNppConfig) -> dict[str, np.ndarray]:
-    """Invert `params_from_torch`; names have no "dnn." prefix and the order of the authors' network.
+    """Invert `params_from_torch`; names lack the "dnn." prefix, and are in the authors' order.
 
     Raises:
       ValueError: naming the parameters that are missing or unknown, or the one of a wrong shape.

@@ -16,7 +16,7 @@ from rosecd_jax.conversion.unpickler import PickleError, Placeholder, check_key
 
 MOST_DIMENSIONS = 32
 MOST_REPEATED = 2**20
-"""Maximum elements of a tensor that has more than its storage, because it repeats some."""
+"""Maximum elements of a tensor that has more than its storage because it repeats some."""
 
 MOST_TIMES = 2
 """Maximum ratio of the bytes read for all tensors of a network to those of their storages."""
@@ -51,7 +51,7 @@ CONSTANTS |= {f"torch.{alias}": np.dtype(DTYPES[name][0]) for alias, name in _AL
 
 
 class TorchFileError(ValueError):
-    """A PyTorch file can't be read or written; the message names the file and the problem."""
+    """Error in reading or writing a PyTorch file; the message names the file and the problem."""
 
 
 class Source:
@@ -84,7 +84,7 @@ class Source:
                     return np.frombuffer(self._inflated[1], np.uint8, size, start)
                 data = np.fromfile(file, np.uint8, size, offset=member.start + start)
             if data.size != size:
-                raise TorchFileError(f"{self.path} has become shorter while it was read")
+                raise TorchFileError(f"{self.path} was truncated while it was read")
             if size == member.size:
                 archive.check_crc(data.data, member)
         except (archive.ZipError, OSError) as error:
@@ -107,7 +107,7 @@ class TorchTensor:
 
     Attributes:
       shape: its sizes.
-      dtype: NumPy's or ml_dtypes' (bfloat16 and float8), in native byte order.
+      dtype: of NumPy or ml_dtypes (bfloat16 and float8), in native byte order.
     """
 
     shape: tuple[int, ...]
@@ -188,7 +188,7 @@ def _span(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
 
 def _natural(value: Any, what: str) -> int:
     if type(value) is not int or not 0 <= value < 2**62:
-        raise PickleError(f"{what} of a tensor is {_brief(value)}, expected a number from 0 on")
+        raise PickleError(f"{what} of a tensor is {_brief(value)}, expected a non-negative integer")
     return value
 
 
@@ -247,7 +247,7 @@ def _of_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """Build a tensor of a subclass, or with attributes, as a plain tensor."""
     del kind, state
     if not isinstance(function, Placeholder) or function.name not in _REBUILDERS or type(args) is not tuple:
-        raise PickleError("a tensor that is built in an unknown way")
+        raise PickleError("a tensor is built in an unknown way")
     return _REBUILDERS[function.name](*args)
 
 

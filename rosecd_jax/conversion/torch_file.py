@@ -27,7 +27,7 @@ from rosecd_jax.conversion.unpickler import PickleError, Placeholder, load_pickl
 __all__ = ["Placeholder", "TorchFileError", "TorchTensor", "read_torch_file", "write_torch_file"]
 
 LONGEST_PICKLE = 16 * 2**20
-"""Maximum bytes of the pickle, without tensors; that of a published checkpoint has 0.5 MB."""
+"""Maximum bytes of the pickle, without tensors; a published checkpoint has 0.5 MB."""
 ALIGNMENT = 64
 """Alignment of tensors in the file, in bytes, as in PyTorch."""
 
@@ -36,7 +36,7 @@ _STORAGE_CLASSES = {np.dtype(dtype): storage for dtype, storage in DTYPES.values
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
-    """Read a file of `torch.save` (PyTorch 1.6 and later). Tensors stay in the file until their `read()`.
+    """Read a file written by `torch.save` (PyTorch 1.6 or later). Tensors stay in the file until `read()`.
 
     Returns:
       The saved value. OrderedDict, defaultdict and Counter become dicts, parameters tensors, torch.Size a
@@ -101,7 +101,7 @@ def write_torch_file(path: str | os.PathLike, tree: Any) -> Path:
     """Write a file that `torch.load(path, weights_only=True)` reads, atomically.
 
     Args:
-      path: of the file; an existing file is replaced.
+      path: file to write; an existing file is replaced.
       tree: nested dicts with str or int keys, lists, tuples, numpy arrays, numbers, strings, booleans and
         None. A `collections.OrderedDict` stays one, arrays become tensors.
 

@@ -16,7 +16,7 @@ LONGEST_INTEGER = 128
 
 
 class PickleError(ValueError):
-    """A pickle is broken, or uses features that no checkpoint needs."""
+    """Error for a pickle that is broken or uses features that no checkpoint needs."""
 
 
 class Placeholder:
@@ -97,7 +97,7 @@ def check_key(key: Any) -> Any:
 
 
 class _Reader:
-    """The state of reading a pickle."""
+    """State of a pickle being read."""
 
     def __init__(
         self,
