@@ -1,7 +1,7 @@
 """TFDS builders of VoiceBank-DEMAND and of paired folders, as array_record files without TensorFlow.
 
 They are shard-based because TFDS's generator-based builders shuffle, which needs TensorFlow for splits above
-a gigabyte. So pairs are sorted by name, like those of `PairedFiles`.
+a gigabyte. Pairs are therefore sorted by name, like those of `PairedFiles`.
 """
 
 import abc
@@ -57,7 +57,7 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         """Find and check the splits of a source."""
 
     def prepare(self, source: str | os.PathLike[str], progress: Progress | None) -> dict[str, SplitSummary]:
-        """See `prepare_folder`."""
+        """Prepare the data set; see `prepare_folder`."""
         source, out = Path(source).resolve(), Path(self._data_dir_root)
         target, found = Path(self.data_dir), find_prepared(out)
         existing = Origin.load(found) if found else None
@@ -177,8 +177,8 @@ def prepare_folder(
       A summary of each split.
 
     Raises:
-      DataError: if the source is invalid, before anything is written; if the data after a header is damaged;
-        if `out` can't be written, or another process is preparing a data set in it.
+      DataError: if the source is invalid, before anything is written; if the samples of a recording are
+        damaged; if `out` can't be written, or another process is preparing a data set in it.
       FileExistsError: if `out` holds another data set, or the source's headers have changed since.
     """
     return PairedFolder(data_dir=os.fspath(out), sample_rate=sample_rate).prepare(source, progress)

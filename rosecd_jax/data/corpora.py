@@ -1,4 +1,4 @@
-"""Recordings of published corpora in a user's own copies, found by the names of folders and files."""
+"""Recordings of published corpora in the user's copies, found by the names of folders and files."""
 
 import dataclasses
 import fnmatch
@@ -28,15 +28,15 @@ class Corpus:
 
     Attributes:
       name: as its publishers write it.
-      splits: patterns of paths, in lower case, as of `fnmatch` (* also matches /). A path begins with / and
-        the name of the folder that the user gives, so that its subfolders can be given, too.
+      splits: patterns of paths, in lower case, for `fnmatch` (* also matches /). A path begins with / and the
+        name of the folder that the user gives, so that a subfolder can be given, too.
       layout: the same in words, for error messages.
       without: patterns of paths that are not used.
       needs: whether "all" of a split's patterns have to be found, or "any".
       each: how many recordings each pattern finds; 0: at least one.
       most: how many recordings of a pattern are used; the others are left out by the hashes of their paths.
       kind: expression whose group is the kind of a noise, or the corpus of a room.
-      trim: seconds that are left out at either end of recordings, by kind.
+      trim: seconds left out at each end of a recording, by kind.
       least_rate: Hz; lower sample rates are refused.
     """
 
@@ -81,7 +81,7 @@ class Corpus:
         return [found[key] for key in sorted(found)]
 
     def _matching(self, pattern: str, top: str, names: Sequence[str]) -> dict[str, str]:
-        """Return the paths that match, by the same in lower case without the suffixes of audio."""
+        """Return the matching paths, keyed by the same in lower case without audio suffixes."""
         found: dict[str, str] = {}
         for name in names:
             path = f"/{top}/{name.lower()}"
@@ -103,7 +103,7 @@ class Corpus:
 
 
 class Utterance(NamedTuple):
-    """A recording of speech or a part of it; `start` and `samples` at its own rate."""
+    """A recording of speech, or a part of one; `start` and `samples` are at its own rate."""
 
     name: str  # of the file that is made, without suffix
     speaker: str
@@ -143,7 +143,7 @@ def find_utterances(
 
 
 def find_partners(corpus: Corpus, root: Path, split: str) -> list[Partner]:
-    """Find the noises or room responses of a split, or of all splits, by path. Raises as `Corpus.find`."""
+    """Find the noises or room responses of a split, or of all, by path; raise errors as `Corpus.find`."""
     partners = []
     for path in corpus.find(root, split if split in corpus.splits else ""):
         match = re.search(corpus.kind, f"/{root.resolve().name}/{path}".lower()) if corpus.kind else None
@@ -153,7 +153,7 @@ def find_partners(corpus: Corpus, root: Path, split: str) -> list[Partner]:
 
 
 def _bare(name: str) -> str:
-    """Remove suffixes of audio, as of x.wv1.wav."""
+    """Remove all audio suffixes, both in x.wv1.wav."""
     while (suffix := os.path.splitext(name)[1]) in SUFFIXES:
         name = name.removesuffix(suffix)
     return name

@@ -59,12 +59,12 @@ class Degradation(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class AddedNoise:
-    """Noise at an SNR over the whole file; louder mixes than 0.99 are scaled down, speech and noise alike.
+    """Noise at an SNR over the whole file; if a mix peaks above 0.99, speech and noise are scaled down alike.
 
     Attributes:
       snr: dB; ends of a uniform distribution, or the levels to choose from if `choice`.
-      measure: of both levels: mean power, or loudness by ITU-R BS.1770 (48 kHz only).
-      ramp: seconds of linear fading at either end of speech and noise.
+      measure: of level: mean power, or loudness according to ITU-R BS.1770 (48 kHz only).
+      ramp: seconds of the linear fade at each end of speech and noise.
     """
 
     snr: tuple[float, ...]
@@ -128,7 +128,7 @@ class AddedNoise:
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredRoom:
-    """A room's measured impulse response, from its largest value on; the target is the dry speech.
+    """A room's measured impulse response, cut before its largest value; the target is the dry speech.
 
     The reverberant speech is as loud as the dry (ITU-R BS.1770, so at 48 kHz only), unless it would clip.
 
@@ -173,7 +173,7 @@ class SimulatedRoom:
     Attributes:
       t60: seconds, from which the walls' absorption follows by Sabine's formula.
       size: meters, of length, width and height.
-      wall: least distance of source and microphone from the walls, in meters.
+      wall: minimum distance of source and microphone from the walls, in meters.
 
     Pairs are ends of uniform distributions.
     """
@@ -231,13 +231,13 @@ def _measured_time(path: Path, channel: int, sample_rate: int) -> float:
 
 
 def _response(path: Path, channel: int, sample_rate: int) -> Wave:
-    """Read a room's response from its largest value, the direct sound, on."""
+    """Read a room's response, starting at its largest value, the direct sound."""
     response = np.asarray(read_part(str(path), channel, 0, -1, sample_rate), np.float64)
     return response[np.argmax(np.abs(response)) :]
 
 
 def _simulate(t60: float, room: Mapping[str, Any], sample_rate: int) -> tuple[Wave, Wave]:
-    """Return the responses of the direct path and of the whole room, on the same axis of time."""
+    """Return the responses of the direct path and of the whole room, on the same time axis."""
     pyroomacoustics, responses = _pyroomacoustics(), []
     with LOCK:
         pyroomacoustics.random.seed(room["seed"])
@@ -270,7 +270,7 @@ def _info(path: Path) -> io.AudioInfo:
 
 
 def _size(samples: int, rate_in: int, rate_out: int) -> int:
-    """How many samples at `rate_in` make at least `samples` at `rate_out`."""
+    """Return the number of samples at `rate_in` that make at least `samples` at `rate_out`."""
     return -(-samples * rate_in // rate_out)
 
 

@@ -62,7 +62,7 @@ class Library:
         return sum(recording.seconds for recording in self.recordings)
 
     def part(self, held_back: bool, share: float) -> "Library":
-        """Return the recordings that are held back from training, about `share` of all, or the others.
+        """Return the recordings held back from training, about `share` of all, or the other ones.
 
         The division depends only on the paths; each part has at least one recording.
 
@@ -123,7 +123,7 @@ def open_library(
 
 
 def check_apart(*libraries: Library) -> None:
-    """Raise DataError if a file is in two libraries, as both speech and noise."""
+    """Raise DataError if a file is in two libraries, for example both speech and noise."""
     seen: dict[str, str] = {}
     for library in libraries:
         for name in library.names:
@@ -155,7 +155,7 @@ def _files(folder: str) -> Sequence[Path]:
 
 
 def _check(file: Path, least_seconds: float) -> Recording | str:
-    """Return the recording, or a line with the reason why it can't be used."""
+    """Return the recording, or a line that says why it can't be used."""
     try:
         header = io.info(file)
         recording = Recording(str(file), header.sample_rate, header.channels, header.samples)

@@ -1,4 +1,4 @@
-"""Batches of crops of paired recordings, by grain: deterministic given a seed, resumable at any batch."""
+"""Batches of crops of paired recordings, with grain: deterministic given a seed, resumable at any batch."""
 
 import dataclasses
 import signal
@@ -37,7 +37,7 @@ class LoaderConfig:
       frames: length of a crop in spectrogram frames.
       batch_size: examples in one network call, over all devices of all hosts.
       threads: prefetching threads per reading process.
-      workers: processes that read and crop; 0: threads of the training process do. The batches are the same
+      workers: processes that read and crop; 0: only threads of the training process. The batches are the same
         for any number.
     """
 
@@ -87,12 +87,12 @@ def random_crop(
 
 
 def center_crop(pair: dict[str, np.ndarray], samples: int) -> dict[str, np.ndarray]:
-    """Like `random_crop`, but from the middle."""
+    """Crop as `random_crop` does, but from the middle."""
     return _crop(pair, samples, int((pair["noisy"].size - samples) / 2))
 
 
 def _crop(pair: dict[str, np.ndarray], samples: int, start: int) -> dict[str, np.ndarray]:
-    """Crop `samples` samples from `start`, with zeros outside of the waves; divide by max |noisy|."""
+    """Crop `samples` samples from `start`, with zeros outside the waves; divide by max |noisy|."""
     left = max(0, -start)
     kept = {side: wave[max(0, start) :][: samples - left] for side, wave in pair.items()}
     peak = np.abs(kept["noisy"]).max(initial=0.0) or 1.0
@@ -104,7 +104,7 @@ def _crop(pair: dict[str, np.ndarray], samples: int, start: int) -> dict[str, np
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The share of every batch that this process makes: the `process`-th of `processes` equal parts."""
+    """Share of every batch that this process makes: number `process`, from 0, of `processes` equal parts."""
 
     process: int = 0
     processes: int = 1

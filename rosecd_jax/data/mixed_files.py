@@ -139,7 +139,7 @@ def _write(
 def in_threads(
     function: Callable[[Any], T], items: Sequence[Any], progress: Callable[[float], None] | None
 ) -> list[T]:
-    """Map items in threads, in order; `progress` gets the fraction that is done after each, 0 to 1."""
+    """Map a function over items in threads, in order; `progress` gets the fraction done after each item."""
     results = []
     with ThreadPoolExecutor(THREADS) as threads:
         for result in threads.map(function, items):
@@ -150,7 +150,7 @@ def in_threads(
 
 
 def write_manifest(folder: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write these columns of some rows as the manifest of a folder, atomically."""
+    """Write these columns of the rows as a folder's manifest, atomically."""
     text = text_io.StringIO(newline="")
     table = csv.DictWriter(text, columns, extrasaction="ignore")
     table.writeheader()

@@ -1,7 +1,7 @@
 """Mixing of noisy speech on the fly.
 
 An example is a pure function of (seed, index). `Mixer.draw` draws all random values without reading a file;
-`render` makes the waves of a draw deterministically. So draws can be stored in a manifest and replayed.
+`render` makes the waves of a draw deterministically, so that draws can be stored in a manifest and replayed.
 """
 
 import dataclasses
@@ -45,7 +45,8 @@ class MixConfig:
       babble: fraction of noises that are babble, 3 to 6 other utterances.
       synthetic: fraction of noises that are synthetic, as in the embedded corpus.
       tilt: maximum spectral tilt of speech and of noise, dB per octave, of either sign.
-      band: fraction of examples with a limited band, above at 2 to 7.5 kHz, below at 50 to 400 Hz, or both.
+      band: fraction of examples with a limited band: a low-pass at 2 to 7.5 kHz, a high-pass at 50 to 400 Hz,
+        or both.
       reverb: fraction of examples in a room, if there are impulse responses.
       target: for speech in a room, the direct sound with ("early") or without ("dry") the first 50 ms of
         reflections.
@@ -110,12 +111,12 @@ class Draw:
     """All random values of an example.
 
     Attributes:
-      sample_rate, samples: of the example; Hz.
+      sample_rate, samples: Hz and length of the example.
       speech: consecutive utterances.
       noises: simultaneous noises; empty: clean speech.
       snr_db: infinite without noises.
       speech_tilt, noise_tilt: dB per octave.
-      low, high: limits of the band of speech and noise, in Hz; 0: none.
+      low, high: limits of the band of speech and noise, in Hz; 0: no limit.
       response: the impulse response of a room, or None.
       early_samples: samples after the direct sound whose reflections belong to the target.
       level_db: peak of the mix, dB of full scale.
@@ -136,7 +137,7 @@ class Draw:
 
 
 class SilentError(ValueError):
-    """A draw can't be mixed because its speech or noise is silent."""
+    """Error for a draw whose speech or noise is silent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Mixer:
         return [name for library in self.libraries for name in library.names]
 
     def part(self, held_back: bool) -> "Mixer":
-        """Return the mixer of the recordings that are held back from training, or of the others."""
+        """Return a mixer of the recordings held back from training, or of the others; rooms are shared."""
         speech = self.speech.part(held_back, self.config.held_back)
         noise = self.noise and self.noise.part(held_back, self.config.held_back)
         return dataclasses.replace(self, speech=speech, noise=noise)
@@ -254,7 +255,7 @@ class MixedPairs:
     def example(self, index: int) -> tuple[Draw, dict[str, NDArray[np.float32]]]:
         """Return an example and its draw.
 
-        A draw is repeated if its part of a recording is silent or can't be decoded; if it can't be decoded, a
+        Another draw is made if a part of a recording is silent or can't be decoded; if it can't be decoded, a
         warning names the file.
 
         Raises:
@@ -360,7 +361,7 @@ def _channel(generator: np.random.Generator, recording: Recording) -> int:
 
 
 def _band(generator: np.random.Generator) -> tuple[float, float]:
-    """Draw the limits of a band in Hz, 0 for none: below, above or both."""
+    """Draw the (low, high) limits of a band in Hz, 0 for no limit: low, high or both."""
     which = generator.integers(3)
     low, high = np.exp(generator.uniform(np.log([50, 2000]), np.log([400, 7500])))
     return (float(low) if which != 1 else 0.0), (float(high) if which != 0 else 0.0)

@@ -39,7 +39,7 @@ LENGTH = "cut both files of a pair to the same length"
 
 
 class DataError(ValueError):
-    """Data that can't be used; the message names the files and the remedy."""
+    """Error for data that can't be used; the message names the files and the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +97,8 @@ class PairedFiles:
 
     Raises:
       DataError: if the folders are missing or empty, or files have no partner, are not readable, not mono,
-        not at `sample_rate` (Hz), or not as long as their partner. While reading, if the data after a header
-        is damaged.
+        not at `sample_rate` (Hz), or not as long as their partner. While reading, if a file's samples are
+        damaged.
     """
 
     def __init__(self, folder: str | Path, sample_rate: int) -> None:
@@ -127,7 +127,7 @@ def mono(side: Recordings, name: str) -> np.ndarray:
 
 
 def find_pairs(folder: Path) -> Pairs:
-    """Find the two sides of a folder of pairs, in the first of `LAYOUTS` of which it has a side.
+    """Find the two sides of a folder of pairs, by the first of `LAYOUTS` of which one side exists.
 
     Raises DataError if the other side is missing.
     """
@@ -213,7 +213,7 @@ def _compare(pairs: Pairs, name: str, sample_rate: int | None) -> tuple[io.Audio
         return None, problems
     clean, noisy = headers
     if clean.sample_rate != noisy.sample_rate:
-        if sample_rate is None:  # else at least one of them has been named already
+        if sample_rate is None:  # otherwise at least one of them has been listed already
             what = f"{pairs.clean}/{name}: {clean.sample_rate} Hz, its partner {noisy.sample_rate} Hz"
             problems.append(_Problem(what, RATE))
     elif clean.samples != noisy.samples:

@@ -1,4 +1,4 @@
-"""Random access to prepared data sets without TensorFlow; and `open_pairs`, for these and plain folders."""
+"""Random access to prepared data sets without TensorFlow; `open_pairs` opens these and plain folders."""
 
 import dataclasses
 import functools
@@ -109,7 +109,7 @@ class PreparedPairs:
 
 
 def open_pairs(path: str | Path, split: str, sample_rate: int) -> PreparedPairs | PairedFiles:
-    """Open a split's pairs, of the prepared data set at `path`, or else of the folders in `path`/`split`.
+    """Open a split's pairs: those of the prepared data set at `path`, or of the folders in `path`/`split`.
 
     Raises:
       DataError: if there is neither; see `PreparedPairs` and `PairedFiles`.

@@ -1,6 +1,6 @@
 """Test sets on disk: pairs of WAV files, and a manifest of their draws, written first.
 
-An interrupted set is continued from its files, and another user's set is reproduced from its manifest.
+An interrupted set is resumed from its files, and another user's set is reproduced from its manifest.
 """
 
 import csv
@@ -36,7 +36,7 @@ def prepare_recipe(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, SplitSummary]:
-    """Make a split of a recipe's set in out/split, or continue it: existing files are kept.
+    """Make a split of a recipe's set in out/split, or resume it: existing files are kept.
 
     Args:
       speech: folder of the speech corpus.
@@ -67,14 +67,14 @@ def replay_recipe(
     manifest: Path,
     progress: Progress | None = None,
 ) -> dict[str, SplitSummary]:
-    """Reproduce the files of a manifest, byte for byte, or continue to do so; see `prepare_recipe`.
+    """Reproduce the files of a manifest, byte for byte, or resume that; see `prepare_recipe`.
 
     Raises:
-      DataError: also if the manifest can't be read, or is that of another recipe.
+      DataError: as `prepare_recipe`, or if the manifest can't be read or belongs to another recipe.
     """
     mixes = read_mixes(manifest)
     if {(mix.recipe, mix.split) for mix in mixes} != {(recipe.name, mixes[0].split)}:
-        raise DataError(f"{manifest}: of {mixes[0].recipe}, not {recipe.name}; use `rosecd prepare` of that")
+        raise DataError(f"{manifest}: is for {mixes[0].recipe}, not {recipe.name}; prepare that recipe")
     folder = out / mixes[0].split
     if (folder / MANIFEST).exists() and read_mixes(folder / MANIFEST) != mixes:
         raise DataError(f"{folder}: already holds other files; choose another folder")
@@ -93,7 +93,7 @@ def read_mixes(path: Path) -> list[Mix]:
         if not mixes:
             raise ValueError("no files in it")
         if len({mix.file for mix in mixes}) < len(mixes):
-            raise ValueError("a file stands in it twice")
+            raise ValueError("a file is listed twice")
         if unsafe := [mix.file for mix in mixes if Path(mix.file).name != mix.file]:
             raise ValueError(f"{unsafe[0]!r} is not the name of a file")
     except (OSError, ValueError, TypeError) as error:
@@ -140,7 +140,7 @@ def _render(recipe: Recipe, speech: Path, partners: Path | None, mix: Mix) -> li
 
 
 def _check(folder: Path, mixes: Sequence[Mix]) -> None:
-    """Remove parts of files that a killed process left; refuse files that don't belong to the set."""
+    """Remove partial files of a killed process; refuse files that don't belong to the set."""
     expected = [folder / side / mix.file for side in SIDES for mix in mixes]
     io.remove_leftovers([folder / MANIFEST, *expected])
     known = {folder / MANIFEST, *expected}

@@ -25,7 +25,7 @@ class Split(NamedTuple):
 
 
 class ZippedFolder:
-    """The recordings in a zip archive; names don't include a top folder with the archive's name.
+    """The recordings in a zip archive; a top folder with the archive's name is not part of their names.
 
     Hidden members, and those that macOS adds, are ignored.
 

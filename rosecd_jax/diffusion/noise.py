@@ -11,11 +11,11 @@ from rosecd_jax.arrays import Array, State
 
 Number = Int32[Array, ""] | int
 NoiseSource = Callable[[Number], State]
-"""The noise of a trajectory: number i of the draw -> noise of the state's shape."""
+"""Noise of a trajectory: index i of the draw -> noise of the state's shape."""
 
 
 def complex_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Complex64[Array, "..."]:
-    """Draw noise with E|z|² = 1, so that each real component has variance 0.5."""
+    """Draw circular complex Gaussian noise with E|z|² = 1: real and imaginary part have variance 0.5."""
     real, imaginary = jax.random.normal(key, (2, *shape), jnp.float32) * np.float32(np.sqrt(0.5))
     return jax.lax.complex(real, imaginary)
 
@@ -23,7 +23,7 @@ def complex_normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Complex64[Arr
 def frame_noise(
     key: Key[Array, ""], bins: int, frames: int, first_frame: Number = 0
 ) -> Complex64[Array, "bins frames"]:
-    """Draw noise whose columns depend on `key` and their frame's absolute number only.
+    """Draw noise in which a column depends only on `key` and its frame's absolute number.
 
     Padding a signal, or cutting it into windows, therefore doesn't change the noise of its frames.
     """
@@ -34,7 +34,7 @@ def frame_noise(
 def noise_source(
     keys: Key[Array, " B"], bins: int, frames: int, first_frames: Int32[Array, " B"] | Number = 0
 ) -> NoiseSource:
-    """Return a trajectory's noise for a batch of `keys`: i -> complex64 [B, bins, frames].
+    """Return the noise of trajectories, one per key: i -> complex64 [B, bins, frames].
 
     `first_frames`: absolute number of each item's first frame, or one for all.
     """

@@ -1,8 +1,8 @@
-"""Preconditioning of a network F to denoiser and score (Karras et al. 2022, arXiv 2206.00364; 2409.10753).
+"""Preconditioning from a network F to denoiser and score (Karras et al. 2022, arXiv 2206.00364; 2409.10753).
 
-G(x_t, y, t) = c_skip(σ) x_t + c_out(σ) F(c_in(σ) x_t, c_in(σ) y, t) / scaling
+G(x_t, y, t) = c_skip(σ) x_t + c_out(σ) scaling F(c_in(σ) x_t, c_in(σ) y, t), with scaling 1, 1/σ or 1/t
 
-G is the denoiser D or the score, as the network was trained; the other follows from score = (D − x_t) / σ².
+G is the denoiser D or the score, depending on the training; the other follows from score = (D − x_t) / σ².
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class Preconditioning:
       c_out: "edm", "1", "sigma", "1/sigma", or "-1" (SGMSE+, whose network estimates minus the score).
       c_skip: "edm", "0" or "1".
       sigma_data: standard deviation of the data, σ_d.
-      network_scaling: factor of the network's output before all others: "1", "1/sigma" or "1/t".
+      network_scaling: factor of the network's output, in addition to c_out: "1", "1/sigma" or "1/t".
       output: meaning of the result, "denoised" or "score".
     """
 
@@ -51,7 +51,7 @@ class Preconditioning:
 
 
 class EDMScalings(NamedTuple):
-    """Scalings of Karras et al., of sigma's shape."""
+    """Scalings of Karras et al., each of sigma's shape."""
 
     c_in: Sigmas
     c_out: Sigmas
@@ -70,14 +70,14 @@ def edm_scalings(sigma: Sigmas, sigma_data: float) -> EDMScalings:
 
 
 def c_in(config: Preconditioning, sigma: Sigmas) -> Sigmas:
-    """1 / √(σ² + σ_d²), see `edm_scalings`, or 1."""
+    """Compute c_in: 1 / √(σ² + σ_d²), as in `edm_scalings`, or 1."""
     if config.c_in == "edm":
         return edm_scalings(sigma, config.sigma_data).c_in
     return jnp.ones_like(sigma)
 
 
 def c_out(config: Preconditioning, sigma: Sigmas) -> Sigmas:
-    """σ σ_d / √(σ² + σ_d²), see `edm_scalings`, σ, 1/σ, or ±1."""
+    """Compute c_out: σ σ_d / √(σ² + σ_d²), as in `edm_scalings`, σ, 1/σ or ±1."""
     if config.c_out == "edm":
         return edm_scalings(sigma, config.sigma_data).c_out
     if config.c_out == "sigma":
@@ -88,14 +88,14 @@ def c_out(config: Preconditioning, sigma: Sigmas) -> Sigmas:
 
 
 def c_skip(config: Preconditioning, sigma: Sigmas) -> Sigmas:
-    """σ_d² / (σ² + σ_d²), see `edm_scalings`, 0 or 1."""
+    """Compute c_skip: σ_d² / (σ² + σ_d²), as in `edm_scalings`, 0 or 1."""
     if config.c_skip == "edm":
         return edm_scalings(sigma, config.sigma_data).c_skip
     return jnp.full_like(sigma, float(config.c_skip))
 
 
 def network_scaling(config: Preconditioning, sigma: Sigmas, t: Sigmas) -> Sigmas:
-    """1, 1/σ or 1/t (arXiv 2409.10753, below eq. 7)."""
+    """Compute the factor of the network's output: 1, 1/σ or 1/t (arXiv 2409.10753, below eq. 7)."""
     if config.network_scaling == "1/sigma":
         return 1 / sigma
     if config.network_scaling == "1/t":
@@ -104,10 +104,10 @@ def network_scaling(config: Preconditioning, sigma: Sigmas, t: Sigmas) -> Sigmas
 
 
 def score_from_denoised(denoised: Whole, x_t: Whole, sigma: Spread) -> Whole:
-    """(D − x_t) / σ² (arXiv 2409.10753, eq. 10)."""
+    """Compute the score (D − x_t) / σ² (arXiv 2409.10753, eq. 10)."""
     return (denoised - x_t) / sigma**2
 
 
 def denoised_from_score(score: Whole, x_t: Whole, sigma: Spread) -> Whole:
-    """x_t + σ² score (arXiv 2409.10753, eq. 10), the inverse of `score_from_denoised`."""
+    """Compute D = x_t + σ² score (arXiv 2409.10753, eq. 10), the inverse of `score_from_denoised`."""
     return x_t + sigma**2 * score

@@ -1,4 +1,4 @@
-"""Samplers: trajectories from noisy speech y to an estimate of x0, each one `lax.scan`.
+"""Samplers: trajectories from noisy speech y to an estimate of x0, each in one `lax.scan`.
 
 `noise(i)` returns the trajectory's i-th noise in the order of use, computed when it is needed, so that thirty
 steps over a long recording don't hold sixty spectrograms of noise.
@@ -33,7 +33,7 @@ def predictor_corrector(
     snr: float = 0.5,
     corrector: Corrector = annealed_langevin,
 ) -> Spectrogram:
-    """Sample by alternating a Langevin corrector and the reverse diffusion predictor, as for teachers.
+    """Sample by alternating a Langevin corrector and the reverse-diffusion predictor; the teachers' sampler.
 
     Uses 2 · steps network calls.
 
@@ -65,7 +65,7 @@ def predictor_corrector(
 def predictor_only(
     score_fn: ScoreFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 30
 ) -> Spectrogram:
-    """Sample by reverse diffusion without corrector; `steps` network calls, draws 0 (prior), then i + 1."""
+    """Sample by reverse diffusion without a corrector: `steps` network calls; draws 0 (prior), then i + 1."""
     times = sde.timesteps(steps)
     dts = jnp.diff(times, append=0.0)
 
@@ -111,7 +111,7 @@ def probability_flow(
 
 
 def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, steps: int = 50) -> Spectrogram:
-    """Integrate the Schrödinger bridge's ODE from y to t_eps, first order: `steps` network calls."""
+    """Integrate the Schrödinger bridge's ODE from y to t_eps, to first order: `steps` network calls."""
     times = sde.timesteps(steps + 1)
 
     def step(x, inputs):
@@ -124,7 +124,7 @@ def bridge_probability_flow(denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, st
 def bridge_diffusion(
     denoise_fn: DenoiseFn, sde: SBVE, y: Spectrogram, noise: NoiseSource, steps: int = 50
 ) -> Spectrogram:
-    """Integrate the Schrödinger bridge's SDE from y to t_eps, first order: `steps` network calls.
+    """Integrate the Schrödinger bridge's SDE from y to t_eps, to first order: `steps` network calls.
 
     Draw i is the noise of step i; the last step adds no noise.
     """
@@ -141,14 +141,14 @@ def bridge_diffusion(
 def consistency(
     denoise_fn: DenoiseFn, sde: SDE, y: Spectrogram, noise: NoiseSource, steps: int = 1, snr: float = 0.5
 ) -> Spectrogram:
-    """Sample with one network call, or `steps` with new noise in between, as for students.
+    """Sample with one network call, or `steps` with new noise in between; the students' sampler.
 
     x̂ = D(y + σ_1 z, y, 1); then for the remaining τ of linspace(1, t_eps, steps):
     x̂ ← D(x̂ + 2 snr σ_τ z, y, τ). A bridge's student starts at y, without noise. One step is the inference of
     arXiv 2507.05688; several are the multistep sampling of consistency models (Song et al. 2023, arXiv
     2303.01469) with the noise that the teacher's corrector adds at τ.
 
-    Args and result as `predictor_corrector`; noise draws 0, 1, …, steps − 1.
+    Arguments and result are as for `predictor_corrector`; noise draws are 0, 1, …, steps − 1.
     """
     batch = y.shape[0]
     x = denoise_fn(sde.prior(y, noise(0)), y, jnp.full(batch, sde.end_time))

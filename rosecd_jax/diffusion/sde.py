@@ -15,7 +15,7 @@ from rosecd_jax.config import check_fields
 
 
 def per_item(t: Times, x: State) -> Array:
-    """Give t trailing axes, so that it multiplies a state x."""
+    """Append axes to t so that it broadcasts against a state x."""
     t = jnp.asarray(t)
     return t.reshape(t.shape + (1,) * (x.ndim - t.ndim)) if t.ndim else t
 
@@ -63,33 +63,33 @@ class OUVE:
         return math.log(self.sigma_max / self.sigma_min)
 
     def mean(self, x0: State, y: State, t: Times) -> State:
-        """μ_t = e^{−γt} x0 + (1 − e^{−γt}) y."""
+        """Compute the mean of x_t, μ_t = e^{−γt} x0 + (1 − e^{−γt}) y."""
         decay = per_item(jnp.exp(-self.gamma * t), x0)
         return decay * x0 + (1 - decay) * y
 
     def std(self, t: Times) -> Times:
-        """σ_t = σ_min √((r^{2t} − e^{−2γt}) ln r / (γ + ln r))."""
+        """Compute the standard deviation of x_t, σ_t = σ_min √((r^{2t} − e^{−2γt}) ln r / (γ + ln r))."""
         log_r = self.log_ratio
         # expm1 keeps the digits of the difference for small t.
         difference = jnp.exp(-2 * self.gamma * t) * jnp.expm1(2 * (self.gamma + log_r) * t)
         return self.sigma_min * jnp.sqrt(difference * log_r / (self.gamma + log_r))
 
     def drift(self, x: State, y: State, t: Times) -> State:
-        """γ(y − x); t is unused."""
+        """Compute the drift γ(y − x); t is unused."""
         del t
         return self.gamma * (y - x)
 
     def diffusion(self, t: Times) -> Times:
-        """g(t) = σ_min r^t √(2 ln r)."""
+        """Compute the diffusion coefficient g(t) = σ_min r^t √(2 ln r)."""
         log_r = self.log_ratio
         return self.sigma_min * jnp.exp(log_r * t) * math.sqrt(2 * log_r)
 
     def timesteps(self, steps: int | None = None) -> Float32[Array, " steps"]:
-        """linspace from `end_time` down to `t_eps`."""
+        """Return the time grid: linspace from `end_time` down to `t_eps`."""
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
     def prior(self, y: State, z: State) -> State:
-        """x_T = y + σ_1 z, the start of a trajectory."""
+        """Return the start of a trajectory, x_T = y + σ_1 z."""
         return y + self.std(jnp.float32(self.end_time)) * z
 
 
@@ -105,7 +105,7 @@ class BridgeSigmas(NamedTuple):
 class SBVE:
     """Schrödinger bridge with variance explosion (Jukić et al., arXiv 2407.16074, table 1 and eq. 9-11).
 
-    It ends at noisy speech itself: dx = g(t) dw, with g(t) = √c k^t, pinned to x0 at t = 0 and to y at t = 1.
+    dx = g(t) dw, with g(t) = √c k^t, pinned to x0 at t = 0 and to the noisy speech y itself at t = 1.
 
     Attributes:
       k, c: base and scale of the diffusion coefficient.
@@ -128,7 +128,7 @@ class SBVE:
         _check(self, k=1, c=0, eps=0)
 
     def sigmas(self, t: Times) -> BridgeSigmas:
-        """σ_t² = c (k^{2t} − 1) / (2 ln k) and σ̄_t² = σ_T² − σ_t² + ε; the scaling α_t is 1.
+        """Compute σ_t, σ̄_t and σ_T: σ_t² = c (k^{2t} − 1) / (2 ln k), σ̄_t² = σ_T² − σ_t² + ε; α_t is 1.
 
         See arXiv 2407.16074, table 1 and below eq. 9.
         """
@@ -141,33 +141,33 @@ class SBVE:
         return BridgeSigmas(jnp.sqrt(forward), jnp.sqrt(backward), total)
 
     def mean(self, x0: State, y: State, t: Times) -> State:
-        """μ_t = (σ̄_t² x0 + σ_t² y) / σ_T² (arXiv 2407.16074, eq. 11)."""
+        """Compute the mean of x_t, μ_t = (σ̄_t² x0 + σ_t² y) / σ_T² (arXiv 2407.16074, eq. 11)."""
         forward, backward, total = self.sigmas(t)
         return per_item(backward**2 / total**2, x0) * x0 + per_item(forward**2 / total**2, x0) * y
 
     def std(self, t: Times) -> Times:
-        """σ̄_t σ_t / σ_T."""
+        """Compute the standard deviation of x_t, σ̄_t σ_t / σ_T."""
         forward, backward, total = self.sigmas(t)
         return forward * backward / total
 
     def drift(self, x: State, y: State, t: Times) -> State:
-        """0: the unconditioned process has no drift."""
+        """Return 0: the unconditioned process has no drift."""
         del y, t
         return jnp.zeros_like(x)
 
     def diffusion(self, t: Times) -> Times:
-        """g(t) = √c k^t."""
+        """Compute the diffusion coefficient g(t) = √c k^t."""
         return math.sqrt(self.c) * jnp.exp(math.log(self.k) * t)
 
     def timesteps(self, steps: int | None = None) -> Float32[Array, " steps"]:
-        """linspace from `end_time` down to `t_eps`."""
+        """Return the time grid: linspace from `end_time` down to `t_eps`."""
         return jnp.linspace(self.end_time, self.t_eps, steps or self.steps)
 
     def prior(self, y: State, z: State) -> State:
-        """y, the start of a trajectory; z is unused."""
+        """Return the start of a trajectory, y; z is unused."""
         del z
         return y
 
 
 SDE = OUVE | SBVE
-"""Either process, distinguished by a config's field `kind`."""
+"""Either process; the field `kind` of a config distinguishes them."""

@@ -33,7 +33,7 @@ def annealed_langevin(
 def langevin(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, snr: float, z: State) -> Step:
     """Corrector: Langevin dynamics with step e = 2 (snr ‖z‖ / ‖s‖)² (Song et al. 2021, alg. 4).
 
-    Both norms are means over the batch, so that items of a batch share their step.
+    Both norms are means over the batch, so that all items of a batch have the same step.
     """
     del sde
     score = score_fn(x, y, t)
@@ -72,13 +72,13 @@ def probability_flow_drift(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: T
 
 
 def euler(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
-    """Euler's step of the probability-flow ODE; its noise variant adds g √(−dt) z."""
+    """Euler's step of the probability-flow ODE; x is x_mean + g √(−dt) z."""
     x_mean = x + probability_flow_drift(score_fn, sde, x, y, t) * per_item(dt, x)
     return x_mean + per_item(sde.diffusion(t) * jnp.sqrt(-dt), x) * z, x_mean
 
 
 def heun(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z: State) -> Step:
-    """Heun's step of the probability-flow ODE, two network calls; its noise variant adds g √(−dt) z."""
+    """Heun's step of the probability-flow ODE, with two network calls; x is x_mean + g √(−dt) z."""
     first = probability_flow_drift(score_fn, sde, x, y, t)
     second = probability_flow_drift(score_fn, sde, x + first * per_item(dt, x), y, t + dt)
     x_mean = x + 0.5 * (first + second) * per_item(dt, x)
@@ -97,7 +97,7 @@ def mix(score_fn: ScoreFn, sde: SDE, x: State, y: State, t: Times, dt: Times, z:
 
 
 def bridge_ode(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_next: Times, z: State) -> Step:
-    """First-order step of the bridge's ODE (arXiv 2407.16074); it has no noise, x is x_mean.
+    """First-order step of the bridge's ODE (arXiv 2407.16074), without noise: x is x_mean.
 
     With P = σ' σ̄' of the next time, the weights are P / (σ σ̄ + ε) for x,
     (σ̄'² − σ̄ P / (σ + ε)) / (σ_T² + ε) for the estimate and (σ'² − σ P / (σ̄ + ε)) / (σ_T² + ε) for y.
@@ -118,9 +118,10 @@ def bridge_ode(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_n
 
 
 def bridge_sde(denoise_fn: ScoreFn, sde: SBVE, x: State, y: State, t: Times, t_next: Times, z: State) -> Step:
-    """First-order step of the bridge's SDE (arXiv 2407.16074): with κ = σ'² / (σ² + ε) of the next time,
+    """First-order step of the bridge's SDE (arXiv 2407.16074).
 
-    x_mean = κ x + (1 − κ) estimate, and the noise is σ' √(1 − κ) z. The network's time is as in `bridge_ode`.
+    x_mean = κ x + (1 − κ) estimate, with κ = σ'² / (σ² + ε) and σ' of the next time; x adds the noise
+    σ' √(1 − κ) z. The network's time is as in `bridge_ode`.
     """
     before, after = sde.sigmas(t).forward, sde.sigmas(t_next).forward
     kept = after**2 / (before**2 + sde.eps)

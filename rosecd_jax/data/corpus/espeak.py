@@ -29,7 +29,7 @@ _lock = threading.Lock()  # espeak-ng keeps its state in global variables
 def speak(
     text: str, voice: str, pitch: int = 50, pitch_range: int = 50, rate: int = 175
 ) -> NDArray[np.float32]:
-    """Synthesize one utterance, a deterministic function of the arguments.
+    """Synthesize one utterance; deterministic, given the arguments.
 
     Args:
       text: plain text, in the language of the voice.

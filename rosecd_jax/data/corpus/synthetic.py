@@ -89,7 +89,7 @@ def voices(split: str) -> tuple[str, ...]:
 
 
 def make_example(config: SyntheticCorpus, split: str, index: int) -> Example:
-    """Make one pair of the corpus; independent of its hours and numbers of files.
+    """Make one pair of the corpus; it doesn't depend on the corpus's hours and numbers of files.
 
     Raises ImportError if espeakng-loader is missing, ValueError if the split is not one of `SPLITS`.
     """
@@ -183,7 +183,7 @@ def _read_marker(marker: Path) -> tuple[Any, dict[str, SplitSummary]]:
 
 
 def _clear(directory: Path) -> None:
-    """Remove files of an incomplete earlier run, which may have been longer; refuse other files."""
+    """Remove files of an incomplete earlier run, which may have had more; refuse other files."""
     files = [path for split in SPLITS for path in directory.glob(f"{split}/*/[!.]*")]
     for path in files:
         if not re.fullmatch(r"(train|valid|test)_\d{5,}\.wav", path.name):
