@@ -1,4 +1,4 @@
-"""Optional packages, and the extras of `pip install` that bring them."""
+"""Optional packages, and the extras of `pip install` that provide them."""
 
 from types import TracebackType
 from typing import Literal
@@ -14,7 +14,7 @@ def remedy(name: Extra) -> str:
 
 
 class extra:
-    """A context for imports of optional packages.
+    """Context manager for imports of optional packages.
 
     Raises:
       ImportError: if one is not installed; the message names it and the extra, in one line.

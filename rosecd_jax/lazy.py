@@ -12,7 +12,7 @@ def import_names(
     """Make the `__getattr__` and `__dir__` of a package.
 
     Args:
-      package: its `__name__`.
+      package: `__name__` of the package.
       modules: for each name, the module of the package that defines it; "" for a module of that name.
     """
 

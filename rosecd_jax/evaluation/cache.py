@@ -1,4 +1,4 @@
-"""Cache of scores by the content of the scored waves, so that repeated evaluations take seconds."""
+"""Cache of scores, keyed by the content of the scored waves, so that repeated evaluations take seconds."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import platformdirs
 
-RULES = "1"  # changes with this package's measures and the rule for undefined scores
+RULES = "1"  # to be changed with this package's measures and its rule for undefined scores
 WAIT_SECONDS = 60.0
 
 
@@ -23,7 +23,7 @@ def default_path() -> Path:
 
 
 def content_key(words: Iterable[str], waves: Iterable[np.ndarray]) -> str:
-    """Compute a digest of words and waves (samples, shapes and types)."""
+    """Compute a digest of words and waves (samples, shapes and dtypes)."""
     digest = hashlib.sha256("\0".join([RULES, *words]).encode())
     for wave in waves:
         digest.update(f"{wave.dtype.str}{wave.shape}".encode())

@@ -54,7 +54,7 @@ class Kept:
         return name.with_suffix(".wav").as_posix()
 
     def get(self, name: Path, noisy: io.Audio) -> Estimate | None:
-        """Return an earlier run's estimate, if it was made from this wave and is unchanged."""
+        """Return an earlier run's estimate if it was made from this wave and is unchanged, else None."""
         entry = self.files.get(str(name))
         try:
             if not entry or entry["noisy"] != content_key([], [noisy.wave]):
@@ -96,9 +96,9 @@ def estimates(
 
     Args:
       noisy: folder of the noisy files.
-      names: of the files, relative to the clean folder.
+      names: paths of the files, relative to the clean folder.
       system: a model, a folder of enhanced files, or None for the noisy input.
-      seed: of the model's sampler.
+      seed: seed of the model's sampler.
       folder: where a model's files are kept and reused.
     """
     kept = Kept(folder, system, seed) if folder and isinstance(system, Enhancer) else None
@@ -134,7 +134,7 @@ def _enhanced(enhancer: Enhancer, name: Path, noisy: io.Audio, seed: int, kept: 
 
 
 def _read(path: Path) -> io.Audio:
-    """Read an enhanced file; all NaN if a sample is not finite, which gives it the worst scores."""
+    """Read an enhanced file; if a sample is not finite, return all NaN, which gets the worst scores."""
     try:
         return io.read(path)
     except io.NotFiniteError:

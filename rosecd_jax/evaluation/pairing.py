@@ -60,7 +60,7 @@ def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[t
 
 
 def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> int | None:
-    """Measure an estimate's delay in samples, up to 1/8 s; both [samples]; None if they are too unlike."""
+    """Measure an estimate's delay in samples, up to 1/8 s; both [samples]. None if they are too unlike."""
     energy = np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(estimate**2, dtype=np.float64))
     if not energy:
         return None

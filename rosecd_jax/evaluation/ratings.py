@@ -12,7 +12,7 @@ __all__ = ["RATINGS_FORMAT", "REFERENCE", "Comparison", "Ratings", "Score", "rea
 
 RATINGS_FORMAT = 1
 REFERENCE = None
-"""System of the hidden reference, the clean recording."""
+"""The `system` of the hidden reference, the clean recording."""
 KINDS = ("mushra", "preference")
 # ITU-R BS.1534 excludes listeners who rate more than 15 % of the hidden references below 90.
 REFERENCE_LEAST, REFERENCE_SHARE = 90, 0.15
@@ -30,7 +30,7 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Two systems compared on a file, and the preferred one; None: neither."""
+    """Two systems compared on a file, and the preferred one, or None for neither."""
 
     file: str
     systems: tuple[str, str]
@@ -121,7 +121,7 @@ def read_ratings(paths: Sequence[Path], results: Mapping[str, Any]) -> Ratings:
 
 
 class _Reader:
-    """Reads one file, naming it in every error."""
+    """Reader of one file, which names it in every error."""
 
     def __init__(self, path: Path, files: set[str], systems: set[str]) -> None:
         self.path, self.files, self.systems = path, files, systems

@@ -36,7 +36,7 @@ class Sound:
       fingerprint: of the whole wave, to recognize it in ratings.
       flac: base64, or "" without sound.
       png: spectrogram, base64, or "".
-      error: reason of a missing sound.
+      error: reason for a missing sound.
     """
 
     system: str | None
@@ -205,7 +205,7 @@ def _recording(results: Mapping[str, Any], directory: Path, pick: Pick, scratch:
 def wave_path(
     results: Mapping[str, Any], directory: Path, system: Mapping[str, Any], entry: Mapping[str, Any]
 ) -> Path:
-    """Find a system's wave of a file.
+    """Return the path of a system's wave for a file.
 
     Raises:
       ValueError: if the system has none.

@@ -39,7 +39,7 @@ def build_results(
       manifest: columns of each file, by its name without suffix.
       others: scores of other tools.
       published: systems of papers: {"name": ..., "source": ..., measure: value, ...}; those with
-        "network_calls" and "test_set": "VoiceBank-DEMAND" stand in that set's charts, too.
+        "network_calls" and "test_set": "VoiceBank-DEMAND" are also drawn in that set's charts.
 
     Raises:
       ValueError: if the baseline, or a system or file of `others`, is not in the evaluation.
@@ -221,7 +221,7 @@ def read_results(directory: Path) -> dict[str, Any]:
     """Read results.json.
 
     Raises:
-      ValueError: if it is missing, damaged or of a later format.
+      ValueError: if it is missing, damaged or of a newer format version.
     """
     path = directory / RESULTS
     try:

@@ -25,12 +25,12 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Differences of a system's scores from the baseline's, by file.
+    """Differences of a system's scores from the baseline's, over files.
 
     Attributes:
       mean, low, high: of the differences, with a 95 % interval.
-      better, worse: share of files that are, 0 to 1.
-      files: number of files that both have a score for.
+      better, worse: shares of files that are better and worse, 0 to 1.
+      files: number of files for which both have a score.
     """
 
     mean: float

@@ -14,7 +14,7 @@ from rosecd_jax.metrics import Measure
 
 
 class OtherScores(NamedTuple):
-    """Scores computed by another tool, of one measure and system, by the files' names without suffix."""
+    """Another tool's scores of one system in one measure, by the files' names without suffix."""
 
     measure: Measure
     system: str
@@ -81,7 +81,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
 
 
 def is_reverberant(data: Path) -> bool:
-    """Whether a folder's manifest is that of a reverberant test set, a recipe and a T60 for every file."""
+    """Return whether a folder's manifest is that of a reverberant set: each file has a recipe and a T60."""
     try:
         rows = read_manifest(data / MANIFEST).values()
     except ValueError:  # none, or another program's
@@ -90,7 +90,7 @@ def is_reverberant(data: Path) -> bool:
 
 
 def stem(name: str) -> str:
-    """Remove a file's suffix, and separate folders by /."""
+    """Remove a file's suffix, and separate folders with /."""
     return Path(name.replace("\\", "/")).with_suffix("").as_posix()
 
 

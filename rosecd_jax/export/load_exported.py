@@ -1,10 +1,10 @@
-"""Loader of an exported model that needs only JAX; load.py in its folder is a copy of this.
+"""Loader of an exported model that needs only JAX; load.py in the model's folder is a copy of this file.
 
 from exported.load import load
 clean = load()(wave, seed=0)
 
 `jax.export.deserialize` is not used: it needs flatbuffers, which JAX does not install, and its format changes
-more often than the module in it. A public field of `Exported` is replaced by the module instead.
+more often than the module in it. Instead, the module is put into a public field of an `Exported`.
 """
 
 import dataclasses

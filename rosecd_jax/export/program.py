@@ -38,14 +38,14 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 KNOWN_PLATFORMS = (*PLATFORMS, "rocm")
 AUTO = SamplerConfig()
 FORMAT = 1
-"""Format version of the folder; increased when older loaders can't read it."""
+"""Format version of the folder; increased if older loaders can't read it."""
 PROGRAM, WEIGHTS, META, LOADER = "program.mlirbc", "weights.npz", "meta.json", "load.py"
 BYTECODE = "__pycache__"
 """Folder that Python creates next to the loader."""
 
 
 class ExportError(ValueError):
-    """Raised if a model can't be exported; the message names the remedy."""
+    """Error for a model that can't be exported; the message names the remedy."""
 
 
 def export_model(
@@ -57,13 +57,13 @@ def export_model(
     platforms: Sequence[str] = PLATFORMS,
     overwrite: bool = False,
 ) -> Path:
-    """Write, atomically, a folder that enhances with JAX alone.
+    """Write a folder that enhances with JAX alone, atomically.
 
     The same model, sampler and version of JAX give the same bytes, without traces of the machine.
 
     Args:
-      path: of the folder; links are followed.
-      sampler: compiled into the program.
+      path: folder to write; links are followed.
+      sampler: sampler that is compiled into the program.
       platforms: targets of the program, of "cpu", "cuda", "tpu" and "rocm"; they needn't be present.
       overwrite: replace an exported model, and nothing else; a failure leaves it unchanged.
 
@@ -147,8 +147,8 @@ def lower(
     """Lower a model's program, from waves to waves, to StableHLO.
 
     Args:
-      sampler: resolved.
-      weights: the parameters by name, as {"block/layer/kernel": array}; shapes and types are enough.
+      sampler: a resolved sampler.
+      weights: the parameters by name, as {"block/layer/kernel": array}; shapes and dtypes are enough.
       platforms: as for `export_model`.
 
     Returns:
@@ -193,7 +193,7 @@ def _no_source_locations() -> Iterator[None]:
 
 
 def block_samples(model: ScoreModel) -> int:
-    """Return the divisor of a buffer's length: 64 frames, or the network's stride if that is larger."""
+    """Return the divisor of a buffer's length in samples: 64 frames, or the network's stride if larger."""
     return max(FRAMES, model.config.stride) * model.front_end.hop
 
 
@@ -212,8 +212,8 @@ def describe(model: ScoreModel, sampler: SamplerConfig, exported: jax.export.Exp
             "weights": "the arrays of weights.npz by name",
             "wave": "float32 [batch, a multiple of block], at the sample rate; zeros after the signal",
             "lengths": "int32 [batch]: samples of the signal, less than the buffer's",
-            "seed": "uint32 []: makes the noise, of all signals alike",
-            "result": "float32 of the wave's shape; only the first `lengths` samples mean anything",
+            "seed": "uint32 []: determines the noise, the same for all signals",
+            "result": "float32 of the wave's shape; only the first `lengths` samples are valid",
         },
         "sampler": to_dict(sampler),
         "model": to_dict(model.config),

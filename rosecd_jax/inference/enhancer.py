@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from rosecd_jax.inference.streaming import StreamingEnhancer
 
 MOST_CHANNELS = 64
-"""Arrays with more channels than this and fewer samples than channels are taken for transposed ones."""
+"""An array with more channels than this, and more than samples, is refused as transposed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Enhancer:
     """A model ready to enhance: `Enhancer.from_checkpoint(path)(wave, sample_rate)`.
 
-    The result for a signal depends on the signal and the seed only, not on other signals in its batch.
+    The result for a signal depends only on the signal and the seed, not on other signals in its batch.
     Thread-safe. `dataclasses.replace` returns an enhancer with other attributes.
 
     Attributes:
       model, params: the model and its weights.
-      sampler: resolved for the model.
+      sampler: sampler, resolved for the model.
       buckets: lengths, in frames, that signals are padded to, with one program each; see `padded_frames`. In
         any order; empty: a program for every multiple of 64 frames, as the papers pad.
       limit: seconds; longer signals are enhanced in overlapping windows of up to 20 s. At least one window of
@@ -51,7 +51,7 @@ class Enhancer:
       attenuation_limit: maximum attenuation of the noise in dB, reached by mixing in the input.
       batch_frames: frames of files computed at once; None: chosen for the device, 0: one signal at a time. A
         wave passed to a call is computed alone, which may round differently from a file's batch.
-      programs, waves, stream_programs: derived from the others.
+      programs, waves, stream_programs: derived from the other attributes.
 
     Raises:
       ValueError: naming the invalid attribute.
@@ -111,8 +111,8 @@ class Enhancer:
 
         Args:
           path: a checkpoint of this package (a directory) or of the authors (a `.ckpt` file), or the name of
-            a model that is installed with the package.
-          dtype: of the network's computation; None: as in training.
+            a packaged model.
+          dtype: dtype of the network's computation; None: that of training.
           network: the Flax module of a model with a custom network, see `load_checkpoint`; excludes `dtype`.
           options: further attributes of `Enhancer`.
 
@@ -143,13 +143,13 @@ class Enhancer:
           wave: real [samples] or [channels, samples]; integers are not scaled.
           sample_rate: in Hz; a wave of another rate than the model's is resampled to it and back, which
             removes everything above half the model's rate.
-          seed: of the sampler's noise; the same seed gives the same result.
+          seed: seed of the sampler's noise; the same seed gives the same result.
 
         Returns:
           float32 of the wave's shape, at its rate. Silence stays silence.
 
         Raises:
-          ValueError: if the wave is empty, complex, not finite, or of another shape.
+          ValueError: if the wave is empty, complex, not finite or of another shape, or the rate is invalid.
         """
         if np.iscomplexobj(wave):
             raise ValueError("a complex wave: expected real samples, not a spectrogram")
@@ -234,7 +234,7 @@ class Enhancer:
             as their source and not older), "overwrite".
           format: suffix of the outputs, such as "flac"; None: each source's.
           subtype: encoding, such as PCM_24; None: each source's, if the format supports it.
-          share: (i, n): every n-th file, starting at the i-th, so that n processes divide a folder. None: all
+          share: (i, n): every n-th file, starting at index i, so that n processes divide a folder. None: all
             files, or under `jax.distributed`, the share of this process.
           stop: called before each file and each block of a long one; if true, unfinished files are "left".
 
@@ -261,8 +261,8 @@ class Enhancer:
         Args:
           config: window and look-ahead of a step, which determine the latency. None: steps of 64 ms with a
             look-ahead of 64 ms, `StreamConfig.from_milliseconds(model)`.
-          channels, sample_rate: of the signal; the model's rate if None.
-          seed: as in a call.
+          channels, sample_rate: channels and rate (Hz) of the signal; None: the model's rate.
+          seed: seed of the sampler's noise.
 
         Raises:
           TypeError: if `config` is not a StreamConfig; pass a rate by keyword: `stream(sample_rate=16000)`.

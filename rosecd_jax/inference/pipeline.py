@@ -47,7 +47,7 @@ Progress = Callable[[float], None]
 
 
 class _Stopped(Exception):
-    """Raised to abandon a file because the caller wants to stop."""
+    """Signal to abandon a file because the caller wants to stop."""
 
 
 def enhance_folder(
@@ -204,7 +204,7 @@ class _Stages:
         return job.report("enhanced")._replace(seconds=seconds, clipped=clipped)
 
     def _enhance_long(self, job: Job, done: Progress) -> Report:
-        """Enhance a long file, which is read twice: first for its length and its level.
+        """Enhance a long file, reading it twice: first for its length and level.
 
         Raises:
           _Stopped: when asked to stop; no partial file remains.
@@ -259,7 +259,7 @@ def _batches(
     stretches: Callable[[np.ndarray], tuple[int, list[Stretch]]],
     rows: Callable[[int], int],
 ) -> Iterator[_Batch | Job | Report]:
-    """Group channels of files of one padded length, up to a program's rows; pass on what isn't loaded."""
+    """Group channels of one padded length, up to a program's rows; pass on jobs and reports unchanged."""
     frames, items = 0, []
     for file in loaded:
         if not isinstance(file, _Loaded):

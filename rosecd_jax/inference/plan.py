@@ -25,7 +25,7 @@ class Job(NamedTuple):
         return self.header.samples / self.header.sample_rate
 
     def is_done(self, subtype: str | None) -> bool:
-        """Whether the target is complete, as long as the source, not older, and encoded as requested.
+        """Return whether the target is complete, as long as the source, not older, and encoded as requested.
 
         Encodings that pad the last block make a target longer.
         """
@@ -107,7 +107,7 @@ def _refuse_existing(existing: list[Path], outputs: int) -> None:
 
 
 def _settle(item: tuple[Path, tuple[Path, str]], existing: Existing, subtype: str | None) -> Job | Report:
-    """Decide on a file of `_targets`, by its header."""
+    """Return a job for a file of `_targets`, or a report if it needs none, based on its header."""
     file, (target, error) = item
     if error:
         return Report(file, target, "failed", 0.0, error)
@@ -118,7 +118,7 @@ def _settle(item: tuple[Path, tuple[Path, str]], existing: Existing, subtype: st
 
 
 def _look(source: Path, target: Path, existing: Existing, subtype: str | None) -> Job | Report:
-    """Read a file's header and decide on it; AudioError if the file or its output is invalid."""
+    """Read a file's header and return as `_settle`; raise AudioError if the file or its output is invalid."""
     job = Job(source, target, io.info(source))
     wanted = fitting_subtype(target, job.header, subtype)
     io.refuse_misfit(target, job.header.sample_rate, job.header.channels, wanted)
@@ -126,7 +126,7 @@ def _look(source: Path, target: Path, existing: Existing, subtype: str | None) -
 
 
 def _outside(target: Path, source: Path, found: list[Path]) -> list[Path]:
-    """Exclude earlier outputs, in case the output folder lies inside the input folder."""
+    """Exclude earlier outputs, in case the output folder is inside the input folder."""
     output = _real(target)
     if source.absolute() in target.absolute().parents:  # by name: it may be a link to elsewhere
         found = [file for file in found if target.absolute() not in file.absolute().parents]
@@ -157,7 +157,7 @@ def plan_file(
 
 
 def _real(path: Path) -> Path:
-    """Resolve links; unlike `Path.resolve`, cycles are allowed."""
+    """Resolve links; unlike `Path.resolve`, allow cycles."""
     return Path(os.path.realpath(path))
 
 

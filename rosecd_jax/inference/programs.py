@@ -1,7 +1,7 @@
 """Compiled programs that enhance sections of whole frames, one program per bucket.
 
-XLA compiles a program for fixed shapes, so signals are padded to a bucket, and computed alone or in as many
-rows as fill the device.
+XLA compiles a program for fixed shapes, so signals are padded to a bucket, and computed alone or in a batch
+of as many rows as fill the device.
 """
 
 import threading
@@ -31,7 +31,7 @@ class Stretch(NamedTuple):
     Attributes:
       wave: float32 [front_end.stretch(bucket)], divided by the signal's level.
       valid_frames, first_frame: as in `enhance_frames`.
-      seed: of the signal's key; the same for all channels, so that equal channels stay equal.
+      seed: seed of the signal's key; the same for all channels, so that equal channels stay equal.
     """
 
     wave: np.ndarray

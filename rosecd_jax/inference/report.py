@@ -17,11 +17,11 @@ class Report(NamedTuple):
     """Outcome of one file.
 
     Attributes:
-      source, target: paths.
+      source, target: paths of input and output.
       status: "enhanced", "kept" (from an earlier run), "failed", "left" (the run ended before), or "skipped"
         (audio in an unsupported format, such as .m4a).
       seconds: length, as far as known.
-      error: reason of a failure, else empty.
+      error: reason for a failure, else empty.
       clipped: number of samples clipped to the range of the target's encoding.
     """
 

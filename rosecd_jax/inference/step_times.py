@@ -39,12 +39,12 @@ class StepTimes:
         self.recent.append(seconds)
 
     def percentile(self, percent: float) -> float:
-        """Percentile of the recent steps' times in seconds; 0 before the first."""
+        """Return a percentile of the recent steps' times in seconds; 0 before the first step."""
         return float(np.percentile(list(self.recent), percent)) if self.recent else 0.0
 
     @property
     def mean(self) -> float:
-        """Mean time of a step in seconds; 0 before the first."""
+        """Mean time of a step in seconds; 0 before the first step."""
         return self.total / max(1, self.count)
 
     @property

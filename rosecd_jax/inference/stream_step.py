@@ -1,7 +1,7 @@
 """One step of a stream: a block of samples in, a block of enhanced samples out; pure, of fixed shapes.
 
 All counts of `StreamConfig` are in frames, which are `front_end.hop` samples apart. A step sees the last
-`window` frames of the signal. The newest `look_ahead` of them are context only, the output ends before them:
+`window` frames of the signal. The newest `look_ahead` of them are only context; the output ends before them:
 
     |  past: context  | cross-fade | ... block ... | held back | look-ahead |  newest frame's half window |
                       |<--------- hop ------------>|<- fade -->|
@@ -45,7 +45,7 @@ class StreamConfig:
       hop: frames from one step to the next: the size of a block.
       look_ahead: frames that the network sees after those it outputs.
       fade: frames of the cross-fade between the outputs of two steps, at most `hop`; 0 for none.
-      level_decay: decay of the level that a signal is divided by, in dB per second, where it becomes quiet.
+      level_decay: decay of the level that divides the signal, in dB per second, where the signal is quieter.
     """
 
     window: int = 64
@@ -127,11 +127,11 @@ class StreamConfig:
             )
 
     def block(self, front: FrontEnd) -> int:
-        """Number of samples that a step consumes and outputs."""
+        """Return the number of samples that a step consumes and outputs."""
         return self.hop * front.hop
 
     def delay(self, front: FrontEnd) -> int:
-        """Delay of a step's output in samples: look-ahead, fade, and half the newest frame."""
+        """Return the delay of a step's output in samples: look-ahead, fade, and half the newest frame."""
         return (self.look_ahead + self.fade + front.reach - 1) * front.hop
 
 
@@ -191,10 +191,10 @@ def stream_step(
     block: jax.Array,
     keys: jax.Array,
 ) -> tuple[StreamState, jax.Array]:
-    """Enhance the next block of a stream, each channel by itself; pure.
+    """Enhance the next block of a stream, each channel separately; pure.
 
     Args:
-      sampler: need not be resolved.
+      sampler: resolved or not.
       state: from `initial_state` or the previous step.
       block: float32 [C, `config.block`], finite.
       keys: one per channel [C]; the same at every step.
@@ -232,7 +232,7 @@ def stream_step(
 def compile_step(
     model: ScoreModel, params: Params, sampler: SamplerConfig, config: StreamConfig, channels: int
 ) -> jax.stages.Compiled:
-    """Compile a stream's step and run it once on silence, as the first run is slow; donates the state."""
+    """Compile a stream's step, which donates its state, and run it once on silence: the first run is slow."""
     arguments = (
         params,
         initial_state(model, config, channels),

@@ -28,15 +28,15 @@ class StreamingEnhancer:
     """A model that enhances a signal in real time: `push` chunks, then `flush`.
 
     The output is the enhanced signal, delayed by `latency` samples. It doesn't depend on how the input is
-    cut into chunks. Each channel is enhanced by itself. The program is compiled on construction.
+    cut into chunks. Each channel is enhanced separately. The program is compiled on construction.
 
     Attributes:
       model, params, sampler, config: as passed; the sampler is resolved for the model.
-      channels: of the signal.
-      sample_rate: of the signal, in Hz.
+      channels: number of channels of the signal.
+      sample_rate: rate of the signal, in Hz.
       latency: delay of the output in samples, without computation: the block, the look-ahead, the
         cross-fade, half of a frame's window in whole hops, and half of the resampling filters.
-      times: of the steps so far, including resampling.
+      times: times of the steps so far, including resampling.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class StreamingEnhancer:
         Args:
           sample_rate: None for the model's; other rates are resampled to it and back, which adds latency and
             removes everything above half the model's rate.
-          seed: of the sampler's noise.
-          programs: of the same model, parameters and sampler, shared with other streams.
+          seed: seed of the sampler's noise.
+          programs: programs of the same model, parameters and sampler, shared with other streams.
           wet: share of the model's output in the result, see `models.enhancement.wet_share`.
 
         Raises:
-          ValueError: if sampler or window don't fit the model, or channels or rate are out of range.
+          ValueError: if the sampler or window doesn't fit the model, or channels or rate are out of range.
         """
         front = model.front_end
         if channels < 1:
@@ -117,7 +117,7 @@ class StreamingEnhancer:
 
         Raises:
           ValueError: if the shape is wrong, or samples are complex, NaN, infinite or too large. The stream is
-            unchanged then.
+            then unchanged.
         """
         start = time.perf_counter()
         if np.iscomplexobj(chunk):
@@ -175,7 +175,7 @@ class StreamingEnhancer:
         return enhanced
 
     def _count_steps(self, seconds: float) -> None:
-        """Record the steps of a push of `seconds`, which share its other work and that of pushes before."""
+        """Record the steps of a push of `seconds`; they share its other work and that of earlier pushes."""
         self._seconds += seconds
         if self._step_seconds:
             others = (self._seconds - sum(self._step_seconds)) / len(self._step_seconds)

@@ -1,8 +1,8 @@
 """Enhancement of waves at the model's rate, of any length and number of channels, by compiled programs.
 
 Long waves are enhanced in overlapping windows: bounded memory, linear time. A window shares frames, noise
-(by absolute frame number) and scale with the whole signal. So neighbors agree where they overlap, except for
-the network's different context, and are cross-faded there.
+(by absolute frame number) and scale with the whole signal. Neighbors therefore agree where they overlap,
+except for the network's different context, and are cross-faded there.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ class WindowPlan(NamedTuple):
 
 
 def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
-    """Cover `frames` frames by windows of `window` frames.
+    """Cover `frames` frames with windows of `window` frames.
 
     They start at multiples of `unit`, so that the network's coarser levels are aligned as in the whole
     signal, and overlap by half, at most by 384 frames. The last one ends less than a unit after the signal.
@@ -86,7 +86,7 @@ class WaveEnhancer:
         return padded_frames(frames, self.programs.model.config.stride, self.buckets)
 
     def is_long(self, samples: int) -> bool:
-        """Whether a signal of `samples` samples is enhanced in windows."""
+        """Return whether a signal of `samples` samples is enhanced in windows."""
         above = samples > self.limit * self.programs.model.front_end.sample_rate
         return above and self.frames(samples) > self.window
 
@@ -103,9 +103,9 @@ class WaveEnhancer:
             self.programs.program(frames, self.rows_alone(frames, channels))
 
     def __call__(self, wave: np.ndarray, seed: int, alone: bool = False) -> np.ndarray:
-        """Enhance float32 [channels, samples], each channel by itself.
+        """Enhance float32 [channels, samples], each channel separately.
 
-        By default, programs for full batches are used, so that the result equals that in a batch bit by bit.
+        By default, programs for full batches are used, so that the result is bitwise that in a batch.
         `alone` uses programs with no more rows than needed, which is faster on a GPU.
         """
         samples = wave.shape[1]
@@ -166,7 +166,7 @@ class WaveEnhancer:
     def _cut(
         self, blocks: Iterable[np.ndarray], samples: int, level: Level, seed: int, plan: WindowPlan
     ) -> Iterator[Stretch]:
-        """Scale a signal, reflect its ends, and cut it into the windows of a plan, each channel by itself.
+        """Scale a signal, reflect its ends, and cut it into the windows of a plan, each channel separately.
 
         Arguments as in `long`; a short signal is one window.
         """

@@ -1,4 +1,4 @@
-"""Losses as pure functions of (params, batch, draws); the functions `draw_…` make the draws."""
+"""Losses as pure functions of (params, batch, draws); the functions `draw_…` draw the random numbers."""
 
 from rosecd_jax.losses.batch import Batch
 from rosecd_jax.losses.consistency_training import (

@@ -31,7 +31,7 @@ class ConsistencyTrainingConfig:
         clean speech itself. With few steps but more than 1, the target's network is hardly trained at its
         times: estimates may drift in level, which the two time-domain terms don't penalize.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
-      consistency_weight, pesq_weight, si_sdr_weight: of the three terms. A term of weight 0 is not computed.
+      consistency_weight, pesq_weight, si_sdr_weight: weights of the terms; a term of weight 0 isn't computed.
       si_sdr_limit: dB, upper bound of SI-SDR in its term, see `neg_si_sdr`.
     """
 
@@ -78,14 +78,16 @@ def consistency_training_loss(
     target_params: Params,
     config: ConsistencyTrainingConfig = ConsistencyTrainingConfig(),
 ) -> tuple[Scalar, Terms]:
-    """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
+    """Compute the consistency, PESQ and SI-SDR terms of training without a teacher.
 
-    Consistency training of Song et al. 2023 (arXiv 2303.01469), but with independent noise of x_{t_{n+1}}
-    instead of a shared z, and with the time-domain terms of arXiv 2507.05688.
+    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR
+
+    This is the consistency training of Song et al. 2023 (arXiv 2303.01469), but with independent noise of
+    x_{t_{n+1}} instead of a shared z, and with the time-domain terms of arXiv 2507.05688.
 
     With `config.steps` of 1, t_n is 1, the target is x_0 and the input x_T = y + σ_1 z, as in the sampler.
-    The forward process' x_1 = μ_1 + σ_1 z doesn't work: μ_1 contains e^{−γ} x_0 (22 %), and a network learns
-    to read the noise from x_1 − y, which is not there in inference.
+    The forward process's x_1 = μ_1 + σ_1 z doesn't work: μ_1 contains e^{−γ} x_0 (22 %), and a network learns
+    to read y − x_0 from x_1 − y, which contains none of it in inference.
 
     Args:
       params: θ.

@@ -34,13 +34,13 @@ class DistillationConfig:
 
     Attributes:
       steps: N of the time grid t_n = linspace(1, t_eps, N), at least 2.
-      snr: of the teacher's corrector.
-      solver: of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and "mix" are
-        its ablations; "bridge-ode" and "bridge-sde" are for a Schrödinger bridge as a teacher.
+      snr: snr of the teacher's corrector.
+      solver: solver of the teacher's step. "pc" (predictor-corrector) is the paper's; "euler", "heun" and
+        "mix" are its ablations; "bridge-ode" and "bridge-sde" are for a Schrödinger bridge as a teacher.
       trajectory: "noise" keeps the noise that the step adds last (the randomized trajectory), "mean" does
         not. Both keep the noise of the corrector in a step of "pc".
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
-      consistency_weight, pesq_weight, si_sdr_weight: of the three terms. PESQ 5e-4 is the paper's balanced
+      consistency_weight, pesq_weight, si_sdr_weight: weights of the terms. PESQ 5e-4 is the paper's balanced
         setting, 1e-3 the one with the highest PESQ. A term of weight 0 is not computed.
       si_sdr_limit: dB, upper bound of SI-SDR in its term, see `neg_si_sdr`; the paper has none.
     """
@@ -96,18 +96,20 @@ def distillation_loss(
     config: DistillationConfig = DistillationConfig(),
     make_target: Callable[..., Spectrogram] | None = None,
 ) -> tuple[Scalar, Terms]:
-    """w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR.
+    """Compute the consistency, PESQ and SI-SDR terms of distillation (arXiv 2507.05688).
 
-    The objective of arXiv 2507.05688: consistency distillation (Song et al. 2023, arXiv 2303.01469) with two
-    terms in the time domain. The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z, and
-    keeps its noise if configured: the randomized trajectory.
+    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR
+
+    This is consistency distillation (Song et al. 2023, arXiv 2303.01469) with two terms in the time domain.
+    The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z, and keeps its noise if configured:
+    the randomized trajectory.
 
     Args:
       params: θ.
       draws: see `draw_distillation`.
-      model: the student; also of the target.
+      model: the student, which also makes the target.
       target_params: θ⁻, the moving average of θ; without gradient.
-      teacher, teacher_params: without gradient.
+      teacher, teacher_params: the frozen teacher; without gradient.
       make_target: `target_in_sequence` (if None) or `target_in_one_loop`.
 
     Returns:
@@ -143,9 +145,9 @@ def teacher_step(
 ) -> Spectrogram:
     """Compute x̂_{t_next} by one step of the teacher from x at t.
 
-    By default, a corrector and a predictor step of arXiv 2208.05830, with the noise kept as in arXiv
+    By default, it is a corrector and a predictor step of arXiv 2208.05830, with the noise kept as in arXiv
     2507.05688. Euler, Heun and mix step by t_next − t; in the authors' code by −1/N on any grid. The authors'
-    step of a bridge leads from the grid's previous time to t; here it leads from t to t_next.
+    step of a bridge goes from the grid's previous time to t; here it goes from t to t_next.
     """
 
     def score(*state):
@@ -200,7 +202,7 @@ def target_in_sequence(
     config: DistillationConfig,
     step: TeacherStep = teacher_step,
 ) -> Spectrogram:
-    """Compute D_{θ⁻}(x̂_{t_next}, y, t_next), with x̂ by `step` from x at t."""
+    """Compute D_{θ⁻}(x̂_{t_next}, y, t_next), where `step` makes x̂ from x at t."""
     with jax.named_scope("teacher_step"):
         x_next = step(teacher.model, teacher.params, x, y, t, t_next, draws, config)
     with jax.named_scope("target"):
@@ -259,7 +261,7 @@ def target_in_one_loop(
 def consistency_error(
     denoised: Spectrogram, target: Spectrogram, t: OfItems, model: ScoreModel, weighting: Weighting
 ) -> Scalar:
-    """Mean over the batch of w(t) mean |denoised − target|²; without gradient to the target.
+    """Compute the mean over the batch of w(t) mean |denoised − target|²; without gradient to the target.
 
     The consistency term of arXiv 2507.05688, with the squared L2 distance.
     """
@@ -268,7 +270,7 @@ def consistency_error(
 
 
 def consistency_weight(weighting: Weighting, t: OfItems, sigma_data: float) -> OfItems:
-    """w(t): 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻².
+    """Compute w(t): 1, snr, snr + 1, snr + 1/σ_d² ("karras") or max(snr, 1), with snr = t⁻².
 
     The schedules of the code of consistency models (Song et al. 2023, arXiv 2303.01469), at σ = t.
     """
@@ -291,7 +293,7 @@ def time_domain_terms(
     si_sdr_weight: float,
     si_sdr_limit: float,
 ) -> Terms:
-    """Compute the weighted PESQ and −SI-SDR of the waves of two spectrograms (arXiv 2507.05688).
+    """Compute the weighted PESQ and −SI-SDR terms from the waves of two spectrograms (arXiv 2507.05688).
 
     Args:
       pesq_weight, si_sdr_weight, si_sdr_limit: as in `DistillationConfig`.

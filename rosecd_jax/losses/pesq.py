@@ -1,7 +1,7 @@
-"""The differentiable P.862 distance (PESQ without time alignment), after the definition of PyPI's torch-pesq.
+"""Differentiable P.862 distance (PESQ without time alignment), as defined by PyPI's torch-pesq.
 
-Both filters of the standard are linear and stable, so they are applied by truncated impulse responses in the
-frequency domain: parallel, and exact to float32.
+Both filters of the standard are linear and stable, so they are applied as truncated impulse responses in the
+frequency domain: in parallel, and exactly in float32.
 
 The constants are in the order of ITU-T P.862 (02/2001): clause 10.1, level alignment, and clause 10.2, the
 perceptual model. Their values are those of the reference implementation (annex A), unless noted.
@@ -27,16 +27,16 @@ Powers = Float32[Array, "B frames 49"]
 
 SAMPLE_RATE = 16_000
 TAPS = 2048
-"""Length of the impulse responses, which have fallen below 1e-25 of their peaks there."""
+"""Length of the impulse responses, which by then are below 1e-25 of their peaks."""
 LEAST_SAMPLES = 5248
-"""Least number of samples for SPLIT_FRAMES frames, with the padding of `_prepare`."""
+"""Minimum number of samples for SPLIT_FRAMES frames, with the padding of `_prepare`."""
 _TINY = 1e-20
 
 # Clause 10.1: level and time alignment pre-processing, without the time alignment.
 LEVEL_BAND, LEVEL_ORDER = (325, 3250), 5
 """Band in Hz and order of torch-pesq's Butterworth band-pass, after which the mean power is measured."""
 LEVEL_POWER = 1e7
-"""Mean power that this band is scaled to."""
+"""Mean power to which the band is scaled."""
 LEVEL_EXTRA_SAMPLES, LEVEL_DIVISOR = 5120, 1.04684
 """Constants by which torch-pesq measures the power as the reference implementation does."""
 EMPHASIS = [2.740826, -5.4816519, 2.740826], [1.0, -1.9444777, 0.94597794]
@@ -50,7 +50,7 @@ WINDOW, HOP = 512, 256
 
 # Clause 10.2: partial compensation of the frequency response, and of gain variations.
 SPEECH_THRESHOLD = 100.0
-"""Hearing thresholds above which a band counts in the mean spectrum."""
+"""Multiple of the hearing threshold above which a band counts in the mean spectrum."""
 SPEECH_POWER = 1e7
 """Minimum total power of those bands in a frame with speech."""
 RESPONSE_OFFSET, RESPONSE_LIMITS = 1000.0, (0.01, 100.0)
@@ -67,7 +67,7 @@ LOW_BARK, LOW_BARK_OFFSET, LOW_BARK_MOST, LOW_BARK_EXPONENT = 6.0, 2.0, 2.0, 0.1
 
 # Clause 10.2: disturbance densities, symmetric and asymmetric.
 DEAD_ZONE = 0.25
-"""Share of the smaller of two loudness densities up to which differences are inaudible."""
+"""Fraction of the smaller of two loudness densities up to which their difference is inaudible."""
 ASYMMETRY_OFFSET, ASYMMETRY_EXPONENT = 50.0, 1.2
 ASYMMETRY_LEAST, ASYMMETRY_MOST = 3.0, 12.0
 """Factor of the asymmetric disturbance: ((P_deg + 50) / (P_ref + 50))^1.2, 0 if under 3, 12 at most."""
@@ -166,12 +166,12 @@ def _over_time(disturbance: Float32[Array, "B frames"]) -> Float32[Array, " B"]:
 
 @jax.named_scope("pesq")
 def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
-    """0.1 D_sym + 0.0309 D_asym of ITU-T P.862, clause 10.2: lower is better, 0 for equal waves.
+    """Compute 0.1 D_sym + 0.0309 D_asym of ITU-T P.862, clause 10.2: lower is better, 0 for equal waves.
 
     Differentiable in both; finite for silence.
 
     Args:
-      reference, degraded: at 16 kHz, at least LEAST_SAMPLES.
+      reference, degraded: waves at 16 kHz, of at least LEAST_SAMPLES samples.
 
     Raises:
       ValueError: if the waves are shorter than that.

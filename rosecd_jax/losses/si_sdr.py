@@ -8,14 +8,14 @@ from rosecd_jax.arrays import Array
 
 EPSILON = 1e-8
 NO_LIMIT = 100.0
-"""dB; an upper bound so high that it has no effect in float32."""
+"""Upper bound in dB that is too high to have an effect in float32."""
 
 
 @jax.named_scope("si_sdr")
 def neg_si_sdr(
     estimate: Float32[Array, "B samples"], reference: Float32[Array, "B samples"], limit: float = NO_LIMIT
 ) -> Float32[Array, " B"]:
-    """−SI-SDR in dB of mean-free waves (Le Roux et al. 2019, arXiv 1811.02508).
+    """Compute −SI-SDR in dB, with the waves' means removed (Le Roux et al. 2019, arXiv 1811.02508).
 
     −10 log₁₀(|α s|² / |ŝ − α s|²) with α = ⟨ŝ, s⟩ / |s|²; with a limit L the denominator
     is |ŝ − α s|² + 10^{−L/10} |α s|².
@@ -25,7 +25,7 @@ def neg_si_sdr(
         the largest gradients (a thresholded ratio, Wisdom et al. 2020).
 
     Returns:
-      One value per item; also finite for silence, by EPSILON in both ratios.
+      One value per item; finite for silence, too, because of EPSILON.
     """
     estimate = estimate - estimate.mean(-1, keepdims=True)
     reference = reference - reference.mean(-1, keepdims=True)

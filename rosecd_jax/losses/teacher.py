@@ -1,4 +1,4 @@
-"""Objectives of teachers: prediction of the forward process' mean, its score, or the clean speech."""
+"""Objectives of teachers: prediction of the forward process's mean, its score, or the clean speech."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -50,12 +50,12 @@ def perturb(model: ScoreModel, batch: Batch, t: Float32[Array, " B"], z: Spectro
 
 
 def squared(error: Complex64[Array, "*shape"]) -> Float32[Array, "*shape"]:
-    """|error|² of complex numbers, with a gradient at zero."""
+    """Compute |error|² of complex numbers, with a zero (not NaN) gradient at zero."""
     return jnp.square(error.real) + jnp.square(error.imag)
 
 
 def edm_weight(sigma: Float32[Array, "*shape"], sigma_data: float) -> Float32[Array, "*shape"]:
-    """λ(σ) = (σ² + σ_d²) / (σ σ_d)² = 1 / c_out² (Karras et al. 2022, table 1)."""
+    """Compute λ(σ) = (σ² + σ_d²) / (σ σ_d)² = 1 / c_out² (Karras et al. 2022, table 1)."""
     return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
@@ -81,13 +81,13 @@ def score_loss(
     model: ScoreModel,
     config: DenoiserConfig = DenoiserConfig(),
 ) -> tuple[Scalar, Terms]:
-    """½ Σ_{f,t} λ(σ_t) |D(x_t, y, t) − μ_t|², mean over the batch (arXiv 2409.10753, eq. 8).
+    """Compute ½ Σ_{f,t} λ(σ_t) |D(x_t, y, t) − μ_t|², mean over the batch (arXiv 2409.10753, eq. 8).
 
-    The target is μ_t, not x0. Each item has its own weight; the authors' code broadcasts λ over a wrong axis,
-    which weights every item by the mean of the batch's weights.
+    The target is μ_t, not x0. Each item has its own weight; the authors' code broadcasts λ over the wrong
+    axis, which weights every item by the mean of the batch's weights.
 
     Returns:
-      The loss, and {"loss": the same} for the log.
+      The loss, and {"loss": loss} for the log.
     """
     x_t, mean, sigma = perturb(model, batch, *draws)
     errors = squared(model.denoise(params, x_t, batch.y, draws.t) - mean)
@@ -102,10 +102,10 @@ def score_loss(
 def score_matching_loss(
     params: Params, batch: Batch, draws: ScoreDraws, *, model: ScoreModel
 ) -> tuple[Scalar, Terms]:
-    """½ Σ_{f,t} |σ_t s(x_t, y, t) + z|², mean over the batch (arXiv 2208.05830, eq. 18; 2409.10753, eq. 7).
+    """Compute ½ Σ_{f,t} |σ_t s + z|², mean over the batch (arXiv 2208.05830, eq. 18; 2409.10753, eq. 7).
 
     Returns:
-      The loss, and {"loss": the same} for the log.
+      The loss, and {"loss": loss} for the log.
     """
     x_t, _, sigma = perturb(model, batch, *draws)
     error = sigma * model.score(params, x_t, batch.y, draws.t) + draws.z
@@ -118,7 +118,7 @@ class DataPredictionConfig:
     """Constants of the bridge's objective.
 
     Attributes:
-      l1_weight, pesq_weight: of the two terms in the time domain. A term of weight 0 is not computed.
+      l1_weight, pesq_weight: weights of the time-domain terms. A term of weight 0 is not computed.
     """
 
     l1_weight: float = 1e-3
@@ -136,7 +136,7 @@ def data_prediction_loss(
     model: ScoreModel,
     config: DataPredictionConfig = DataPredictionConfig(),
 ) -> tuple[Scalar, Terms]:
-    """½ mean |D − x0|² + w_l1 ½ mean |d − w0| + w_pesq PESQ(w0, d) (arXiv 2409.10753, eq. 14 and 15).
+    """Compute ½ mean |D − x0|² + w_l1 ½ mean |d − w0| + w_pesq PESQ(w0, d) (arXiv 2409.10753, eq. 14, 15).
 
     d and w0 are the waves of D(x_t, y, t) and of the clean crop; every mean is over all of a batch.
 

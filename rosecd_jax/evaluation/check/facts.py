@@ -34,11 +34,11 @@ class Scores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Side:
-    """Measurements of one file, of its first channel.
+    """Measurements of one file, taken from its first channel.
 
     Attributes:
       file: path below DATA.
-      problem: reason of missing measurements, or "".
+      problem: reason for missing measurements, or "".
       error: message of the problem.
       sample_rate: Hz.
       samples: per channel.
@@ -46,8 +46,8 @@ class Side:
       digest: of the samples of all channels.
       peak: maximum magnitude; full scale is 1.
       constant: whether all samples are equal, as in silence.
-      level_db: root mean square around the mean, dBFS.
-      offset: mean, as a share of that root mean square.
+      level_db: standard deviation, dBFS.
+      offset: mean, divided by the standard deviation.
       clipped: number of samples that seem clipped at the peak.
       bandwidth: cutoff of the spectrum in Hz; half the sample rate if there is none.
       dynamics_db: level difference of loud and quiet frames (95th and 10th percentile).
@@ -91,13 +91,13 @@ class Relation:
 
     @property
     def snr_db(self) -> float:
-        """Ratio of the clean wave's part in the noisy one to the rest; inf without a rest."""
+        """Ratio of the clean wave's part in the noisy one to the rest, dB; inf without a rest."""
         speech = self.correlation**2
         return 10 * math.log10(speech / (1 - speech)) if 0 < speech < 1 else math.inf if speech else -math.inf
 
     @property
     def added_snr_db(self) -> float:
-        """Ratio of the clean wave to the added noise, assuming gain 1."""
+        """Ratio of the clean wave to the added noise, dB, assuming a gain of 1."""
         rest = (self.gain / self.correlation) ** 2 - 2 * self.gain + 1 if self.correlation else math.inf
         return -10 * math.log10(rest) if rest > 0 else math.inf
 
@@ -107,7 +107,7 @@ class Relation:
         return self.correlation**2 / self.gain if self.gain else 0.0
 
     def is_swapped(self, clean_db: float, noisy_db: float) -> bool:
-        """Whether clean = noisy + noise rather than the reverse, and the `dynamics` of both agree with it."""
+        """Return whether clean = noisy + noise rather than the reverse, and the `dynamics` of both agree."""
         is_back = abs(self.back - 1) < (1 - self.gain) / 2
         return is_back and self.delay is not None and noisy_db > clean_db + DYNAMICS_DB
 
@@ -152,7 +152,7 @@ class Pair(NamedTuple):
 def measure(pair: Pair, scores: bool = False) -> Facts:
     """Read the files of a pair and measure them; with `scores`, also score the noisy one.
 
-    Files that can't be read are recorded, too; nothing is raised for them.
+    Files that can't be read are recorded with their problem; no error is raised for them.
     """
     sides, waves = [], []
     for file in (pair.clean, pair.noisy):
@@ -212,7 +212,7 @@ def _level(wave: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _clipped(wave: NDArray[np.float32]) -> int:
-    """Count samples at the peak, if they are so many that the wave was clipped there, else 0.
+    """Count the samples at the peak if there are enough to conclude that the wave was clipped, else return 0.
 
     Unclipped waves have few samples at the peak; a tone has a sixth of those within 10 % of it.
     """
@@ -282,7 +282,7 @@ def _overlap(clean: np.ndarray, noisy: np.ndarray, late: int) -> tuple[np.ndarra
 
 
 def _is_sharper(clean: np.ndarray, noisy: np.ndarray, late: int) -> bool:
-    """Whether the first differences, which are less correlated, favor the delay, too."""
+    """Return whether the first differences, which are less correlated, favor the delay, too."""
     found = []
     for shift in (late, 0):
         one, other = _overlap(np.diff(clean), np.diff(noisy), shift)

@@ -16,8 +16,8 @@ class Finding:
 
     Attributes:
       kind: identifier of its kind.
-      severity: error: results would be wrong, or a file can't be used; warning: they may be wrong;
-        information: nothing is wrong.
+      severity: "error": results would be wrong, or a file can't be used; "warning": they may be wrong;
+        "information": nothing is wrong.
       message: the finding, with figures.
       remedy: may be empty for information.
       files: paths below DATA, those with the largest figures first; empty if it concerns all files.

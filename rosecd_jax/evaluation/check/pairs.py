@@ -14,7 +14,7 @@ GAIN_DB = 0.5  # maximum gain between clean and noisy: of the median, and of a f
 INDEPENDENT = 200  # independent samples per second, for chance correlation of noise and speech
 NOISE_DB = -10.0  # median SNR below which a warning is given
 DELAY_SECONDS = 0.00025  # minimum delay that is an error
-UNLIKE = 0.1  # correlation below which a file isn't just very noisy
+UNLIKE = 0.1  # correlation below which a file isn't merely very noisy, but another recording
 
 
 def pair_rates(facts: Sequence[Facts]) -> Iterator[Finding]:

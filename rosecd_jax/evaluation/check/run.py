@@ -92,11 +92,12 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Find problems of paired recordings for evaluation and training.
+    """Find problems in paired recordings before evaluation and training.
 
     Args:
-      data: folder with clean/ and noisy/, or with folders (splits) of these two.
-      workers: processes that measure; 0: this one, None: by the number of files and processors.
+      data: folder with clean/ and noisy/, or with folders (splits) that hold these two.
+      workers: number of processes that measure; 0: only this one; None: chosen by the number of files and
+        processors.
       progress: called with (pairs done, total pairs).
 
     Returns:
@@ -114,7 +115,7 @@ def examine(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Do the same as `check`, and also return the measurements of each pair."""
+    """Find problems as `check` does, and also return the measurements of each pair."""
     found, findings = names.find_pairs(Path(data))
     if workers is None:
         workers = min(os.cpu_count() or 1, len(found) // PAIRS_PER_PROCESS)
@@ -139,7 +140,7 @@ def examine(
 
 
 def _of_rooms(finding: Finding) -> Finding:
-    """Return a finding about a reverberant set, whose delays and gains are those of the rooms."""
+    """Adapt a finding to a reverberant set, in which delays and gains are those of the rooms."""
     if finding.kind not in ("delay", "gain"):
         return finding
     message = f"{finding.message}: by the rooms of a reverberant set; SI-SIR and SI-SAR are meaningless"

@@ -39,7 +39,7 @@ CAUSES = {
 
 
 def is_test_set(files: Sequence[str]) -> bool:
-    """Whether all clean files are named like those of the test set's two speakers."""
+    """Return whether all clean files are named like those of the test set's two speakers."""
     return bool(files) and all(NAME.fullmatch(PurePosixPath(file).stem) for file in files)
 
 
@@ -77,7 +77,7 @@ def _compare(facts: Sequence[Facts]) -> Iterator[Finding]:
         yield Finding("voicebank", "information", message, remedy)
     elif far or len(facts) > FILES:
         causes = [CAUSES[name] for name in far]
-        remedy = "these are not the published recordings: prepare them by `rosecd prepare voicebank`"
+        remedy = "these are not the published recordings: prepare them with `rosecd prepare voicebank`"
         yield Finding("voicebank", "warning", message, "; ".join([remedy, *causes]))
     else:
         yield Finding("voicebank", "information", f"{message}: it is the published set")
