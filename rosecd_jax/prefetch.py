@@ -24,7 +24,7 @@ def ahead(submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth
 def ahead_or_none(
     submit: Callable[[Item], Future[Result]], items: Iterable[Item | None], depth: int
 ) -> Iterator[Result | None]:
-    """Like `ahead`, but also yield None whenever `PAUSE` seconds pass without the next result.
+    """Yield as `ahead` does, and also None whenever `PAUSE` seconds pass without the next result.
 
     An item that is None means that the previous stage is waiting: results that are ready are then yielded
     without waiting for the next item.

@@ -24,7 +24,7 @@ class Job(NamedTuple, Generic[T]):
 
 
 class Workers:
-    """A pool of background processes, of which one that dies fails only its own job. Use in `with`."""
+    """Pool of background processes; one that dies fails only its own job. Use as a context manager."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -73,11 +73,11 @@ def background_pool(workers: int) -> ProcessPoolExecutor:
 def _begin() -> None:
     serve_parent(signal.SIGINT)
     if hasattr(os, "nice"):
-        os.nice(10)  # a tenth of a busy core; at 19 it is a seventieth, and scores are minutes late
+        os.nice(10)  # gets a tenth of a busy core; 19 would get a seventieth, with scores minutes late
 
 
 def serve_parent(*ignored: signal.Signals) -> None:
-    """In a worker: ignore these signals, and end when the parent process ends, even if it is killed.
+    """Ignore these signals in a worker, and end it when the parent process ends, even if that is killed.
 
     Terminals send Ctrl-C, and some schedulers SIGTERM, to all processes of a command; only the parent should
     react.
@@ -97,7 +97,7 @@ def _end_with_parent() -> None:
 def on_signals(handle: Callable[[signal.Signals], None], *numbers: signal.Signals) -> Iterator[None]:
     """Call `handle` for these signals within the block; signals that are ignored (nohup) stay ignored.
 
-    Does nothing outside of the main thread, where Python does not allow signal handlers.
+    Does nothing outside the main thread, where Python does not allow signal handlers.
     """
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -176,8 +176,8 @@ def keep_compiled_programs() -> None:
     folder = platformdirs.user_cache_path("rosecd_jax") / "programs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that can't be written to is no reason not to work
+    except OSError:  # a read-only home only loses the cache
         return
     if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        compilation_cache.reset_cache()  # else what was decided at the process's first compilation stays
+        compilation_cache.reset_cache()  # otherwise the process's first compilation has fixed "no cache"

@@ -1,9 +1,9 @@
 """Measures of an enhanced wave against the clean one, in NumPy on the host; waves are 1-D [samples].
 
 A measure that is undefined for a pair of waves (silence, too short, NaN samples) is nan, so that one file
-does not end the evaluation of a folder. `measure` and `evaluate_pair` resolve this, equally for all systems:
-nan if the reference is the cause, the worst score if the estimate is. Waves of different lengths, or not
-1-D, raise ValueError.
+does not end the evaluation of a folder. `measure` and `evaluate_pair` resolve this in the same way for all
+systems: nan if the reference is the cause, the worst score if the estimate is. Waves that differ in length or
+are not 1-D raise ValueError.
 """
 
 from rosecd_jax.metrics.measures import BEST_RATIO, FAMILIES, MEASURES, USUAL, Family, Measure, families

@@ -23,7 +23,7 @@ def checked(*waves: ArrayLike) -> list[Wave]:
 
 
 def audible(*waves: Wave) -> bool:
-    """Whether every wave has sound and only finite samples."""
+    """Return whether every wave has sound and only finite samples."""
     return all(bool(wave.any() and np.isfinite(wave).all()) for wave in waves)
 
 

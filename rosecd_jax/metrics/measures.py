@@ -19,10 +19,10 @@ class Measure(NamedTuple):
     """A score of one file.
 
     Attributes:
-      name: its key in results and options.
-      title, unit, digits: of printed scores.
-      better: "higher" or "lower"; "" if neither is.
-      worst: limit on the worse side, also the score of estimates for which it is undefined.
+      name: key in results and options.
+      title, unit, digits: title, unit and decimal places of printed scores.
+      better: "higher" or "lower", whichever is better; "" if neither is.
+      worst: limit on the worse side, also the score of an estimate for which the measure is undefined.
       best: limit on the other side.
       source: paper, standard or code.
     """
@@ -38,12 +38,12 @@ class Measure(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Scores that are computed together.
+    """Measures that are computed together.
 
     Attributes:
-      measures: their descriptions, in the order of the function's results.
+      measures: descriptions, in the order of the function's results.
       function: (clean, noisy, estimate, sample_rate) -> scores; nan where one is undefined.
-      packages: optional packages that it needs.
+      packages: optional packages that the function needs.
       extra: the extra that installs them.
     """
 
@@ -166,7 +166,7 @@ FAMILIES = (
 MEASURES: dict[str, Measure] = {measure.name: measure for family in FAMILIES for measure in family.measures}
 """Every measure by its name."""
 USUAL = ("pesq", "estoi", "si_sdr", "si_sir", "si_sar")
-"""The measures of an evaluation that names none, and of validation."""
+"""Default measures of an evaluation, and those of validation."""
 
 
 def families(names: Sequence[str]) -> list[Family]:

@@ -23,8 +23,8 @@ class Scores(NamedTuple):
 
 
 WORST = Scores(*(MEASURES[name].worst for name in USUAL))
-"""Scores of an estimate for which they are undefined: the lowest possible PESQ and ESTOI, and ratios of
--50 dB, about that of unrelated noise, to which lower ones are clipped."""
+"""Scores of an estimate whose scores are undefined: the lowest possible PESQ and ESTOI, and energy ratios of
+-50 dB, about those of unrelated noise, to which lower ratios are clipped."""
 
 
 def measure(
@@ -38,8 +38,8 @@ def measure(
     are clipped to the measure's limits.
 
     Args:
-      names: of measures.
-      clean, noisy, estimate: float, 1-D [samples], of one length.
+      names: names of measures.
+      clean, noisy, estimate: float [samples], of the same length.
       sample_rate: Hz.
 
     Raises:

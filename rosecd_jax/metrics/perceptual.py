@@ -18,7 +18,7 @@ from rosecd_jax.metrics.checks import Wave, audible, checked
 PESQ_RATE = 16000  # Hz, the only rate of wide-band PESQ
 PESQ_NARROW_RATE = 8000
 PESQ_SECONDS = 30
-PESQ_SHORTER = 15  # seconds; an utterance has at least 0.2 s of speech and of pause
+PESQ_SHORTER = 15  # seconds; an utterance takes at least 0.2 s, and so does a pause
 PESQ_UTTERANCES = 40  # with more than 50, the package pesq crashes the interpreter
 STOI_SECONDS = 0.39  # pystoi needs 30 half-overlapping frames of 256 samples at 10 kHz
 VISQOL_RATE = 16000
@@ -26,7 +26,7 @@ VISQOL_SECONDS = 1.0
 
 
 def pesq_is_installed() -> bool:
-    """Whether the package pesq can be imported."""
+    """Return whether the package pesq can be imported."""
     return importlib.util.find_spec("pesq") is not None
 
 
@@ -40,9 +40,9 @@ def at_rate(wave: Wave, sample_rate: int, wanted: int) -> Wave:
 def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), 0.999 to 4.644, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
-    Beyond 30 s: the mean over equal pieces of at most 30 s, or of 15 s where these hold more utterances than
-    the package has room for; pieces without speech are left out. Returns nan for silence, for less than
-    1/4 s, and where PESQ finds no utterance.
+    Waves longer than 30 s get the mean over equal pieces of at most 30 s, or of 15 s if one of these has more
+    utterances than the package can hold; pieces without speech are left out. Returns nan for silence, for
+    less than 1/4 s, and if PESQ finds no utterance.
 
     Raises:
       ValueError: if the waves are not 1-D or differ in length.
@@ -89,7 +89,7 @@ def _pieces(waves: Wave, most: int) -> list[Wave]:
 def _utterances(wave: Wave, rate: int) -> int:
     """Bound the number of utterances that PESQ may find in [samples] by a maximum over thresholds.
 
-    As in PESQ, a frame has 4 ms, and an utterance has at least 0.2 s and may include pauses of up to 0.2 s.
+    As in PESQ, a frame is 4 ms, and an utterance is at least 0.2 s and may include pauses of up to 0.2 s.
     """
     size = rate // 250
     frames = wave[: wave.size // size * size].reshape(-1, size)
@@ -106,7 +106,7 @@ def _utterances(wave: Wave, rate: int) -> int:
 def stoi(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Short-time objective intelligibility (Taal et al. 2011), up to 1, of [samples] at `sample_rate` Hz.
 
-    Returns nan for silence, and for less than 0.4 s of speech without pauses.
+    Returns nan for silence, and for less than 0.4 s of speech, not counting pauses.
     """
     return _stoi(reference, estimate, sample_rate, extended=False)
 
@@ -143,8 +143,8 @@ def _seeded() -> Iterator[None]:
 def visqol(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """ViSQOL v3 in its speech mode (Chinen et al. 2020), MOS-LQO 1 to 5, of [samples] resampled to 16 kHz.
 
-    The mapping to opinions is polynomial, without TensorFlow Lite. Returns nan for silence and for less than
-    1 s.
+    The mapping to opinion scores is the polynomial one, without TensorFlow Lite. Returns nan for silence and
+    for less than 1 s.
     """
     reference, estimate = checked(reference, estimate)
     if not audible(reference, estimate) or reference.size < VISQOL_SECONDS * sample_rate:

@@ -31,7 +31,7 @@ def phoneme_similarity(reference: ArrayLike, estimate: ArrayLike, sample_rate: i
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Compute the Levenshtein distance: the least number of insertions, deletions and replacements."""
+    """Compute the Levenshtein distance: the minimum number of insertions, deletions and replacements."""
     row = list(range(len(other) + 1))
     for i, symbol in enumerate(one, start=1):
         diagonal, row[0] = row[0], i

@@ -59,9 +59,9 @@ def composite(
 ) -> Composite:
     """CSIG, CBAK and COVL (Hu and Loizou 2008, Table V) of [samples], with wide-band PESQ at 16 kHz.
 
-    Where Loizou's `composite.m` differs from the paper, it is followed: frames of 30 ms with 75 % overlap,
-    log-likelihood ratio without a bound, and, like the weighted spectral slope, averaged over the 95 % of
-    frames with the least distortion. `pesq_score` avoids recomputing PESQ. Returns nan where PESQ is nan.
+    Where the paper and Loizou's `composite.m` differ, this follows `composite.m`: frames of 30 ms with 75 %
+    overlap; a log-likelihood ratio without a bound, averaged, like the weighted spectral slope, over the 95 %
+    of frames with the least distortion. `pesq_score` avoids recomputing PESQ. Returns nan if PESQ is nan.
     """
     reference, estimate = checked(reference, estimate)
     score = pesq(reference, estimate, sample_rate) if pesq_score is None else pesq_score
@@ -109,7 +109,7 @@ def spectral_slope(reference: Wave, estimate: Wave, sample_rate: int) -> float:
 def _slope_weights(levels: Wave) -> Wave:
     """Compute Klatt's weights [frames, 24]: small far below the frame's peak and the nearest local peak.
 
-    Upwards, the peak is taken one band before the top, as in Loizou's code.
+    Searching upwards, the peak is taken one band before the top, as in Loizou's code.
     """
     lower, slopes = levels[:, :-1], np.diff(levels)
     rises = slopes > 0

@@ -1,4 +1,4 @@
-"""Networks, and the models that bind them to a front end and a diffusion process."""
+"""Networks, and models that combine them with a front end and a diffusion process."""
 
 from rosecd_jax.models.ncsnpp import NCSNpp, NCSNppConfig
 from rosecd_jax.models.own_network import OwnNetwork

@@ -31,7 +31,7 @@ STEPS_FOLDER = "checkpoints"
 
 
 class CheckpointError(ValueError):
-    """Raised if a checkpoint can't be read or written; the message names the path and the remedy."""
+    """Error in reading or writing a checkpoint; the message names the path and the remedy."""
 
 
 def save_checkpoint(
@@ -40,8 +40,8 @@ def save_checkpoint(
     """Write a model as a directory, atomically.
 
     Args:
-      path: of the directory.
-      model: whose config is stored.
+      path: directory to write.
+      model: model whose config is stored.
       params: one parameter tree (stored as "ema", the weights to use), or {"ema": tree, "raw": tree}.
       overwrite: replace an existing model checkpoint, and nothing else; a failure leaves it unchanged.
 
@@ -88,7 +88,7 @@ def check_target(path: Path, overwrite: bool) -> None:
     if not path.is_dir():
         raise CheckpointError(f"{path} is a file; a checkpoint is a directory, choose another path")
     if not overwrite:
-        raise CheckpointError(f"{path} exists; choose another path, or overwrite it on purpose")
+        raise CheckpointError(f"{path} exists; choose another path, or pass overwrite=True")
     others = sorted({file.name for file in path.iterdir()} - {"config", *WEIGHTS, *ORBAX_FILES})
     if others:
         raise CheckpointError(
@@ -103,7 +103,7 @@ def model_item(config: ModelConfig) -> dict[str, Any]:
 
 
 def digest_of_weights(params: Params) -> str:
-    """Return the SHA-256 of a parameter tree's values, hexadecimal."""
+    """Return the hexadecimal SHA-256 of a parameter tree's values."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -117,7 +117,7 @@ def load_checkpoint(
 
     Args:
       path: a model directory, one step of a training run, or a run's directory (for its last step); or the
-        name of a model that is installed with the package.
+        name of a packaged model.
       weights: "ema" (for enhancement) or "raw".
       network: the Flax module of a model with a custom network; compared with the stored name and settings.
 
@@ -125,8 +125,8 @@ def load_checkpoint(
       The model and its parameters: float32 arrays on the default device.
 
     Raises:
-      CheckpointError: if the checkpoint is missing, lacks these weights, they don't fit its config or, in a
-        model directory, its digest of them, or it needs another `network`.
+      CheckpointError: if the checkpoint is missing, lacks these weights or needs another `network`, or if the
+        weights don't match its config or, in a model directory, their digest.
     """
     import orbax.checkpoint as ocp
 
@@ -145,8 +145,8 @@ def load_checkpoint(
             params = checkpointer.restore(path, ocp.args.Composite(**{weights: restore}))[weights]
         except Exception as error:  # orbax has no error type of its own
             raise CheckpointError(
-                f"{path}: its {weights!r} weights can't be read ({error}); if a running training has just "
-                "removed this step, try again, else it is damaged: name another step or copy it again"
+                f"{path}: its {weights!r} weights can't be read ({error}); if a training run has just "
+                "removed this step, try again; otherwise it is damaged: give another step or copy it again"
             ) from error
     _check_fit(f"{path}:", expected, params)
     if weights in stored.digests and digest_of_weights(params) != stored.digests[weights]:
@@ -155,7 +155,7 @@ def load_checkpoint(
 
 
 def model_of(path: Path, config: ModelConfig, network: nn.Module | None) -> ScoreModel:
-    """Build the model of a checkpoint at `path`; CheckpointError if `network` isn't the one it needs."""
+    """Build the model of a checkpoint at `path`; raise CheckpointError if it needs another `network`."""
     if network is not None and config.own_network is None:
         raise CheckpointError(f"{path} holds a model with the package's own network: leave `network` out")
     try:
@@ -171,11 +171,11 @@ class StoredModel(NamedTuple):
 
     Attributes:
       path: the directory with config and weights.
-      config: of the model.
+      config: config of the model.
       weights: those of `WEIGHTS` that exist.
-      step: of its training run, or None.
+      step: step of the training run, or None.
       functions: user-defined functions of the run by role: {"name": "module:qualname", "settings": ...}.
-      digests: of a model directory's weights by name; empty in a run, and in older versions.
+      digests: digests of a model directory's weights by name; empty in a run, and in older versions.
     """
 
     path: Path
@@ -216,7 +216,7 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
 def find_model(path: str | os.PathLike) -> Path:
     """Find the directory of config and weights: `path` itself, or the last step of a training run.
 
-    If the path doesn't exist, it may be the name of an installed model, such as "small".
+    If the path doesn't exist, it may be the name of a packaged model, such as "small".
 
     Raises:
       CheckpointError: if none is found.

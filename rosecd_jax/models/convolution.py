@@ -1,4 +1,4 @@
-"""Convolutions that keep the resolution, faster on a CPU than XLA's; [batch, frequency, frame, channel]."""
+"""Convolutions of [batch, frequency, frame, channel] that keep the resolution, faster on a CPU than XLA's."""
 
 import functools
 import operator
@@ -16,9 +16,9 @@ Result = Float[Array, "B F T D"]
 Kernel = Float[Array, "3 3 C D"]
 
 LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
-"""Least sizes for which Winograd's algorithm is worth its compilation time."""
+"""Minimum sizes for which Winograd's algorithm is worth its compilation time."""
 LEAST_PAIRS = 64
-"""Least input times output channels for gradients by blocks, with as many positions."""
+"""Minimum of input times output channels for gradients by blocks; positions as for Winograd's algorithm."""
 BAND_POSITIONS = 128 * 256
 """Number of positions that Winograd's algorithm transforms at a time."""
 BLOCK_POSITIONS = 2048

@@ -25,7 +25,7 @@ CORRECTORS = {"annealed-langevin": annealed_langevin, "langevin": langevin_per_i
 MOST_STEPS = 1000
 """Maximum steps of a sampler; the published ones take 50 or fewer."""
 FRAMES = 64
-"""Spectrograms are padded to a multiple of this, as in the family's inference."""
+"""Spectrograms are padded to a multiple of this many frames, as in the inference of the SGMSE+ family."""
 BUCKETS = (256, 512, 1024, 1664, 2560, 3840)
 """Frames that programs are compiled for; padding files of 0.5 to 20 s wastes a fifth. See `padded_frames`."""
 
@@ -38,11 +38,11 @@ class SamplerConfig:
       sampler: "consistency" (for students); "pc" (predictor-corrector), "predictor" (without corrector) or
         "ode" (probability flow); "bridge" or "bridge-sde" (a Schrödinger bridge's ODE or SDE); or "auto": the
         first of these that fits the model's role and process.
-      steps: of the sampler; 0 for the default, 1 for "consistency" and the SDE's `steps` (30, or 50 for a
-        bridge) otherwise.
-      snr: of the corrector, and of the noise between consistency steps; 0 for the model's `corrector_snr`.
-      corrector: of "pc", "annealed-langevin" or "langevin" (with a step per item, unlike the authors' code,
-        which shares one in a batch).
+      steps: number of steps; 0 for the default, which is 1 for "consistency" and the SDE's `steps` (30, or 50
+        for a bridge) otherwise.
+      snr: snr of the corrector, and of the noise between consistency steps; 0: the model's `corrector_snr`.
+      corrector: corrector of "pc": "annealed-langevin", or "langevin" with a step size per item, unlike the
+        authors' code, which uses one for the whole batch.
     """
 
     sampler: Sampler = "auto"
@@ -55,14 +55,14 @@ class SamplerConfig:
 
     @property
     def network_calls(self) -> int:
-        """How often the network is evaluated for one signal; of resolved settings."""
+        """Number of network calls for one signal; only for a resolved config."""
         return self.steps * (2 if self.sampler in ("pc", "ode") else 1)
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """Replace "auto" and zeros by the model's defaults.
 
         Raises:
-          ValueError: if the sampler doesn't fit the model's process.
+          ValueError: if the sampler doesn't fit the model's process, or has too many steps.
         """
         bridge = isinstance(model.sde, SBVE)
         many_steps = "bridge" if bridge else "pc"
@@ -197,7 +197,7 @@ def enhance_padded(
 
 
 def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
-    """Fill [..., length:] of an array by reflection about its last valid element, at most `most` elements.
+    """Fill [..., length:] of an array with at most `most` elements, reflected about the last valid element.
 
     Elements that reflection doesn't reach (for short arrays, or beyond `most`) become zero.
     """
@@ -209,7 +209,7 @@ def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:
 
 
 def padded_frames(frames: int, stride: int, buckets: Sequence[int] = BUCKETS) -> int:
-    """Return the number of frames that a signal is padded to: the least of `buckets` that holds it.
+    """Return the number of frames that a signal is padded to: the smallest of `buckets` that holds it.
 
     Beyond the largest: multiples of 64, and always of the network's stride. Without buckets, that is the
     padding of the papers, with a program for every length. The result depends on the padding (through
@@ -240,7 +240,7 @@ def wet_share(strength: float = 1.0, attenuation_limit: float | None = None) -> 
 
 
 def blend(enhanced: NDArray[np.float32], noisy: NDArray[np.float32], wet: float) -> NDArray[np.float32]:
-    """Return wet · enhanced + (1 − wet) · noisy, float32 of one shape, aligned; exact at 1 and 0."""
+    """Return wet · enhanced + (1 − wet) · noisy, for aligned float32 waves of one shape; exact at 1 and 0."""
     if wet == 1:
         return enhanced
     return (wet * enhanced + (1 - wet) * noisy).astype(np.float32)

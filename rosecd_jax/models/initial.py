@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 _declaring = contextvars.ContextVar("declaring", default=False)
-"""Whether initializers return a `Parameter`, for `initial_params`, or as usual an array."""
+"""Whether initializers return a `Parameter`, for `initial_params`, instead of the usual array."""
 
 
 @flax.struct.dataclass
@@ -114,10 +114,10 @@ def _declared(network: nn.Module, inputs: tuple[jax.ShapeDtypeStruct, ...]) -> t
 def initial_params(network: nn.Module, key: Key[Array, ""], *inputs: jax.ShapeDtypeStruct) -> Any:
     """Initialize a network's parameters, a nested dict of float32 arrays; pure.
 
-    Each depends on the key and the parameter's name only, so the others don't change when one is added.
+    Each depends only on the key and the parameter's name, so that adding one doesn't change the others.
 
     Args:
-      network: has to declare all its parameters by initializers of this module.
+      network: has to declare all its parameters with initializers of this module.
       key: the same key gives the same parameters on every backend.
       inputs: shapes of the network's arguments.
     """

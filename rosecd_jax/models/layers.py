@@ -25,8 +25,8 @@ MANY_POSITIONS, QUERIES = 1024, 512
 def computed_once(x: Maps) -> Maps:
     """Return x, with a gradient that is computed once and stored.
 
-    Otherwise XLA fuses the sum of cotangents into each of its many consumers, and computes it for every
-    reduction, product and convolution again.
+    Otherwise XLA fuses the sum of cotangents into each of its many consumers, and recomputes it for every
+    reduction, product and convolution.
     """
     return x
 
@@ -41,9 +41,9 @@ class Conv(nn.Module):
 
     Attributes:
       features: channels of the result.
-      size: of the kernel, 1 or 3.
-      scale: of the initial kernel, see `initial.uniform`.
-      dtype: of the computation; None: promoted from input and kernel.
+      size: size of the kernel, 1 or 3.
+      scale: scale of the initial kernel, see `initial.uniform`.
+      dtype: dtype of the computation; None: promoted from input and kernel.
     """
 
     features: int
@@ -80,17 +80,17 @@ def group_count(channels: int) -> int:
 class GroupNorm(nn.Module):
     """GroupNorm of `group_count(channels)` groups of equal size, and an activation.
 
-    Its statistics are float32 in any compute type.
+    Its statistics are float32 for any compute dtype.
 
-    Sums are taken per channel, along contiguous memory, then over a group's channels: on a CPU four times as
-    fast as reducing groups at once. For the gradient, only the input is stored.
+    Sums are taken per channel, along contiguous memory, then over a group's channels, which is four times as
+    fast on a CPU as reducing whole groups. For the gradient, only the input is stored.
 
     `shift` is added to the input at every position; it enters only the channels' sums and the result's
-    offset. In the preceding convolution, XLA would fill an array with it on a GPU. Its gradient needs no
-    further sum over positions.
+    offset. If it were added in the preceding convolution, XLA would fill an array with it on a GPU. Its
+    gradient needs no further sum over positions.
 
     Attributes:
-      activation: of the normalized values.
+      activation: activation of the normalized values.
     """
 
     activation: Callable[[jax.Array], jax.Array] = lambda x: x
@@ -150,7 +150,7 @@ def downsample(x: Maps) -> Float[Array, "B F//2 T//2 C"]:
 
 
 class TimeEmbedding(nn.Module):
-    """log t -> random Fourier features (fixed) -> two dense layers."""
+    """Embedding of t: log t -> random Fourier features (fixed) -> two dense layers."""
 
     channels: int
     scale: float = 16.0
@@ -181,7 +181,7 @@ class ResidualBlock(nn.Module):
     def __call__(
         self, x: Maps, embedding: Float[Array, "B E"], skip: Float[Array, "B F T S"] | None = None
     ) -> Float[Array, "B _ _ {self.features}"]:
-        # Concatenated here rather than by the caller, so that under remat the result isn't stored.
+        # Concatenated here rather than in the caller, so that the result isn't stored under remat.
         x = x if skip is None else computed_once(jnp.concatenate([x, skip], axis=-1))
         channels = x.shape[-1]
         h = GroupNorm(nn.silu, name="norm_0")(x)

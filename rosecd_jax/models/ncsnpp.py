@@ -36,8 +36,8 @@ class NCSNppConfig:
     `NCSNPP` and `NCSNPP_48K` are the family's other two networks.
 
     Attributes:
-      channels: of the first level.
-      multipliers: of `channels`, one per level; each further level halves the resolution.
+      channels: channels of the first level.
+      multipliers: multiples of `channels`, one per level; each further level halves the resolution.
       blocks: residual blocks per level on the way down (one more on the way up).
       bins: height of the input's frequency axis.
       attention_heights: heights of the frequency axis of levels with attention; the bottleneck always has it.
@@ -45,7 +45,7 @@ class NCSNppConfig:
         otherwise the output comes from the decoder's last level only.
       time_division: whether the output is divided by t, "before" or "after" the last 1×1 convolution.
       fourier_scale: standard deviation of the fixed Fourier frequencies of log t.
-      dtype: of the computation; parameters and GroupNorm statistics are float32.
+      dtype: dtype of the computation; parameters and GroupNorm statistics are float32.
       remat: rematerialize residual blocks and the output pyramid for the gradient: less memory, one
         more forward computation, and no forward-mode derivatives.
     """
@@ -66,7 +66,7 @@ class NCSNppConfig:
         check_fields(self, "network.", least=least, above={"fourier_scale": 0})
         if min(self.multipliers, default=0) < 1:
             raise ValueError(
-                f"network.multipliers is {self.multipliers}, it has to be one number from 1 on for each level"
+                f"network.multipliers is {self.multipliers}, it has to be a positive number for each level"
             )
         for width in sorted(self.normalized_widths):
             groups = group_count(width)

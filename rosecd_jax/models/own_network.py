@@ -22,8 +22,8 @@ class OwnNetwork:
     float32 [B] -> float32 [B, F, T, 2]. It has no variables except parameters, and uses no random numbers.
 
     Attributes:
-      name: of its class, as "module:qualname".
-      settings: its fields, as JSON.
+      name: name of the module's class, as "module:qualname".
+      settings: fields of the module, as JSON.
       stride: divisor of the number of frames: the module's attribute `stride`, or 1.
     """
 
@@ -49,11 +49,11 @@ class OwnNetwork:
         settings = {name: describe(getattr(network, name)) for name in fields}
         stride = getattr(network, "stride", 1)
         if not isinstance(stride, int) or stride < 1:
-            raise ValueError(f"the network's stride is {stride!r}, it has to be a whole number from 1 on")
+            raise ValueError(f"the network's stride is {stride!r}, it has to be a positive whole number")
         return cls(name_of(type(network)), json.dumps(settings), stride)
 
     def same(self, other: "OwnNetwork") -> bool:
-        """Whether two descriptions are of the same network, regardless of its class's module."""
+        """Return whether two descriptions are of the same network, regardless of its class's module."""
         return without_modules(dataclasses.asdict(self)) == without_modules(dataclasses.asdict(other))
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ def describe(value: Any) -> Any:
 
 
 def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
-    """Initialize the module's parameters by its own initializers; pure.
+    """Initialize the module's parameters with its own initializers; pure.
 
     Raises:
       ValueError: if it has other variables than float parameters, an empty one, or another output than
@@ -114,7 +114,7 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
     if shape != wanted or not jnp.issubdtype(out.dtype, jnp.floating):
         kind = "" if shape is None else f" {out.dtype}"
         raise ValueError(
-            f"the network {name} makes{kind} {shape} of an input {x.shape}, it has to make floats {wanted}"
+            f"the network {name} returns{kind} {shape} for an input {x.shape}, expected floats {wanted}"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         what = f"the network {name} has a parameter {jax.tree_util.keystr(path)}"

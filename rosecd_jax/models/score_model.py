@@ -22,7 +22,7 @@ from rosecd_jax.models.own_network import OwnNetwork, init_own
 OfItems = Float32[Array, " B"]
 Sigmas = Float32[Array, "B 1 1"]
 Params = Any
-"""The network's parameters: a nested dict of arrays, as Flax makes it."""
+"""The network's parameters: a nested dict of arrays, as in Flax."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,12 @@ class ModelConfig:
     Attributes:
       role: a "teacher" enhances in many steps (predictor-corrector, or along the bridge), a "student" with
         one network call.
-      front_end: between waves and compressed spectrograms.
+      front_end: conversion between waves and compressed spectrograms.
       sde: the forward process; the field `kind` identifies its class.
-      preconditioning: of the network's input and output.
-      network: its size.
-      corrector_snr: default of samplers, for the Langevin corrector and the noise between consistency steps.
+      preconditioning: scalings of the network's input and output.
+      network: size of the network.
+      corrector_snr: default snr of samplers, for the Langevin corrector and the noise between consistency
+        steps.
       own_network: `OwnNetwork.of(module)` of a model with a custom network; `network` is then ignored.
     """
 
@@ -67,7 +68,7 @@ class ScoreModel:
     """Pure functions of (params, x_t, y, t). Hashable, so it can be a static argument of jit.
 
     Attributes:
-      config: the model's; with `module`, its `own_network` is filled in.
+      config: config of the model; with `module`, its `own_network` is filled in.
       module: a Flax module that replaces NCSN++, see `OwnNetwork`; None: NCSN++.
 
     Raises:
@@ -139,7 +140,7 @@ class ScoreModel:
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² score for a model of the score.
+        """Compute D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² s if the model's output is s.
 
         Args:
           params: of the network.
@@ -153,11 +154,11 @@ class ScoreModel:
         return self.denoised_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def score(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """Score of x_t: (D − x_t) / σ_t², if D estimates μ_t, as a teacher's does and a student's doesn't."""
+        """Compute the score (D − x_t) / σ_t²; D must estimate μ_t: a teacher's does, a student's doesn't."""
         return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def scaled(self, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> tuple[Spectrogram, Spectrogram]:
-        """(c_in x_t, c_in y): the inputs of the bare network."""
+        """Compute (c_in x_t, c_in y), the inputs of the bare network."""
         gain = scaling.c_in(self.config.preconditioning, per_item(self.sde.std(t), x_t))
         return gain * x_t, gain * y
 
@@ -176,7 +177,7 @@ class ScoreModel:
         return scaling.score_from_denoised(output, x_t, sigma)
 
     def _output(self, raw: Spectrogram, x_t: Spectrogram, t: OfItems) -> tuple[Spectrogram, Sigmas]:
-        """(c_skip x_t + c_out · scaling · F, σ_t)."""
+        """Compute (c_skip x_t + c_out · scaling · F, σ_t)."""
         config, sigma = self.config.preconditioning, per_item(self.sde.std(t), x_t)
         gain = scaling.c_out(config, sigma) * scaling.network_scaling(config, sigma, per_item(t, x_t))
         return scaling.c_skip(config, sigma) * x_t + gain * raw, sigma

@@ -11,7 +11,7 @@ DEFAULT = "small"
 
 
 def pretrained_models() -> dict[str, Path]:
-    """Map names to directories: NAME to that of the student, NAME-teacher to that of its teacher, if any."""
+    """Map the names of models to directories: NAME for the student, NAME-teacher for its teacher, if any."""
     found = {}
     for folder in sorted(path for path in FOLDER.glob("*") if path.is_dir()):
         for role, name in (("student", folder.name), ("teacher", f"{folder.name}-teacher")):
