@@ -115,8 +115,9 @@ def check_fields(
     *,
     least: Mapping[str, float] = NOTHING,
     above: Mapping[str, float] = NOTHING,
+    most: Mapping[str, float] = NOTHING,
 ) -> None:
-    """Check the types of a config's fields, and lower bounds of its numbers.
+    """Check the types of a config's fields, and bounds of its numbers.
 
     Args:
       config: a dataclass; each field is checked against its annotation. A list or range in place of a tuple
@@ -124,6 +125,7 @@ def check_fields(
       where: prefix of field names in error messages, for example "data.".
       least: inclusive lower bound of a field, or of each number in it, by name.
       above: exclusive lower bound, likewise.
+      most: inclusive upper bound, likewise.
 
     Raises:
       ValueError: naming the field. NaN and numbers beyond float32's range are refused, and infinity in the
@@ -154,6 +156,8 @@ def check_fields(
         check(name, lambda number, bound=bound: bound <= number < math.inf, f"from {bound:g} on")
     for name, bound in above.items():
         check(name, lambda number, bound=bound: bound < number < math.inf, f"above {bound:g}")
+    for name, bound in most.items():
+        check(name, lambda number, bound=bound: number <= bound, f"up to {bound:,}")
     for name in names:
         check(name, lambda number: number == number, "other than NaN")
         if hints[name] is not int:  # these are seeds and counts

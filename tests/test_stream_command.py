@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from rosecd_jax import load_checkpoint
+from rosecd_jax import load_checkpoint, save_checkpoint
 from rosecd_jax.audio.pcm import ENCODINGS
 from rosecd_jax.cli import app
 from rosecd_jax.cli.pipes import refuse_terminals
@@ -179,6 +180,18 @@ def test_raw_encodings(checkpoint, wave, expected, encoding):
     assert output.shape == expected.shape
     if encoding != "u8":  # which changes the input by more than the output may differ
         np.testing.assert_allclose(output, expected, atol=2.0**-22)
+
+
+def test_clipped_samples_are_counted(checkpoint, wave, tmp_path):
+    model, params = load_checkpoint(checkpoint)
+    loud = save_checkpoint(tmp_path / "loud", model, jax.tree.map(lambda leaf: 300 * leaf, params))
+    data = ENCODINGS["s16le"].encode(wave)
+    done = in_this_process(loud, data, *SMALL, "--encoding", "s16le")
+    samples = ENCODINGS["s16le"].decode(done.stdout_bytes, 1)
+    count = int(np.sum((samples == -1) | (samples == 1 - 2.0**-15)))
+    assert count
+    assert f"{count} samples were clipped to full scale" in done.stderr
+    assert "clipped" not in in_this_process(checkpoint, data, *SMALL, "--encoding", "s16le").stderr
 
 
 def test_two_channels_at_another_rate_keep_place_and_count(checkpoint):

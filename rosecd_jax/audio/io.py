@@ -71,6 +71,8 @@ SLACK = 44
 """Bytes by which a header's length may exceed the data's: some programs count the header, or padding."""
 CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """libsndfile's log line about a header's length (WAV, AIFF, AU, CAF, RF64, W64) that isn't the file's."""
+HOLE = "reports a hole at"
+"""libsndfile's log line about missing pages of an Ogg file, from where on it reads nothing, or silence."""
 CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last page")
 """libsndfile's log line about an incomplete VOC block or Ogg page, or about data after the last page."""
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")
@@ -124,6 +126,7 @@ def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[NDA
             samples += len(block)
             yield np.ascontiguousarray(block.T)
         _refuse_empty(samples, name, "samples")
+        _refuse_hole(file, name)
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -154,6 +157,8 @@ def _read(source: Path | BytesIO, name: str, start: int = 0, count: int = -1) ->
         _refuse_unless_finite(wave, name, file)
         size = source.stat().st_size if isinstance(source, Path) else len(source.getvalue())
         whole = not start and count < 0  # a cut MP3 has fewer samples than declared
+        if whole:
+            _refuse_hole(file, name)
         bit_rate = 8 * size * file.samplerate / (len(samples) if whole else length)
         return Audio(wave, file.samplerate, file.subtype, file.format, bit_rate, _tags(file))
 
@@ -193,7 +198,8 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
         reason = str(getattr(error, "error_string", error))
         if "SF_INFO" in reason:
             reason = "its header gives no sample rate"
-        raise AudioError(f"{name}: cannot be read as audio ({reason}); convert it to WAV") from error
+        advice = "copy it again if it is cut short or damaged, else convert it to WAV"
+        raise AudioError(f"{name}: cannot be read as audio ({reason}); {advice}") from error
 
 
 def _refuse_empty(size: int, name: str, unit: str = "bytes") -> None:
@@ -217,6 +223,14 @@ def _refuse_wrong_header(file: "soundfile.SoundFile", name: str) -> None:
             raise _cut(name, f"{announced - there} of {announced} bytes are missing")
     if CUT_IN_A_BLOCK.search(file.extra_info):
         raise _cut(name, "or other data follow its end")
+
+
+def _refuse_hole(file: "soundfile.SoundFile", name: str) -> None:
+    """Raise AudioError if pages were missing in an Ogg file that has been read."""
+    if HOLE in file.extra_info:
+        raise AudioError(
+            f"{name}: pages in its middle are missing; copy it again, or save the rest with ffmpeg"
+        )
 
 
 def _refuse_cut_nist(samples: int, source: Path | BytesIO, name: str) -> None:

@@ -44,6 +44,12 @@ class Encoding:
             samples = wide.view("<i4")[:, 0] / 2.0**31
         return samples.astype(np.float32).reshape(-1, channels).T
 
+    def clipped(self, wave: NDArray[np.float32]) -> int:
+        """Count the samples that `encode` clips."""
+        steps = 2.0 ** (self.bits - 1)
+        whole = np.round(wave.astype(np.float64) * steps)
+        return 0 if self.floating else int(np.sum((whole < -steps) | (whole > steps - 1)))
+
     def encode(self, wave: NDArray[np.float32]) -> bytes:
         """Encode float32 [channels, samples] as interleaved samples; integers are rounded and clipped."""
         samples = np.ascontiguousarray(wave.T)

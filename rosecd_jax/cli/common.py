@@ -71,7 +71,7 @@ LimitOption = Annotated[
     float,
     typer.Option(metavar="SECONDS", help="Length above which a signal is enhanced in overlapping windows."),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, max=2**32 - 1)]
 
 
 def main(context: typer.Context) -> None:

@@ -194,14 +194,17 @@ def enhance_all(
     """Enhance until the input ends, writing output as soon as it is ready; returns its bytes."""
     # One hop at a time, so that the first output does not wait for the rest of a fast input.
     most = format.frame * max(1, round(enhancer.times.hop * format.sample_rate))
-    header, size = format.header, 0
+    header, size, clipped = format.header, 0, 0
     early = enhancer.latency  # samples of the enhancer's output that precede the input's first sample
     for wave in enhanced(enhancer, format, whole_frames(source, start, format, most)):
         kept = wave.reshape(format.channels, -1)[:, early:]
         early = max(0, early - wave.shape[-1])
         if kept.size:
             write_all(sink, header + format.encoding.encode(kept))
+            clipped += format.encoding.clipped(kept)
             header, size = b"", size + kept.shape[-1] * format.frame
+    if clipped:
+        print_line(f"{clipped} samples were clipped to full scale: lower the input's level, or use f32le")
     if size and size == format.size and size % 2:
         write_all(sink, b"\0")  # chunks of a WAV have even lengths, which its header counts
     while source.read(1 << 16):  # drain chunks after a WAV's samples, so that their writer gets no SIGPIPE

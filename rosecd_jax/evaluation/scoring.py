@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from rosecd_jax.extras import remedy
 from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
 
 LEVEL_DB = 3.0
+OFFSET = 0.1  # minimum constant offset of an estimate, relative to its standard deviation
 LEAST_SNR_DB = -6.0  # for a level of the speech in the noisy file
 
 
@@ -116,6 +117,8 @@ def score(task: Task, estimate: Estimate) -> FileResult:
     is_room = task.reverberant and np.array_equal(waves[1], enhanced)  # the input itself
     if late is None and is_heard and not is_room:
         notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
+    if is_heard and not is_room:
+        notes += _faults(waves[0][0], enhanced[0], late)
     clean, noisy = (wave.ravel() for wave in waves[:2])
     relation = relate(clean, noisy, rate)
     swapped = bool(relation and relation.is_swapped(dynamics(clean, rate), dynamics(noisy, rate)))
@@ -180,6 +183,17 @@ def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
     """Compute the SNR in dB over all channels; nan if clean wave or noise is silent."""
     speech, noise = (float(np.sum(np.square(wave, dtype=np.float64))) for wave in (clean, noisy - clean))
     return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
+
+
+def _faults(clean: np.ndarray, estimate: np.ndarray, late: int | None) -> Iterator[str]:
+    """Yield notes on an estimate [samples] that is inverted or has a constant offset."""
+    if late is not None:
+        ahead, end = max(0, -late), clean.size - max(0, late)
+        if np.dot(clean[ahead:end], estimate[ahead + late : end + late]) < 0:
+            yield "the estimate is inverted: the measures differ in whether that counts; negate it"
+    means = [abs(float(wave.mean(dtype=np.float64))) for wave in (clean, estimate)]
+    if means[1] > OFFSET * float(estimate.std(dtype=np.float64)) > 0 and means[1] > 2 * means[0]:
+        yield f"the estimate has a constant offset of {means[1]:.2f}, which lowers scores: subtract its mean"
 
 
 def _level_note(relation: Relation) -> str:

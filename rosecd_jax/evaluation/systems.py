@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -68,6 +68,10 @@ class Evaluation:
         if swapped and self.kind == "noisy":
             which = f"{len(swapped)} of {len(self.files)} clean files are noisier than the noisy ones"
             notes.insert(0, f"{which}: swap them; `rosecd check` lists them")
+        counts = Counter(result.noisy for result in self.files if result.noisy)
+        for shared in (noisy for noisy, count in counts.items() if count > 1 and self.kind == "noisy"):
+            which = ", ".join(result.file for result in self.files if result.noisy == shared)
+            notes.append(f"{which}: several clean files of the noisy file {shared}; keep one of them")
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
             which = f"{listed} ({len(self.unpaired)} in all)"

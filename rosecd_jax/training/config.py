@@ -14,6 +14,7 @@ from rosecd_jax.losses.teacher import DataPredictionConfig, DenoiserConfig
 from rosecd_jax.models.score_model import ModelConfig
 
 Objective = Literal["score", "score-matching", "data-prediction", "distillation", "consistency-training"]
+SEEDS = {"seed": 2**32 - 1}  # JAX's keys repeat above it
 OF_STUDENTS = ("distillation", "consistency-training")
 
 
@@ -156,7 +157,7 @@ class TrainConfig:
     wandb_project: str = ""
 
     def __post_init__(self) -> None:
-        check_fields(self, least={"steps": 1, "log_every": 1, "peak_tflops": 0, "seed": 0})
+        check_fields(self, least={"steps": 1, "log_every": 1, "peak_tflops": 0, "seed": 0}, most=SEEDS)
         if self.profiled and self.profiled.start > self.steps:
             raise ValueError(f"profile is {self.profile!r}, it has to start by the last step, {self.steps}")
         decay_steps = self.optimizer.decay_steps

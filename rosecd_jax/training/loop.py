@@ -15,7 +15,7 @@ import numpy as np
 from rosecd_jax.config import difference, to_dict
 from rosecd_jax.conversion.lightning import load_any_checkpoint, open_any_checkpoint
 from rosecd_jax.data.loader import Share, open_source, training_batches
-from rosecd_jax.data.mixing import Mixer
+from rosecd_jax.data.mixing import MixConfig, Mixer
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.models.checkpoint import digest_of_weights
 from rosecd_jax.models.score_model import ModelConfig, Params, ScoreModel
@@ -243,6 +243,8 @@ def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any
     if isinstance(found, Mixer):
         for library in found.libraries:
             echo(library.summary())
+    elif config.data.mix != MixConfig():
+        echo("data.path holds pairs that are mixed already: data.mix is not used")
     return source, pairs
 
 

@@ -90,6 +90,18 @@ def test_a_file_that_was_cut_is_refused_whatever_libsndfile_makes_of_it(
         reader(path)
 
 
+@pytest.mark.parametrize("reader", ["read", "blocks", "decode"])
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_with_missing_pages_is_refused(tmp_path, reader, subtype):
+    content, path = encoded("OGG", subtype, samples=LONG), tmp_path / "a.ogg"
+    path.write_bytes(content)
+    READERS[reader](path)
+    page = content.index(b"OggS", len(content) // 2)
+    path.write_bytes(content[: content.rindex(b"OggS", 0, page)] + content[page:])
+    with pytest.raises(io.AudioError, match="pages in its middle are missing; copy it again"):
+        READERS[reader](path)
+
+
 def test_an_ogg_without_its_last_page_is_read(tmp_path):
     """As streams that were recorded until they were stopped: nothing says that more was meant to come."""
     content = encoded("OGG", "VORBIS", samples=LONG)

@@ -58,6 +58,7 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
     ("make", "where", "fields"),
     [
         (TrainConfig, "", {"seed": -1}),
+        (TrainConfig, "", {"seed": 2**32}),
         (TrainConfig, "", {"steps": 2.5}),
         (LoaderConfig, "data.", {"frames": 0}),
         (LoaderConfig, "data.", {"batch_size": -3}),

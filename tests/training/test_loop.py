@@ -14,6 +14,7 @@ from rosecd_jax import load_checkpoint
 from rosecd_jax.audio import io
 from rosecd_jax.conversion import save_torch_checkpoint
 from rosecd_jax.data.loader import LoaderConfig
+from rosecd_jax.data.mixing import MixConfig
 from rosecd_jax.data.pairs import DataError
 from rosecd_jax.diffusion import Preconditioning
 from rosecd_jax.losses import ConsistencyTrainingConfig, DistillationConfig
@@ -29,7 +30,8 @@ from rosecd_jax.training import (
 )
 from rosecd_jax.training.checkpoints import RunCheckpoints
 from rosecd_jax.training.devices import make_mesh
-from rosecd_jax.training.loop import load_teacher
+from rosecd_jax.training.loop import load_teacher, open_data
+from rosecd_jax.training.status import Status
 from rosecd_jax.training.step import Waves, make_step
 
 NETWORK = NCSNppConfig(channels=4, multipliers=(1, 1), blocks=1, attention_heights=())
@@ -190,6 +192,16 @@ def test_a_student_starts_from_its_teachers_raw_weights(student_config, finished
     frozen = dataclasses.replace(student_config, optimizer=OptimizerConfig(learning_rate=0.0))
     state = train(frozen, tmp_path, quiet)
     assert_same(state.params, finished[0].params)
+
+
+def test_a_mix_that_pairs_leave_unused_is_logged(config):
+    lines = []
+    mixed = dataclasses.replace(config.data, mix=MixConfig(snr=(0.0, 5.0)))
+    for data in (config.data, mixed):
+        open_data(dataclasses.replace(config, data=data), ScoreModel(config.model), Status(lines.append))
+    assert [line for line in lines if "mix" in line] == [
+        "data.path holds pairs that are mixed already: data.mix is not used"
+    ]
 
 
 @pytest.mark.slow
