@@ -1,4 +1,4 @@
-"""Training: state, loop, checkpoints."""
+"""Training: config, state, step, loop and checkpoints."""
 
 from rosecd_jax.training.config import (
     CheckpointConfig,

@@ -1,4 +1,4 @@
-"""Checkpoints of the whole training state, by orbax's CheckpointManager.
+"""Checkpoints of the whole training state, with orbax's CheckpointManager.
 
 Each step is a model checkpoint (see `rosecd_jax.models.checkpoint`) with two more items: `optimiser`, and
 `progress` (counts of steps, key, position of the data iterator).
@@ -44,8 +44,8 @@ class KeepBest:
 
     Attributes:
       scores: returns {step: {score: value}}, higher is better; NaN counts as the worst.
-      names: of the scores used.
-      count: number of steps kept for each.
+      names: names of the scores used.
+      count: number of steps kept for each score.
     """
 
     scores: Callable[[], Mapping[int, Mapping[str, float]]]
@@ -66,7 +66,7 @@ class KeepBest:
 def best_steps(
     scores: Mapping[int, Mapping[str, float]], name: str, among: Sequence[int] | None = None
 ) -> list[int]:
-    """Sort the steps that have a score, best first; of equal ones the later first."""
+    """Sort the steps that have a score, best first; among equal ones, later steps first."""
     scored = [step for step in (scores if among is None else among) if name in scores.get(step, {})]
 
     def quality(step: int) -> tuple[float, int]:
@@ -77,16 +77,16 @@ def best_steps(
 
 
 def digest_of_names(names: Iterable[str]) -> str:
-    """Return the SHA-256 of the names of recordings, hexadecimal."""
+    """Return the hexadecimal SHA-256 of the names of recordings."""
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class RunCheckpoints:
-    """Saves, in the background, and restores the steps of one run. Use as a context manager.
+    """Checkpoints of one run, saved in the background. Use as a context manager.
 
     Args:
-      workdir: of the run.
-      config: stored in every step.
+      workdir: directory of the run.
+      config: config of the run; stored in every step.
       scores: returns the validation scores so far, which determine the steps that are kept.
       origins: digests of teacher and data by name; stored in every step.
       functions: description of the user's functions, see `functions.described`; stored in every step.
@@ -137,7 +137,7 @@ class RunCheckpoints:
         return sorted(self.manager.all_steps())
 
     def save(self, state: TrainState, data_state: Any) -> None:
-        """Write a step unless it exists; `data_state` is JSON-serializable."""
+        """Write a step unless it exists; `data_state` has to be JSON-serializable."""
         step = int(state.step)
         if step == self.latest:
             return
@@ -166,7 +166,7 @@ class RunCheckpoints:
         return item | ({"functions": self.functions} if self.functions else {})
 
     def restore(self, like: TrainState) -> tuple[TrainState, Any]:
-        """Return the last step, with shapes and shardings of `like`, and the data iterator's position.
+        """Return the last step, with the shapes and shardings of `like`, and the data iterator's position.
 
         Raises:
           ValueError: if it can't be read, or its arrays don't match `like`.
@@ -196,7 +196,7 @@ class RunCheckpoints:
         """Raise ValueError, with the difference, if the last step on disk has another config or origin.
 
         Settings that don't affect the result may differ: the run's length, the logging, paths of data and
-        teacher, and memory savings (sharding, rematerialization). With `resume_override` any setting may
+        teacher, and memory savings (sharding, rematerialization). With `resume_override`, so may any setting
         that still fits the weights on disk.
         """
         items = self._read("it is damaged", config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
@@ -220,7 +220,7 @@ class RunCheckpoints:
             )
 
     def _read(self, why: str, /, **items: Any) -> Any:
-        """Read items of the last step; a ValueError gives the reason and how to continue."""
+        """Read items of the last step; the ValueError if that fails gives the reason and the remedy."""
         try:
             return self.manager.restore(self.latest, args=ocp.args.Composite(**items))
         except Exception as error:  # orbax has no error type of its own

@@ -1,4 +1,4 @@
-"""Writers of a run's curves: TensorBoard files, Weights & Biases, both, or none."""
+"""Loggers of a run's curves: TensorBoard files, Weights & Biases, both, or none."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from rosecd_jax.extras import extra
 
 
 class Curves(Protocol):
-    """A writer of scalars, sounds and images at a step."""
+    """Logger of scalars, sounds and images at a step."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Write numbers by name."""
+        """Log numbers by name."""
         ...
 
     def sound(self, name: str, wave: NDArray[np.float32], sample_rate: int, step: int) -> None:
-        """Write float32 [samples]."""
+        """Log a wave, float32 [samples]."""
         ...
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """Write uint8 [height, width, 3]."""
+        """Log an image, uint8 [height, width, 3]."""
         ...
 
     def close(self) -> None:
@@ -32,7 +32,7 @@ class Curves(Protocol):
 
 
 class TensorBoardCurves:
-    """Writes event files to a folder, by tensorboardX."""
+    """Logger to event files in a folder, with tensorboardX."""
 
     def __init__(self, folder: Path) -> None:
         with extra("train", "TensorBoard"):
@@ -55,7 +55,7 @@ class TensorBoardCurves:
 
 
 class WandbCurves:
-    """Writes to a run of Weights & Biases, which is continued when the directory's run is resumed.
+    """Logger to a run of Weights & Biases, which is resumed together with the run in `folder`.
 
     Raises:
       ImportError: if the package wandb is not installed.
@@ -93,7 +93,7 @@ class WandbCurves:
 
 
 class ManyCurves:
-    """Combines any number of writers, or none."""
+    """Logger to any number of others, or none."""
 
     def __init__(self, *writers: Curves) -> None:
         self.writers = writers

@@ -13,10 +13,10 @@ AnyMesh = jax.sharding.Mesh | jax.sharding.AbstractMesh
 
 
 def join_processes() -> None:
-    """Initialize `jax.distributed` if the environment calls for it; to be called before any use of JAX.
+    """Initialize `jax.distributed` if the environment asks for it; to be called before any use of JAX.
 
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID configure any machines; under Slurm's srun
-    and Open MPI's mpirun, and on a TPU slice of several hosts, JAX detects the processes.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID work on any machines; under Slurm's srun and
+    Open MPI's mpirun, and on a TPU slice of several hosts, JAX detects the processes.
 
     Raises:
       ValueError: if the three variables are not set together.
@@ -29,7 +29,7 @@ def join_processes() -> None:
         if not (all(given) and given[1].isdigit() and given[2].isdigit()):
             described = ", ".join(f"{name}={value!r}" for name, value in zip(names, given, strict=True))
             raise ValueError(
-                f"several processes need an address, a count and a number each; found {described}"
+                f"several processes need an address, their count and an ID each; found {described}"
             )
         jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
     elif max(*launched, slice_hosts) > 1:
@@ -47,14 +47,14 @@ def replicated(mesh: AnyMesh) -> jax.NamedSharding:
 
 
 def over_batch(mesh: jax.sharding.Mesh) -> jax.NamedSharding:
-    """Return the sharding that divides the first axis, the batch, among the devices."""
+    """Return the sharding of the first axis, the batch, over the devices."""
     return jax.NamedSharding(mesh, jax.P(AXIS))
 
 
 def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp"]) -> Any:
-    """Return a sharding for each array of a tree: replicated, or ("fsdp") divided along its longest axis.
+    """Return a sharding for each array of a tree: replicated, or ("fsdp") over its longest divisible axis.
 
-    An array without an axis that is divisible by the number of devices is replicated; those are small.
+    An array without an axis that is divisible by the number of devices is replicated; such arrays are small.
     """
 
     def sharding(leaf: Any) -> jax.NamedSharding:
@@ -68,17 +68,17 @@ def state_shardings(mesh: AnyMesh, shapes: Any, how: Literal["replicated", "fsdp
 
 
 def in_context(mesh: jax.sharding.Mesh) -> contextlib.AbstractContextManager[Any]:
-    """Return a context for tracing, in which `audio.fft` divides FFTs if there are several devices."""
+    """Return a context for tracing in which `audio.fft` shards FFTs if there are several devices."""
     return jax.sharding.use_abstract_mesh(mesh.abstract_mesh) if mesh.size > 1 else contextlib.nullcontext()
 
 
 def place(tree: Any, shardings: Any) -> Any:
-    """Put host arrays, equal on every process, on the devices."""
+    """Put host arrays that are equal on every process on the devices."""
     return jax.jit(lambda same: same, out_shardings=shardings)(jax.tree.map(np.asarray, tree))
 
 
 def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
-    """Put this process' share of a batch, [B / processes, ...], on the devices as part of [B, ...]."""
+    """Put this process's share of a batch, [B / processes, ...], on the devices as part of [B, ...]."""
     sharding = over_batch(mesh)
 
     def to_devices(local: np.ndarray) -> jax.Array:
@@ -89,7 +89,7 @@ def place_batch(batch: Any, mesh: jax.sharding.Mesh) -> Any:
 
 
 def check_batch(batch_size: int, mesh: AnyMesh) -> None:
-    """Raise ValueError if a batch can't be divided among the devices."""
+    """Raise ValueError if the devices can't share a batch evenly."""
     if batch_size % mesh.size:
         below = batch_size - batch_size % mesh.size
         fitting = " or ".join(str(size) for size in (below, below + mesh.size) if size)

@@ -30,7 +30,7 @@ def model_config(checkpoint: str, network: nn.Module | None = None) -> ModelConf
     """Read a checkpoint's model config, without its weights.
 
     Args:
-      checkpoint: of this package or the authors.
+      checkpoint: a checkpoint of this package or of the authors.
       network: the Flax module of a model with a custom network.
 
     Raises:
@@ -62,9 +62,9 @@ def finetune_config(
     files: int = 20,
     seed: int = 0,
 ) -> TrainConfig:
-    """Configure a run that starts from a model's averaged weights and mixes its data on the fly.
+    """Return the config of a run that starts from a model's EMA weights and mixes its data on the fly.
 
-    A student is trained from t = 1, where it is used, directly towards clean speech. The learning rate
+    A student is trained at t = 1, where it is used, to estimate clean speech directly. The learning rate
     rises over a twentieth of the steps and falls to zero along a cosine. A twentieth of the recordings is
     held back; `files` mixes of these are scored before and after.
 

@@ -12,14 +12,14 @@ from rosecd_jax.training.state import TrainState
 
 
 class Layout(NamedTuple):
-    """Layout of weights, their average and the optimizer's moments in the training state.
+    """Layout of the weights, their EMA and the optimizer's moments in the training state.
 
     Attributes:
-      pack: parameters -> their form in the state; for use under jit.
+      pack: parameters -> their form in the state; can be used under jit.
       unpack: inverse of `pack`.
       to_trees: a state -> the same with weights as trees (of NumPy arrays, if they were one vector), as in
         checkpoints.
-      from_trees: (state of trees, state with the wanted shapes and shardings) -> state in this layout.
+      from_trees: (state with trees, state with the wanted shapes and shardings) -> state in this layout.
     """
 
     pack: Callable[[Params], Any]
@@ -34,7 +34,7 @@ TREES = Layout(
     to_trees=lambda state: state,
     from_trees=lambda state, like: state,
 )
-"""Array by array, so that each can be divided among devices."""
+"""Layout as trees, so that each array can be sharded."""
 
 
 def one_vector(shapes: Params) -> Layout:

@@ -11,7 +11,7 @@ from rosecd_jax.processes import on_signals
 
 
 class WorkdirLock:
-    """Locks a run's directory against other processes; released when the process ends, even if killed.
+    """Lock on a run's directory against other processes; released when the process ends, even if killed.
 
     Raises:
       ValueError: naming the process that holds the lock, or if the directory can't be written.
@@ -49,7 +49,7 @@ class WorkdirLock:
 
 
 class StopRequest:
-    """Records SIGTERM and Ctrl-C, so that a run can end after the current step. Use as a context manager.
+    """Record of SIGTERM and Ctrl-C, so that a run can end after the current step. Use as a context manager.
 
     A second Ctrl-C interrupts at once. With several processes, a signal to any of them stops all after the
     same step, on which JAX's preemption service agrees.

@@ -18,14 +18,14 @@ EARLY_STEPS = 10
 
 
 class Progress:
-    """Logs every `log_every` steps, and only then fetches numbers from the device. Use as a context manager.
+    """Logger that fetches numbers from the device only every `log_every` steps. Use as a context manager.
 
     Rates exclude the first step, which compiles, validations and checkpoints. During the first ten steps a
     line is logged at least every few seconds.
 
     Args:
       start: current step of the run.
-      audio_seconds: length of a crop.
+      audio_seconds: length of a crop in seconds.
       echo: receives the lines.
       operations: returns the floating-point operations per example, or None if unknown; called once, at the
         first rate.
@@ -68,7 +68,7 @@ class Progress:
         self.bar.stop()
 
     def step(self, step: int) -> AbstractContextManager[None]:
-        """Return a context for computing a step, which names the first steps if they take long."""
+        """Return a context for computing a step; one of the first steps is logged if it takes long."""
         early = step <= self.start + EARLY_STEPS
         return self.echo.doing(f"step {step}", announce=False) if early else nullcontext()
 
@@ -91,7 +91,7 @@ class Progress:
 
     @contextmanager
     def waiting_for_data(self) -> Iterator[None]:
-        """Return a context that measures the wait for the loader."""
+        """Return a context that measures the time spent waiting for the loader."""
         start = time.perf_counter()
         with jax.profiler.TraceAnnotation("wait for data"):
             yield
@@ -121,7 +121,7 @@ class Progress:
         return means
 
     def _rates(self) -> dict[str, float]:
-        """Compute the rates since the last line, of all devices together, and the fraction of their peak."""
+        """Compute the rates since the last line, over all devices, and the fraction of their peak (MFU)."""
         self.bar.update(self.task, rate=f"{self.counted / self.seconds:.2f} steps/s")
         rate = self.counted * self.config.data.batch_size * self.config.optimizer.accumulate / self.seconds
         rates = {

@@ -32,7 +32,7 @@ PEAK_TFLOPS = {
 """By `device_kind`, the vendors' peaks of dense bfloat16 matrix products on one JAX device, in TFLOP/s."""
 
 CALLS_OF_A_GRADIENT = 3
-"""A gradient by reverse mode takes twice the operations of a call, in addition to the call."""
+"""Cost of a reverse-mode gradient in network calls: the call itself, and twice its operations."""
 CALLS_OF_A_SOLVER = {"pc": 2, "euler": 1, "heun": 2, "mix": 1, "bridge-ode": 1, "bridge-sde": 1}
 """Calls of the teacher in one step of distillation."""
 
@@ -49,7 +49,7 @@ def operations_per_example(
     optimizer.
 
     Args:
-      teacher: of distillation; None: with the network of `model`.
+      teacher: teacher of distillation; None: one with the network of `model`.
 
     Returns:
       The number, or None for a custom loss or solver, whose number of calls is not known.
@@ -67,7 +67,7 @@ def operations_per_example(
 
 
 def uses_target(config: TrainConfig) -> bool:
-    """Whether the objective calls the network of the moving average, for its target."""
+    """Return whether the objective calls the network with the EMA weights, for its target."""
     if config.objective == "distillation":
         return config.distillation.consistency_weight > 0
     constants = config.consistency_training
@@ -86,8 +86,9 @@ def network_operations(model: ScoreModel, frames: int) -> int:
 def count_operations(jaxpr: core.Jaxpr) -> int:
     """Count the operations of matrix products and convolutions, two for a product and its sum.
 
-    Of the branches of a condition, which may be algorithms for different platforms, the largest counts. A
-    `while` loop counts as one iteration. Products with padding and with zeros of dilation are counted.
+    Of the branches of a condition, which may be algorithms for different platforms, the one with the most
+    operations counts. A `while` loop counts as one iteration. Products with padding and with the zeros of
+    dilation are counted.
     """
     return sum(_operations(equation) for equation in jaxpr.eqns)
 
@@ -117,5 +118,5 @@ def _jaxprs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
 
 
 def peak_tflops(config: TrainConfig) -> float | None:
-    """Return the peak of one device of this run: the config's, or of a known device; None: unknown."""
+    """Return the peak of one device in TFLOP/s: the config's, or that of a known device; None if unknown."""
     return config.peak_tflops or PEAK_TFLOPS.get(jax.devices()[0].device_kind)

@@ -1,4 +1,4 @@
-"""A profile of some steps of a run, by jax.profiler."""
+"""A profile of some steps of a run, with jax.profiler."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,21 +14,21 @@ CACHED_BY_NAMES = "jax_compilation_cache_include_metadata_in_key"
 
 
 def keep_names(stack: ExitStack) -> None:
-    """Until `stack` ends, include the names of operations in the keys of cached programs."""
+    """Include the names of operations in the keys of cached programs, until `stack` ends."""
     stack.callback(jax.config.update, CACHED_BY_NAMES, getattr(jax.config, CACHED_BY_NAMES))
     jax.config.update(CACHED_BY_NAMES, True)
 
 
 class Profile:
-    """Traces the steps of a range into `folder`. Use as a context manager, which ends an open trace.
+    """Trace of a range of steps, written to `folder`. Use as a context manager, which ends an open trace.
 
     A run that is resumed within the range traces the rest of it. A failure of the profiler is logged, and
     doesn't end the run.
 
     Args:
-      steps: to trace, counted from 1; may be empty.
+      steps: steps to trace, counted from 1; may be empty.
       number: current step of the run.
-      progress: its measurement of the rate is paused while the profiler starts and writes.
+      progress: logger whose measurement of the rate is paused while the profiler starts and writes.
       echo: receives the lines.
     """
 

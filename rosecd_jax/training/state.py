@@ -15,10 +15,10 @@ class TrainState(NamedTuple):
 
     Attributes:
       step: number of steps so far, int32.
-      skipped: number of steps skipped since loss, gradient or new weights were not finite, int32.
-      skipped_in_a_row: number of these at the end, int32.
+      skipped: number of steps skipped because the loss, gradient or new weights were not finite, int32.
+      skipped_in_a_row: number of these in a row up to the last step, int32.
       params: weights of the network.
-      ema: their moving average.
+      ema: moving average of the weights.
       opt_state: optax's state of the optimizer.
       key: PRNG key of the run; step k draws from fold_in(key, k).
     """
@@ -80,7 +80,7 @@ def update(
     largest_decay: float,
     finite: jax.Array | bool = True,
 ) -> TrainState:
-    """Update weights and moving average, or only the counts unless `finite`.
+    """Update the weights, optimizer and moving average if `finite`; otherwise only the counts.
 
     A step whose new weights are not finite is skipped, too.
     """

@@ -13,9 +13,9 @@ SILENCE = 5.0
 
 
 class Status:
-    """Prints lines, and the current activity if it takes long. Use as a context manager.
+    """Printer of lines, and of the current activity if it takes long. Use as a context manager.
 
-    A call prints a line; so do the background thread and `doing`.
+    A call prints a line, as `doing` and the background thread also do.
 
     Args:
       echo: prints one line; also called from a background thread.
@@ -53,7 +53,7 @@ class Status:
 
     @contextmanager
     def doing(self, what: str, announce: bool = True) -> Iterator[None]:
-        """Print an activity while it takes long, and if `announce`, before and after, with its seconds."""
+        """Print an activity while it takes long; with `announce`, also at its start and end, with seconds."""
         start = time.monotonic()
         if announce:
             self(f"{what} ...")

@@ -1,4 +1,4 @@
-"""One step of training: an objective's gradient and the update."""
+"""One training step: the gradient of the objective, and the update."""
 
 import dataclasses
 import functools
@@ -52,9 +52,9 @@ def make_loss(
     On a CPU the gain is smaller, and steps would take longer.
 
     Args:
-      teacher: of distillation; None: that of the checkpoint `config.teacher`, with the module of `model` if
-        it needs one.
-      platform: of the devices; None: JAX' default.
+      teacher: teacher of distillation; None: that of the checkpoint `config.teacher`, with the module of
+        `model` if it needs one.
+      platform: platform of the devices; None: JAX's default.
       step: the teacher's solver, instead of that of `config.distillation`.
     """
 
@@ -122,7 +122,7 @@ def _distillation(
 class Step(NamedTuple):
     """The jitted programs of a run on a mesh; each is pure.
 
-    The state's weights have the given `layout`: one vector, or trees if they are divided among devices. An
+    The state's weights have the given `layout`: one vector, or trees if they are sharded over devices. An
     update's batches are looped over on the host: only one batch's activations are alive at a time, and XLA's
     CPU backend has no fast gradient of a convolution inside a loop.
 
@@ -130,11 +130,11 @@ class Step(NamedTuple):
       init: (params, key data uint32) -> initial TrainState.
       zeros: the state's weights -> a gradient of zeros in the same layout.
       add_gradient: (total, state, teacher's params, waves, number i of the batch in its update) -> (total
-        plus the batch's gradient, the loss' terms). `total` is donated.
+        plus the batch's gradient, the loss terms). `total` is donated.
       apply: (state, total, the batches' terms) -> (new state, metrics). `state` is donated.
-      loss: (state, teacher's params, waves, key data uint32) -> the loss' terms of the moving average.
-      shardings: of the state, leaf by leaf.
-      layout: of the state's weights.
+      loss: (state, teacher's params, waves, key data uint32) -> the loss terms of the moving average.
+      shardings: shardings of the state, leaf by leaf.
+      layout: layout of the state's weights.
     """
 
     init: Callable[[Params, np.ndarray], TrainState]
@@ -198,7 +198,7 @@ def make_train_step(
     """Build a pure step from a config, or from user-defined functions.
 
     Args:
-      config: objective, its constants and the optimizer are used.
+      config: only the objective, its constants and the optimizer are used.
       model: the trained model; None: the config's, with the network of `functions`.
       teacher: as for `make_loss`; its weights are an argument of the step.
       axis: see `TrainStep`.

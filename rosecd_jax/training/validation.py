@@ -39,7 +39,7 @@ class Pending(NamedTuple):
 
 
 class Validation:
-    """Enhances the same files at every call and scores them in the background. Use as a context manager.
+    """Validation on the same files each time, scored in the background. Use as a context manager.
 
     A student enhances with one step, a teacher with its sampler. Every process of a run computes all scores,
     so that all agree on the best checkpoints.
@@ -96,7 +96,7 @@ class Validation:
             ) from error
 
     def due(self, step: int) -> bool:
-        """Whether a validation is due at this step and has not been started.
+        """Return whether a validation is due at this step and has not been started.
 
         A run that starts from another model's weights is also validated at step 0, for comparison.
         """
@@ -146,7 +146,7 @@ class Validation:
         return f"validation at step {step}  " + "  ".join(words)
 
     def _result(self, job: Job[Scores]) -> Scores:
-        """Return the scores of a file; NaN if its worker was killed twice, which doesn't end the training.
+        """Return the scores of a file; NaN if its worker was killed twice, which doesn't end the run.
 
         A scheduler's SIGTERM also reaches the workers. `Workers` retries the jobs that it killed, so that
         means of all steps are over the same files.
@@ -156,7 +156,7 @@ class Validation:
         return Scores(*[float("nan")] * len(Scores._fields))
 
     def _loss(self, state: TrainState, frozen: Params) -> dict[str, float]:
-        """Compute the objective on centered crops, with the same noise each time; a file may count twice."""
+        """Compute the loss terms on centered crops, with the same noise each time; a file may count twice."""
         size = self.config.data.batch_size
         share, first = size // jax.process_count(), size // jax.process_count() * jax.process_index()
         samples = self.model.front_end.samples(self.config.data.frames)
@@ -215,8 +215,8 @@ def training_part(config: TrainConfig, source: Source) -> Source:
 def read_validation_pairs(config: TrainConfig, model: ScoreModel, source: Source | None = None) -> list[Pair]:
     """Read the fixed files of a run's validations, float32 [samples] each; none without validation.
 
-    They belong to the data's split. If the training `source` is mixed and there are no pairs, they are mixed
-    from recordings that are held back from training.
+    They are from the validation split. If the training `source` is mixed and there are no pairs, they are
+    mixed from recordings held back from training.
 
     Raises:
       DataError: if the data has no such split, or its files are invalid.
