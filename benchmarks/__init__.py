@@ -1,1 +1,1 @@
-"""Benchmarks, each of which prints a table and a ratio."""
+"""Benchmarks; most print a table and a ratio."""

@@ -4,11 +4,11 @@
 
 PATH is a checkout of the authors' code (github.com/LiangXu123, "Robust-One-step-Speech-Enhancement-via-
 Consistency-Distillation-ROSE-CD-"), which is neither part of this package nor downloaded; PyTorch has to be
-installed, too. Without PATH, nothing is measured. Random weights are converted to theirs; the outputs of one
-call on 256 frames are compared, and calls are timed in turn: on a CPU in float32; on a GPU in TF32, the
+installed, too. Without PATH, nothing is measured. Both networks get the same random weights; the outputs of
+one call on 256 frames are compared, and calls are timed in turn: on a CPU in float32; on a GPU in TF32, the
 authors' setting, and bfloat16. With --gradient, a whole distillation gradient of ours (student, target, two
-calls of the teacher, all loss terms) is compared with the networks' calls alone of theirs: forward and
-backward of the student, one forward call of the target and two of the teacher.
+calls of the teacher, all loss terms) is compared with only the network calls of theirs: forward and backward
+of the student, one forward call of the target and two of the teacher.
 Prints the medians, their ratio (the median of the ratios of paired runs) and the largest difference between
 the outputs, divided by the largest output.
 """
@@ -51,14 +51,14 @@ def random_weights(model: ScoreModel) -> Params:
 
 
 def random_inputs(batch: int) -> Inputs:
-    """Draw inputs of one call."""
+    """Draw the inputs of one call."""
     parts = np.random.default_rng(1).standard_normal((2, batch, 256, FRAMES, 2), np.float32)
     x, y = parts.view(np.complex64)[..., 0]
     return x, y, np.full(batch, 0.7, np.float32)
 
 
 class Theirs:
-    """The authors' network in PyTorch with our weights.
+    """The authors' network in PyTorch, with our weights.
 
     Args:
       reference: their checkout.
@@ -167,7 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
     if not options.reference:
-        print("nothing was measured: give a clone of the authors' code, see README.md, by --reference PATH")
+        print("nothing was measured: pass a clone of the authors' code, see README.md, as --reference PATH")
     elif not Path(options.reference, "sgmse", "backbones", "ncsnpp_v2.py").is_file():
         sys.exit(f"against_pytorch: {options.reference} has no sgmse/backbones/ncsnpp_v2.py")
     else:

@@ -1,6 +1,6 @@
 """Bytes that a training step moves between devices, counted in its compiled programs.
 
-`python -m benchmarks.scaling collectives` prints them, see there.
+`python -m benchmarks.scaling collectives` prints them; see `benchmarks.scaling`.
 """
 
 import collections
@@ -21,7 +21,7 @@ from rosecd_jax.training.step import make_step
 KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "c64": 8, "f64": 8}
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""The CPU's compiler makes slow code fast; collectives are placed before it."""
+"""Compiler options for a CPU: slow code, compiled fast; collectives are inserted before code generation."""
 
 COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) .*\{$")
 INSTRUCTION = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
@@ -35,7 +35,7 @@ class Total(NamedTuple):
     """Collectives of one kind in one run of a program.
 
     Attributes:
-      number: of the operations.
+      number: number of operations.
       size: bytes of the whole arrays that they reduce, gather, scatter or move.
     """
 
@@ -65,11 +65,11 @@ def whole_size(kind: str, shape: str, started: bool, devices: int) -> int:
 
 
 def count_collectives(hlo: str, devices: int) -> dict[str, Total]:
-    """Count the collectives of one run of a compiled program, in loops as often as they run.
+    """Count the collectives of one run of a compiled program; those in a loop count for each iteration.
 
     Args:
       hlo: text of the compiled program, for one of the devices.
-      devices: number of devices of a group.
+      devices: number of devices in a group.
     """
     lines: dict[str, list[str]] = {}
     name = entry = ""
@@ -109,8 +109,8 @@ class Traffic(NamedTuple):
 
     Attributes:
       counts: operations of each kind.
-      fixed: bytes of whole arrays, of each kind, whatever the batch: of weights and gradients.
-      per_example: bytes that each example of the whole batch adds: of waves and spectrograms.
+      fixed: bytes of whole arrays of each kind that don't depend on the batch: weights and gradients.
+      per_example: bytes that each example of the whole batch adds: waves and spectrograms.
     """
 
     counts: dict[str, int]
@@ -118,7 +118,7 @@ class Traffic(NamedTuple):
     per_example: dict[str, float]
 
     def moved(self, devices: int, batch: int, divided: float = 1.0) -> tuple[float, float]:
-        """Return the bytes that each device sends per update: (fixed, of a batch over all devices).
+        """Return the bytes that each device sends per update: (fixed, for a batch over all devices).
 
         `divided` is the share of the weights that fsdp divides, relative to that when compiled: the others
         are not gathered, and their gradients not scattered.
@@ -131,7 +131,7 @@ class Traffic(NamedTuple):
 
 
 def traffic(config: TrainConfig, mesh: jax.sharding.Mesh) -> Traffic:
-    """Compile a step for batches of one and of two items per device, whose difference is that of a batch."""
+    """Compile a step for batches of one and of two items per device; their difference is due to the batch."""
     n, found = mesh.size, []
     for size in (n, 2 * n):
         data = dataclasses.replace(config.data, batch_size=size)
@@ -144,7 +144,7 @@ def traffic(config: TrainConfig, mesh: jax.sharding.Mesh) -> Traffic:
 
 
 def divided_share(config: TrainConfig, devices: int) -> float:
-    """Return the share of the weights that are divided among a number of devices; the rest is replicated."""
+    """Return the share of the weights that is sharded over a number of devices; the rest is replicated."""
     params = jax.eval_shape(ScoreModel(config.model).init, jax.random.key(0))
     mesh = jax.sharding.AbstractMesh((devices,), (AXIS,))
     shardings = jax.tree.leaves(state_shardings(mesh, params, config.sharding))
@@ -155,7 +155,7 @@ def divided_share(config: TrainConfig, devices: int) -> float:
 
 @contextlib.contextmanager
 def plain_convolutions() -> Iterator[None]:
-    """Trace convolutions as on a TPU: those for a CPU gather the batch when they are divided."""
+    """Trace convolutions as for a TPU: those for a CPU gather the batch when they are sharded."""
     least = convolution.LEAST_CHANNELS, convolution.LEAST_PAIRS
     convolution.LEAST_CHANNELS = convolution.LEAST_PAIRS = 10**9
     try:

@@ -1,8 +1,8 @@
-"""The demonstration of the whole method, in minutes on two CPU cores: `make demo`.
+"""Demonstration of the whole method, in minutes on two CPU cores: `make demo`.
 
 Enhances a real noisy recording with the packaged model. Then makes the embedded corpus, trains a tiny
 teacher, distills a student, enhances the test split, and prints a table. An interrupted demonstration resumes
-where it was; completed stages are kept.
+where it stopped; completed stages are kept.
 
     python -m benchmarks.demo DIRECTORY
 """

@@ -1,9 +1,9 @@
 """A folder of files compared with one file at a time: python -m benchmarks.folder [CHECKPOINT]
 
 Makes 200 files of 0.5 to 20 s and enhances them: as a folder with an empty cache of compiled programs; as a
-folder with a filled cache; and one file at a time, each padded to a multiple of 64 frames as in the papers;
-each also with everything compiled. Prints the number of programs, their compile time, and seconds of audio
-per second. Without a checkpoint: a student of the demonstration's size.
+folder with a filled cache; and one file at a time, each padded to a multiple of 64 frames as in the papers.
+Each is repeated with all programs compiled. Prints the number of programs, their compile time, and seconds of
+audio per second. Without a checkpoint, the model is an untrained student of the demonstration's size.
 """
 
 import argparse

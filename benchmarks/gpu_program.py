@@ -8,11 +8,11 @@
         --config.model.network.channels=32 --config.model.network.blocks=1 --config.data.frames=128
 
 Compiles one call of the denoiser, or the gradient of a training step of a config, for the GPU that a
-GpuTargetConfigProto in a text file describes. Prints, for each kind of what the GPU executes, the number of
-kernels and the bytes that they read and write. Then follow the --top parts of the network with the most
-bytes, merged over levels; a fusion counts under its root operation. Last come the least times of the bytes at
---bandwidth and of the networks' operations at --peak. The defaults are an H200's bandwidth, and the rate that
-its products were measured to reach.
+GpuTargetConfigProto in a text file describes. Prints, for each kind of instruction that the GPU executes, the
+number of executions and the bytes that they read and write. Then follow the --top parts of the network with
+the most bytes, merged over levels; a fusion counts under its root operation. Last come the minimum times of
+the bytes at --bandwidth and of the networks' operations at --peak. The defaults are an H200's bandwidth, and
+the measured rate of its matrix products.
 
 Bytes come from the shapes of operands and results, or of slices where an operand is only sliced. Caches, and
 what a convolution or a product reads more than once, are not counted. Without a GPU, nothing is autotuned.
@@ -77,7 +77,7 @@ class Cost(NamedTuple):
 
 
 def parse(text: str) -> Program:
-    """Read the text of a compiled program."""
+    """Parse the text of a compiled program."""
     program: Program = {}
     here: dict[str, Instruction] = {}
     for line in text.splitlines():
@@ -110,7 +110,7 @@ def costs(program: Program, computation: str = "ENTRY", times: int = 1) -> Itera
 
 
 def kind_of(one: Instruction, opcodes: set[str], read: int) -> str:
-    """Return the kind of an instruction, given the opcodes in its fusion and the bytes that it reads."""
+    """Return the kind of an instruction, from the opcodes in its fusion and the bytes that it reads."""
     target = one.find(r'custom_call_target="([^"]+)"')
     if "conv" in target:
         return "convolution"
@@ -137,7 +137,7 @@ def source_of(one: Instruction) -> str:
 
 
 def compile_call(size: str, batch: int, frames: int, dtype: str, device: jax.Device) -> tuple[str, float]:
-    """Compile the denoiser for a batch; return its text, and its floating-point operations."""
+    """Compile the denoiser for a batch; return the program's text and floating-point operations."""
     model, params = load(size)
     network = dataclasses.replace(model.config.network, dtype=dtype)
     model = ScoreModel(dataclasses.replace(model.config, network=network))
@@ -204,8 +204,8 @@ if __name__ == "__main__":
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--gradient", metavar="CONFIG", default="")
     parser.add_argument("--top", type=int, default=10)
-    parser.add_argument("--bandwidth", type=float, default=4.8, help="of memory in TB/s")
-    parser.add_argument("--peak", type=float, default=790.0, help="of products in TFLOP/s")
+    parser.add_argument("--bandwidth", type=float, default=4.8, help="memory bandwidth in TB/s")
+    parser.add_argument("--peak", type=float, default=790.0, help="peak of matrix products in TFLOP/s")
     options, overrides = parser.parse_known_args()
     if overrides and not options.gradient:
         parser.error(f"{overrides[0]}: only --gradient takes further options")

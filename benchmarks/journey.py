@@ -1,4 +1,4 @@
-"""Count the files that one WAV passes through in `rosecd enhance`, and the changes between them.
+"""Count the source files that one WAV passes through in `rosecd enhance`, and the changes between them.
 
     python -m benchmarks.journey [--pairs]
 
@@ -7,7 +7,7 @@ Enhances one second of 16 kHz noise with the packaged model, in this process, an
     files     files of rosecd_jax in which a function was called
     changes   calls of a function in another file of rosecd_jax than that of the call before
 
-first of all calls, then without those that JAX makes while it traces the model (the ones with a frame of
+first for all calls, then without those that JAX makes while it traces the model (the ones with a frame of
 JAX between them and the start of their thread). Calls of all threads form one sequence, in order of time.
 Functions, methods, lambdas and comprehensions count, and a generator when it starts. Not counted: bodies of
 modules and classes and what they call, a generator that continues, and the methods that dataclasses generate,
@@ -35,20 +35,20 @@ JAX = f"{os.sep}jax{os.sep}_src{os.sep}"
 
 
 def codes(frame: FrameType | None) -> Iterator[CodeType]:
-    """The code of a frame and of its callers."""
+    """Yield the code objects of a frame and of its callers."""
     while frame is not None:
         yield frame.f_code
         frame = frame.f_back
 
 
 def continues(frame: FrameType) -> bool:
-    """Whether a frame that begins to run is that of a generator which has run before."""
+    """Return whether a frame that begins to run is that of a generator that has run before."""
     code = frame.f_code.co_code  # the operand of RESUME says after what, 0: at the beginning
     return bool(frame.f_code.co_flags & inspect.CO_GENERATOR and code[frame.f_lasti + 1] & 3)
 
 
 def counted(frame: FrameType) -> bool:
-    """Whether a call belongs to the journey."""
+    """Return whether a call belongs to the journey."""
     if not frame.f_code.co_filename.startswith(PACKAGE) or continues(frame):
         return False
     return all(
@@ -59,7 +59,7 @@ def counted(frame: FrameType) -> bool:
 
 
 def journey(words: list[str]) -> list[tuple[str, bool]]:
-    """Run the command; its calls in order: (file, whether JAX made it)."""
+    """Run the command; return its calls in order, each as (file, whether JAX made it)."""
     from rosecd_jax.cli import app
 
     calls: list[tuple[str, bool]] = []

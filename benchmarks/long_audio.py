@@ -3,8 +3,8 @@
 Enhances a recording of 6 minutes and one of an hour, each in its own process, with compiled programs, and
 prints time and peak memory; then, for 60 s, the difference between enhancement in windows and of the whole
 signal, at the joins and elsewhere, in dB of the whole signal's power, and the SI-SDR of each. The input
-repeats a minute of the embedded corpus, with another voice and noise every few seconds. Without a checkpoint:
-an untrained student of the demonstration's size.
+repeats a minute of the embedded corpus, with another voice and noise every few seconds. Without a checkpoint,
+the model is an untrained student of the demonstration's size.
 """
 
 import argparse
@@ -32,7 +32,7 @@ RATE = 16_000
 
 
 def speech_in_noise(seconds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenate (clean, noisy) utterances of the embedded corpus' test split: float32 [samples]."""
+    """Concatenate (clean, noisy) utterances of the embedded corpus's test split: float32 [samples]."""
     config, examples, samples = SyntheticCorpus(), [], 0
     while samples < seconds * RATE:
         examples.append(make_example(config, "test", len(examples)))

@@ -21,7 +21,7 @@ from rosecd_jax.training.devices import AXIS, replicated
 
 
 def absent_devices(topology: str) -> list[jax.Device]:
-    """Return abstract devices to compile for: of a TPU topology, or the GPU that a file describes."""
+    """Return abstract devices to compile for: those of a TPU topology, or the GPU that a file describes."""
     from jax.experimental import topologies
 
     if Path(topology).is_file():

@@ -6,11 +6,10 @@ Calls the denoiser of each size on noise of 256 frames: `full` is the published 
 model, `32` the levels of `small` with 32 channels; a checkpoint's path is also a size. Prints the seconds of
 compilation (nothing comes from the cache of compiled programs), the median milliseconds of a call until its
 result is ready, GFLOP/s, and their share of the best matrix product and of the best 3 × 3 convolution of the
-same type on this machine, which are measured in the same rounds. Operations are those of plain convolutions,
-whatever computes them: in float32 on a CPU, Winograd's algorithm needs fewer, in large networks and among the
-best convolutions. The default batch is 1 on a CPU, where 16 at full size take a minute and several GB, and
-1 and 16 elsewhere. --tiny tests the program in seconds, with sizes, frames
-and runs of its own.
+same dtype on this machine, which are measured in the same rounds. Operations are counted as those of plain
+convolutions: in float32 on a CPU, Winograd's algorithm, used in large networks and among the best
+convolutions, needs fewer. The default batch is 1 on a CPU, where 16 at full size take a minute and several
+GB, and 1 and 16 elsewhere. --tiny tests the program in seconds, with its own sizes, frames and runs.
 """
 
 import argparse
@@ -45,10 +44,10 @@ class Call(NamedTuple):
     """A compiled call.
 
     Attributes:
-      size, batch, dtype: as given.
-      compile_seconds: with tracing.
-      run: the call.
-      operations: of the whole batch.
+      size, batch, dtype: as given on the command line.
+      compile_seconds: seconds of tracing and compilation.
+      run: the call, without arguments.
+      operations: floating-point operations for the whole batch.
     """
 
     size: str

@@ -7,7 +7,7 @@
         [--step-seconds S] [--topology v5e:2x4] [--config.key=value]...
 
 length: seconds to enhance a wave by an Enhancer, as a user gets it; above 30 s it works in windows.
-batch: seconds of an Enhancer's program for several signals at once, of --frames frames each.
+batch: seconds of an Enhancer's program for several signals at once, each of --frames frames.
 devices: seconds of a training step of a constant batch of noise, divided among the first 1, 2, ... devices.
 On a CPU these are virtual devices, in a process for each number: with as many cores as before, they show only
 the overhead of dividing the work.
@@ -19,8 +19,8 @@ sends 2 (n - 1) / n of the array's bytes, of an all-gather or reduce-scatter (n 
 axis that n divides are not divided by fsdp. Seconds are bytes divided by the rate of all links of a chip
 together, by default the 4 links of a TPU v5e, all used at once, without latency and without overlap with the
 computation. The CPU's compiler reduces gradients to all devices, also for fsdp; a TPU's can send half.
-MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny is a test of
-the program in seconds.
+MODEL is a checkpoint, a packaged model, `full`, `32` or `tiny` (see benchmarks.one_step). --tiny tests the
+program in seconds.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def batch(options: argparse.Namespace) -> None:
 
 
 def seconds_per_step(config: TrainConfig, count: int, runs: int) -> float:
-    """Measure training steps on the first devices; return the median of seconds."""
+    """Measure training steps on the first `count` devices; return the median in seconds."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), (AXIS,))
     model = ScoreModel(config.model)
     teacher = ScoreModel(dataclasses.replace(config.model, role="teacher"))
@@ -204,7 +204,7 @@ def collectives(options: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def make_config(options: argparse.Namespace, overrides: list[str]) -> TrainConfig:
-    """Read the training config; of --tiny, with the least network."""
+    """Read the training config; with --tiny, use the smallest network."""
     config = read_config(options.config, overrides)
     if not options.tiny:
         return config
@@ -232,13 +232,13 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     models["batch"].add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     models["batch"].add_argument("--frames", type=int, default=256)
     configs["devices"].add_argument("--counts", type=int, nargs="+", default=[1, 2, 4, 8])
-    configs["devices"].add_argument("--batch", type=int, default=8, help="of all devices together")
+    configs["devices"].add_argument("--batch", type=int, default=8, help="batch size over all devices")
     configs["devices"].add_argument("--measure", type=int, help=argparse.SUPPRESS)
     more = configs["collectives"]
     more.add_argument("--chips", type=int, nargs="+", default=[8, 64, 256])
     more.add_argument("--per-chip", type=int, default=2, help="examples per chip and gradient")
     more.add_argument("--link-gbps", type=float, default=1600.0, help="Gbit/s of a chip's links together")
-    more.add_argument("--step-seconds", type=float, default=0.0, help="of an update's computation")
+    more.add_argument("--step-seconds", type=float, default=0.0, help="seconds of an update's computation")
     more.add_argument(
         "--compiled", type=int, default=8, help="virtual devices that programs are compiled for"
     )

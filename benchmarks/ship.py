@@ -3,8 +3,8 @@
     python -m benchmarks.ship NAME RUN... [--weights W...]
 
 NAME is `small` for the student, `small-teacher` for its teacher. RUN is the directory of a run, of a step or
-of a model; of several, the weighted mean is packed. Prints the size, and the change of the output of one
-network call by rounding to float16.
+of a model; for several, the weighted mean is stored. Prints the size, and how much rounding to float16
+changes the output of one network call.
 """
 
 import argparse

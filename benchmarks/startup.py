@@ -1,4 +1,4 @@
-"""Time of a training run to its first step, with an empty and with a filled cache of compiled programs.
+"""Time from the start of a training run to its first step, with an empty and a filled cache of programs.
 
     python -m benchmarks.startup CONFIG [--config.key=value]...
 

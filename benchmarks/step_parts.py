@@ -1,4 +1,4 @@
-"""The parts of a training step, each as a program of its own, and their times."""
+"""Parts of a training step, each as its own program, and their times."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Part = Callable[[], Any]
 
 
 class FreeNetwork(nn.Module):
-    """A network that costs nothing: the first state, times a weight."""
+    """A network that costs nothing: x_t times a weight."""
 
     @nn.compact
     def __call__(self, x: jax.Array, t: jax.Array) -> jax.Array:
@@ -33,10 +33,10 @@ class FreeNetwork(nn.Module):
 
 
 class Parts:
-    """Programs of one update on batches that are on the devices.
+    """Programs of one update, on batches that are already on the devices.
 
     Args:
-      state: of the whole step; a call of `whole` or `optimizer` updates it.
+      state: state of the whole step; a call of `whole` or `optimizer` updates it.
       frozen: the teacher's weights, {} without one.
     """
 
@@ -60,7 +60,7 @@ class Parts:
         self.whole()
 
     def whole(self) -> Any:
-        """The step of a run, without its input."""
+        """Run a whole step, without its input."""
         self.state, self.metrics = self.step(self.state, self.frozen, self.batches)
         return self.metrics
 
@@ -100,7 +100,7 @@ class Parts:
         return lambda: [gradient(params, waves, jax.random.key(0)) for waves in self.batches]
 
     def solver(self) -> Part | None:
-        """Return the target's computation, with the teacher's step; None if the objective has none."""
+        """Return the computation of the target, including the teacher's step; None if there is no target."""
         config, model = self.config, self.model
         if not uses_target(config):
             return None
@@ -146,7 +146,7 @@ class Parts:
 
 
 def gradient_arguments(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> tuple[Any, ...]:
-    """Return shapes and shardings of the arguments of `step.add_gradient`."""
+    """Return the shapes and shardings of the arguments of `step.add_gradient`."""
     model = ScoreModel(config.model)
 
     def shapes(tree: Any, shardings: Any) -> Any:
@@ -164,7 +164,7 @@ def gradient_arguments(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh)
 
 
 def update_arguments(config: TrainConfig, step: Step, of_gradient: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return those of `step.apply`, given those of `step.add_gradient`, which is traced for it."""
+    """Return the shapes and shardings of the arguments of `step.apply`, given those of `add_gradient`."""
     gradient, state, _, _, number = of_gradient
     terms = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=number.sharding),
@@ -187,7 +187,7 @@ def print_parts(seconds: dict[str, float]) -> None:
 
 
 def random_batches(config: TrainConfig, samples: int, mesh: jax.sharding.Mesh) -> list[Waves]:
-    """Return the batches of one step, the same noise as clean and noisy waves, on the devices."""
+    """Return the batches of one step on the devices; clean and noisy waves are the same noise."""
     size = config.data.batch_size // jax.process_count(), samples
     noise = np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32)
     return [place_batch(Waves(noise, noise), mesh)] * config.optimizer.accumulate

@@ -1,9 +1,8 @@
 """Step times and accuracy of streams: python -m benchmarks.streaming [CHECKPOINT] [SECONDS]
 
 Prints, for several lengths, the latency, the times of the steps, and the difference from enhancement of the
-whole signal at once, as a signal-to-noise ratio, for a tone in stationary noise. CHECKPOINT is a path or the
-name of a packaged model; without one, or with "", the model is an untrained student of the demonstration's
-size.
+whole signal at once, as an SNR in dB, for a tone in stationary noise. CHECKPOINT is a path or the name of a
+packaged model; without one, or with "", the model is an untrained student of the demonstration's size.
 """
 
 import sys

@@ -5,12 +5,11 @@
 Enhances the same noisy speech of the embedded corpus with two Enhancers, each as a user gets it, with level,
 STFT, padding and inverse STFT. STUDENT is a checkpoint or a name: `small` (the default) is the packaged
 student, `full`, `32` and `tiny` are untrained students (see benchmarks.one_step). TEACHER is a teacher's
-checkpoint. Without it,
-the teacher has the student's network and weights: time does not depend on the weights. Programs are compiled
-before, without the cache of compiled programs; these times are printed, but not counted. Prints both medians,
-real-time factors (seconds of computation per second of audio) and their ratio. A teacher calls the network
-twice per step, 60 times in 30 steps; the target is a ratio of at least 54. --tiny is a test of the program in
-seconds.
+checkpoint. Without it, the teacher has the student's network and weights: time does not depend on the
+weights. Programs are compiled first, without the cache of compiled programs; these times are printed, but not
+counted. Prints both medians, real-time factors (seconds of computation per second of audio) and their ratio.
+A teacher calls the network twice per step, 60 times in 30 steps; the target is a ratio of at least 54. --tiny
+tests the program in seconds.
 """
 
 import argparse
@@ -96,7 +95,7 @@ if __name__ == "__main__":
     parser.add_argument("student", nargs="?", default="small")
     parser.add_argument("teacher", nargs="?", default="")
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=0, help="of the teacher; 0: its own number, 30")
+    parser.add_argument("--steps", type=int, default=0, help="steps of the teacher; 0: its default, 30")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tiny", action="store_true", help="an untrained network of a few thousand weights")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What several benchmarks share: interleaved timing, the machine's best rates, models by name, tables."""
+"""Code shared by benchmarks: interleaved timing, the machine's best rates, models by name, tables."""
 
 import contextlib
 import functools
@@ -36,9 +36,9 @@ class Candidate(NamedTuple):
 
     Attributes:
       kind: "product" or "convolution".
-      shape: in words.
+      shape: shape in words.
       run: the compiled function.
-      operations: of one call.
+      operations: operations of one call.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Rate(NamedTuple):
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Exit with bad input in one line; other errors keep their traceback."""
+    """Exit with one line for errors in the input; other errors keep their traceback."""
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -73,7 +73,7 @@ def seconds_of(function: Callable[[], Any]) -> float:
 def interleaved(functions: Mapping[Name, Callable[[], Any]], runs: int) -> dict[Name, np.ndarray]:
     """Measure functions in turn, `runs` times each, so that other load on the machine affects all alike.
 
-    Each is called once before, which is not counted. Returns seconds until the result is ready, [runs].
+    Each is first called once, which is not counted. Returns the seconds until the result is ready, [runs].
     """
     for function in functions.values():
         jax.block_until_ready(function())

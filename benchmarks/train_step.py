@@ -8,13 +8,13 @@
         --config.model.network.remat=True
     python -m benchmarks.train_step configs/rosecd_voicebank_teacher.py --topology v5e:2x2
 
-The batches are noise that is already on the devices. A student's teacher has the config's size and random
+The batches are noise, already on the devices. A student's teacher has the config's size and random
 weights. Prints seconds per step, examples and seconds of audio per second, the temporary memory of the
 gradient program according to XLA, and the rate of the networks' operations (as in the log of a run, see
 rosecd_jax.training.operations), with its fraction of the devices' peak if that is known or given in TFLOP/s.
 
-Then a table splits the step: the medians of --parts measurements of the whole step and of its parts, each of
-which is compiled and run alone, in turns. The parts are the network's gradient; the solver, which is the
+Then a table splits the step: the medians of --parts measurements of the whole step and of its parts, each
+compiled separately and run in turn. The parts are the network's gradient; the solver, which is the
 teacher's step and the target; the losses, which are the gradient of the objective with networks that cost
 nothing, so STFT, noise and loss terms; the optimizer with the moving average; and, with --config.data.path
 or --config.data.speech, the input: the time to get the next batches from the loader, which works ahead while
@@ -54,7 +54,7 @@ from rosecd_jax.training.step import Step, make_step
 
 
 def compile_programs(config: TrainConfig, step: Step, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
-    """Compile a batch's gradient and an update from shapes; print their times and return the gradient."""
+    """Compile a batch's gradient and an update from shapes; print times and return the gradient's program."""
     arguments = gradient_arguments(config, step, mesh)
     gradient = compile_one("gradient", step.add_gradient, *arguments)
     compile_one("update", step.apply, *update_arguments(config, step, arguments))

@@ -1,14 +1,14 @@
 """The demonstration: a small teacher and the student distilled from it, on the embedded corpus.
 
-It reproduces no published figure, but runs every part of the method in minutes on two CPU cores.
+It doesn't reproduce a published result, but runs every part of the method in minutes on two CPU cores.
 
     rosecd prepare synthetic demo/corpus --valid-files 8 --test-files 12 --utterance-seconds 2 2
     python train.py --config=configs/demo.py:teacher --workdir=demo/teacher --config.data.path=demo/corpus
     python train.py --config=configs/demo.py:student --workdir=demo/student --config.data.path=demo/corpus \
         --config.teacher=demo/teacher
 
-`make demo` runs these, and enhances and measures the test split with both, in five to eight minutes; existing
-parts of `demo/` are kept.
+`make demo` runs these commands, then enhances the test split with both models and scores it, in five to eight
+minutes; completed parts of `demo/` are kept.
 
 A few hundred updates can't teach a network of 215,000 weights a different task at every t, as the paper's
 process requires: to ignore the noise at t = 1, but to keep x_t at the other end. Here the process approaches

@@ -6,9 +6,9 @@ DATA holds clean/ and noisy/; OUT/report.html shows quality against network call
 runs or checkpoints of a teacher and of the student that was distilled from it (rosecd_voicebank_teacher,
 rosecd_voicebank_student, or checkpoints of the authors); without the argument, runs/teacher, runs/student.
 
-The figures of arXiv 2507.05688, Tables 1 and 2, stand beside, and in the charts if the files are named like
-VoiceBank-DEMAND's test set. They are of full-size models; on recordings of the DNS challenge, the paper's
-student has an OVRL of 3.42, below its teacher's 3.57.
+The figures of arXiv 2507.05688, Tables 1 and 2, are printed with the results, and drawn in the charts if the
+files have the names of VoiceBank-DEMAND's test set. They are of full-size models; on the DNS challenge's
+recordings, the paper's student has an OVRL of 3.42, below its teacher's 3.57.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ PUBLISHED = [
 
 
 def get_config(models: str = "runs/teacher,runs/student") -> dict[str, Any]:
-    """Systems, measures and published figures; `models` is TEACHER,STUDENT."""
+    """Return systems, measures and published figures; `models` is TEACHER,STUDENT."""
     teacher, comma, student = models.partition(",")
     if not (teacher and comma and student):
         raise ValueError(f"{models!r}: expected TEACHER,STUDENT, two checkpoints or runs")

@@ -13,7 +13,7 @@
 | mix | mean of Euler and Euler-Maruyama | kept | none | yes |
 
 Table 1 of the paper (arXiv 2507.05688; also on https://liangxu123.github.io/rosecd/) reports some of them
-with one step on the test set; "RCD" is its name for noise that is kept:
+with one step on the test set; it calls noise that is kept "RCD":
 
 | row of table 1 | variant | PESQ | ESTOI | SI-SDR |
 |---|---|---|---|---|

@@ -48,7 +48,7 @@ def run(
     learning_rate: float,
     teacher: str = "",
 ) -> TrainConfig:
-    """Make a stage, with 100 updates of warmup and cosine decay of the learning rate."""
+    """Return the config of a stage, with 100 updates of warm-up and cosine decay of the learning rate."""
     return TrainConfig(
         objective=objective,
         model=ModelConfig(role=role, front_end=FRONT_END, network=NETWORK),

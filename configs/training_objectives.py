@@ -14,7 +14,7 @@
 All networks are `ncsnpp_v2`. Batch 8 is the default of the authors' code, which draws a bridge's training
 times above 0.03, ours above the process's t_eps, 1e-4.
 
-The authors report for the test set (https://sp-uhh.github.io/gen-se/), by the paper's names of models:
+The authors report for the test set (https://sp-uhh.github.io/gen-se/), with the paper's names of models:
 
 | model | process | PESQ | ESTOI | SI-SDR |
 |---|---|---|---|---|
