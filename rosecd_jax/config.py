@@ -197,7 +197,7 @@ def _expected(hint: Any, value: Any) -> str:
 
 
 def difference(a: Mapping[str, Any], b: Mapping[str, Any], where: str = "") -> list[str]:
-    """List the fields in which two nested dicts differ, as "field: value in a -> value in b"."""
+    """List the fields in which two nested dicts differ, each as "field: value in a -> value in b"."""
     lines = []
     for name in sorted(set(a) | set(b)):
         left, right, path = a.get(name), b.get(name), f"{where}{name}"

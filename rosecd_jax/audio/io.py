@@ -72,7 +72,7 @@ SLACK = 44
 CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """libsndfile's log line about a header's length (WAV, AIFF, AU, CAF, RF64, W64) that isn't the file's."""
 HOLE = "reports a hole at"
-"""libsndfile's log line about missing pages of an Ogg file, from where on it reads nothing, or silence."""
+"""libsndfile's log line about missing pages of an Ogg file; after them, it reads nothing, or silence."""
 CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last page")
 """libsndfile's log line about an incomplete VOC block or Ogg page, or about data after the last page."""
 SAMPLE_COUNT = re.compile(rb"sample_count -i (\d+)")

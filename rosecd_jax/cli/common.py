@@ -1,4 +1,4 @@
-"""Options, progress bar and error reporting that the commands share."""
+"""Options, progress bar and error reporting shared by the commands."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +81,7 @@ def main(context: typer.Context) -> None:
 
 @contextmanager
 def plain_errors(*more: type[Exception]) -> Iterator[None]:
-    """Print bad input and the errors in `more` in one line and exit with 1; others keep their traceback."""
+    """Print errors in the input, and those in `more`, in one line and exit with 1; pass on others."""
     try:
         yield
     except (ValueError, OSError, ImportError, *more) as error:

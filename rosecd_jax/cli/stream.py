@@ -38,7 +38,7 @@ RawEncoding = Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"]
 
 
 class Format(NamedTuple):
-    """Format of input and output; `header` precedes the output, `size` is the bytes of samples, if known."""
+    """Format of input and output; `header` precedes the output, `size` is the samples' bytes, if known."""
 
     encoding: "Encoding"
     sample_rate: int
@@ -76,7 +76,7 @@ HopOption = Annotated[
 LookAheadOption = Annotated[
     float | None,
     typer.Option(
-        metavar="MS", help="Length of signal after its output that the network sees.", show_default="64"
+        metavar="MS", help="Length of signal that the network sees after its output.", show_default="64"
     ),
 ]
 
@@ -191,7 +191,7 @@ def raw_format(
 def enhance_all(
     enhancer: "StreamingEnhancer", format: Format, start: bytes, source: BinaryIO, sink: BinaryIO
 ) -> int:
-    """Enhance until the input ends, writing output as soon as it is ready; returns its bytes."""
+    """Enhance until the input ends, writing output as soon as it is ready; return the samples' bytes."""
     # One hop at a time, so that the first output does not wait for the rest of a fast input.
     most = format.frame * max(1, round(enhancer.times.hop * format.sample_rate))
     header, size, clipped = format.header, 0, 0
@@ -215,10 +215,10 @@ def enhance_all(
 def enhanced(
     enhancer: "StreamingEnhancer", format: Format, blocks: Iterator[bytes]
 ) -> Iterator["np.ndarray"]:
-    """Yield the enhancer's output for these blocks; before an error is raised, all output is yielded.
+    """Yield the enhancer's output for these blocks, all of it even if an error follows.
 
     Raises:
-      ValueError: if a sample is NaN, infinite or absurdly large.
+      ValueError: if a sample is NaN, infinite or beyond `LOUDEST`.
       OSError: if the input can't be read.
     """
     from rosecd_jax.inference.streaming import LOUDEST, fit_samples

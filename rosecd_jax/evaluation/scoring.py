@@ -17,7 +17,7 @@ from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
 
 LEVEL_DB = 3.0
 OFFSET = 0.1  # minimum constant offset of an estimate, relative to its standard deviation
-LEAST_SNR_DB = -6.0  # for a level of the speech in the noisy file
+LEAST_SNR_DB = -6.0  # minimum to measure the level of the speech in the noisy file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def failed(estimate: Estimate, error: str) -> FileResult:
 
 
 def available(names: Sequence[str]) -> list[str]:
-    """Return the measures whose packages are installed; ImportError if others than PESQ's are missing."""
+    """Return the measures whose packages are installed; raise ImportError if any but PESQ's is missing."""
     found = []
     for family in families(names):
         wanted = [one.name for one in family.measures if one.name in names]
@@ -175,7 +175,7 @@ def _scores(task: Task, waves: tuple[np.ndarray, ...], rate: int) -> dict[str, f
 
 
 def _is_worst(name: str, values: Sequence[float]) -> bool:
-    """Whether a channel has the worst score of a measure with a better side."""
+    """Return whether a channel has the worst score of a measure with a better side."""
     return MEASURES[name].better != "" and MEASURES[name].worst in values
 
 

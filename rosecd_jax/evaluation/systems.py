@@ -40,9 +40,9 @@ class Evaluation:
       kind, source: kind of system, and its folder or checkpoint.
       settings: of a model's sampler.
       network_calls: of a model, for one signal; None for other systems.
-      unpaired: files of its folder that are no clean file's counterpart: without a clean file of their name,
-        or beside one with exactly its name.
-      reverberant: whether the noisy files are reverberant ones of `rosecd prepare`.
+      unpaired: files of its folder that are no clean file's counterpart: no clean file has their name, or
+        another file has exactly that name.
+      reverberant: whether the noisy files are reverberant ones made by `rosecd prepare`.
     """
 
     method: str

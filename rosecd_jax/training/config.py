@@ -23,11 +23,11 @@ class OptimizerConfig:
     """Adam and the moving average of the weights.
 
     Attributes:
-      learning_rate: of Adam.
+      learning_rate: learning rate of Adam.
       warmup_steps: updates over which the learning rate rises from zero.
       decay_steps: update at which the learning rate reaches zero by cosine decay; 0: it stays constant.
       gradient_clip: maximum global norm of a gradient; 0 for no clipping.
-      ema_decay: of the moving average; at update k, min(ema_decay, (1 + k) / (10 + k)) is used.
+      ema_decay: decay of the moving average; at update k, min(ema_decay, (1 + k) / (10 + k)) is used.
       accumulate: batches whose gradients are averaged into one update.
       skips_in_a_row: steps whose loss, gradient or new weights are not finite are skipped; the run stops
         after this many in a row.
@@ -60,7 +60,7 @@ class ValidationConfig:
 
     Attributes:
       every: updates from one validation to the next; 0: no validation.
-      split: of the data.
+      split: name of the split.
       files: number of files that are enhanced and scored, evenly spread over the split.
       examples: number of these that are logged as sound and image.
       workers: processes that compute scores during training.
@@ -78,15 +78,15 @@ class ValidationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointConfig:
-    """Which steps are written, and which of them are kept.
+    """Steps that are written, and those of them that are kept.
 
     A step is written every `every` updates, at each validation, at the end, and when the run is stopped.
 
     Attributes:
       every: updates from one checkpoint to the next.
-      keep_last: number of last steps kept.
-      keep_best: number of best steps kept, by validation PESQ and as many by SI-SDR.
-      keep_every: multiples of this step are kept; 0: none.
+      keep_last: number of latest steps to keep.
+      keep_best: number of best steps to keep by validation PESQ, and as many by SI-SDR.
+      keep_every: multiples of this step are kept, too; 0: none.
     """
 
     every: int = 1_000
@@ -108,7 +108,7 @@ class TrainConfig:
     """A training run, as defined by the files in configs/.
 
     Attributes:
-      objective: for teachers "score" (a denoiser of the process' mean), "score-matching", or for a bridge
+      objective: for teachers "score" (a denoiser of the process's mean), "score-matching", or for a bridge
         "data-prediction"; for students "distillation" from `teacher`, or without one
         "consistency-training".
       model: the trained model; `network.dtype` and `network.remat` set precision and rematerialization.
@@ -120,18 +120,18 @@ class TrainConfig:
         (denoiser: of "score"); the others are not used.
       data: crops and batches.
       optimizer: Adam and moving average.
-      sharding: of weights, moving average and optimizer state: all of them on every device ("replicated"),
-        or a share per device ("fsdp"), for models larger than a device.
+      sharding: sharding of weights, moving average and optimizer state: all of them on every device
+        ("replicated"), or a share per device ("fsdp"), for models larger than a device's memory.
       validation, checkpoints: intervals and settings.
       steps: total number of updates.
       log_every: updates between log lines.
       profile: "START:STOP": a profile of the steps from START up to, but not including, STOP is written to
         `profile` in the working directory; "": none. Steps are counted from 1, as in the log.
-      peak_tflops: peak of one device in TFLOP/s, for the fraction of it in the log; 0: that of dense bfloat16
-        matrix products on a device in the table of `training.operations`.
+      peak_tflops: peak of one device in TFLOP/s, from which the log computes a percentage; 0: that of dense
+        bfloat16 matrix products, for a device in the table of `training.operations`.
       seed: of weights, data order, crops and draws.
       resume_override: resume even if the run in the working directory began with another config.
-      wandb_project: project of Weights & Biases that curves are also sent to (needs the package wandb).
+      wandb_project: Weights & Biases project that also gets the curves (needs the package wandb).
     """
 
     objective: Objective = "score"

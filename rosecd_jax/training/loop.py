@@ -39,7 +39,7 @@ BATCHES_AHEAD = 2
 
 
 class TrainingStopped(RuntimeError):
-    """Raised when a run cannot continue; its last checkpoint is intact. The message has the remedy."""
+    """Error for a run that cannot continue; its last checkpoint is intact. The message has the remedy."""
 
 
 def train(
@@ -54,11 +54,11 @@ def train(
     end it after the current step, with a checkpoint.
 
     Args:
-      config: of the run.
+      config: config of the run.
       workdir: directory of the run. If it holds checkpoints, the run resumes from the last one.
       echo: receives the log lines.
-      functions: user-defined loss, optimizer, network or solver. Their names are stored; a run is resumed
-        with the same ones.
+      functions: user-defined loss, optimizer, network or solver. Their names are stored; resuming requires
+        the same ones.
 
     Returns:
       The last state.
@@ -84,8 +84,8 @@ class Run:
 
     Attributes:
       frozen: the teacher's weights, {} without one.
-      batches: of waves, on the devices.
-      state: after `number` steps, which used `taken` batches.
+      batches: batches of waves, on the devices.
+      state: state after `number` steps, which used `taken` batches.
     """
 
     config: TrainConfig
@@ -193,7 +193,7 @@ def open_run(
     stack: ExitStack,
     functions: Functions = AS_CONFIGURED,
 ) -> Run:
-    """Create a run, whose resources `stack` closes; arguments and errors as for `train`."""
+    """Create a run, whose resources `stack` closes; arguments and errors are those of `train`."""
     mesh, first_process = make_mesh(), jax.process_index() == 0
     echo(f"{config.objective} on {mesh.size} x {mesh.devices.flat[0].device_kind}, jax {jax.__version__}")
     check_batch(config.data.batch_size, mesh)
@@ -244,7 +244,7 @@ def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any
         for library in found.libraries:
             echo(library.summary())
     elif config.data.mix != MixConfig():
-        echo("data.path holds pairs that are mixed already: data.mix is not used")
+        echo("data.path holds pairs that are already mixed: data.mix is not used")
     return source, pairs
 
 
@@ -256,7 +256,7 @@ def first_state(
     checkpoints: RunCheckpoints,
     echo: Status,
 ) -> tuple[TrainState, int]:
-    """Return the state that a run starts or resumes with, and the number of batches used before.
+    """Return the state that a run starts or resumes with, and the number of batches already used.
 
     Without `params`, weights are initialized from the config's seed.
     """
@@ -275,7 +275,7 @@ def first_state(
 
 
 def announced(step: Step, status: Status) -> Step:
-    """Return the step with programs that log their compilation."""
+    """Return `step` with programs that log their compilation."""
     names = {"add_gradient": "the gradient", "apply": "the update", "loss": "the validation loss"}
     programs = {name: Announced(getattr(step, name), words, status) for name, words in names.items()}
     return step._replace(**programs)
@@ -284,7 +284,7 @@ def announced(step: Step, status: Status) -> Step:
 def load_teacher(
     config: TrainConfig, network: nn.Module | None = None
 ) -> tuple[ScoreModel | None, Params, Params | None]:
-    """Load (teacher, its averaged weights, raw weights to start from); None or {} if not used.
+    """Load (teacher, its EMA weights, raw weights to start from); None or {} if not used.
 
     A student with a custom `network` starts from its teacher's weights if the teacher has the same network.
 
@@ -326,7 +326,7 @@ def load_initial_weights(config: TrainConfig, network: nn.Module | None = None) 
 
 
 def check_alike(ours: ModelConfig, theirs: ModelConfig, parts: Sequence[str], what: str) -> None:
-    """Raise ValueError, with `what` and the differences, if parts of two models differ, except precision."""
+    """Raise ValueError, with `what` and the differences, if parts of models differ in more than precision."""
     described = [{part: to_dict(getattr(config, part)) for part in parts} for config in (theirs, ours)]
     for description in described:
         for field in ("dtype", "remat"):
@@ -336,7 +336,7 @@ def check_alike(ours: ModelConfig, theirs: ModelConfig, parts: Sequence[str], wh
 
 
 def open_curves(config: TrainConfig, workdir: Path) -> ManyCurves:
-    """Open the config's writers of curves."""
+    """Open the config's loggers of curves."""
     tensorboard = TensorBoardCurves(workdir / "tensorboard")
     if not config.wandb_project:
         return ManyCurves(tensorboard)
