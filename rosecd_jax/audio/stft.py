@@ -121,7 +121,7 @@ class FrontEnd:
     """Constants of a front end; the defaults are those of SGMSE+ and ROSE-CD at 16 kHz.
 
     Attributes:
-      sample_rate: of the waves, in Hz.
+      sample_rate: rate of the waves, in Hz.
       n_fft: window and DFT length in samples; there are n_fft // 2 + 1 bins.
       hop: samples from one frame to the next.
       exponent: a in X = b |S|^a e^{j arg S}.

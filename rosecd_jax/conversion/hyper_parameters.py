@@ -261,7 +261,7 @@ def published_sampler(name: str, values: Mapping[Any, Any]) -> tuple[int | None,
 
     Args:
       name: file name of the checkpoint.
-      values: its hyper-parameters.
+      values: hyper-parameters of the checkpoint.
 
     Returns:
       Steps (None: those of the hyper-parameters) and the corrector's snr.

@@ -106,8 +106,8 @@ class TorchTensor:
     """A tensor whose elements are still in the file.
 
     Attributes:
-      shape: its sizes.
-      dtype: of NumPy or ml_dtypes (bfloat16 and float8), in native byte order.
+      shape: sizes of the axes.
+      dtype: dtype of NumPy or ml_dtypes (bfloat16 and float8), in native byte order.
     """
 
     shape: tuple[int, ...]

@@ -25,7 +25,7 @@ class Placeholder:
     Attributes:
       name: qualified, for example "sgmse.data_module.SpecsDataModule".
       args: None for the class or function itself, else the arguments it was called with.
-      keywords: of the call, or None.
+      keywords: keyword arguments of the call, or None.
       state: state of the object, or None.
       items: appended items, or None.
       entries: items set by key, or None.

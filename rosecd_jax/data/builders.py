@@ -39,7 +39,7 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Base class of the builders; examples have "clean" and "noisy", float32 [samples], and a "name".
 
     Args:
-      sample_rate: of the data set, in Hz; other recordings are resampled.
+      sample_rate: rate of the data set, in Hz; recordings at other rates are resampled.
       arguments: passed to TFDS.
     """
 
@@ -170,7 +170,7 @@ def prepare_folder(
     An interrupted preparation leaves no data set and has to start over. A finished data set is kept.
 
     Args:
-      sample_rate: of the data set, in Hz; other recordings are resampled.
+      sample_rate: rate of the data set, in Hz; recordings at other rates are resampled.
       progress: called after each pair that is checked or written.
 
     Returns:

@@ -27,7 +27,7 @@ class Corpus:
     """Layout of the recordings of a corpus.
 
     Attributes:
-      name: as its publishers write it.
+      name: name, as the publishers write it.
       splits: patterns of paths, in lower case, for `fnmatch` (* also matches /). A path begins with / and the
         name of the folder that the user gives, so that a subfolder can be given, too.
       layout: the same in words, for error messages.

@@ -63,7 +63,7 @@ class AddedNoise:
 
     Attributes:
       snr: dB; ends of a uniform distribution, or the levels to choose from if `choice`.
-      measure: of level: mean power, or loudness according to ITU-R BS.1770 (48 kHz only).
+      measure: how levels are measured: mean power, or loudness according to ITU-R BS.1770 (48 kHz only).
       ramp: seconds of the linear fade at each end of speech and noise.
     """
 

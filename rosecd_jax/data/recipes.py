@@ -33,9 +33,9 @@ class Mix:
 
     Attributes:
       start, samples, noise_start: at the recordings' own rates.
-      kind: of the noise, or the corpus of the room.
+      kind: kind of the noise, or the corpus of the room.
       response: file of a measured room's impulse response.
-      channel: of the noise or the response.
+      channel: channel of the noise or the response.
       t60: seconds; measured, or requested of a simulated room.
       room: a simulated room as JSON: meters, and the seed of its rays.
     """
@@ -63,8 +63,8 @@ class Recipe:
     """Definition of a test set.
 
     Attributes:
-      sample_rate: of the files, in Hz.
-      subtype: of the WAV files, as named by libsndfile.
+      sample_rate: rate of the files, in Hz.
+      subtype: libsndfile's name of the WAV files' encoding.
       partners: corpus of noises or room responses; None: none is needed.
       pieces: as in `find_utterances`.
     """

@@ -46,7 +46,7 @@ class Session:
       path: source file.
       name: random, so that the same session isn't counted twice.
       kind: "mushra" or "preference".
-      listener: as given; may be empty.
+      listener: name, as the listener gave it; may be empty.
     """
 
     path: str

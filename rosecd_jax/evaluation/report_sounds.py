@@ -33,7 +33,7 @@ class Sound:
 
     Attributes:
       system: name; None for the clean recording.
-      fingerprint: of the whole wave, to recognize it in ratings.
+      fingerprint: digest of the whole wave, to recognize it in ratings.
       flac: base64, or "" without sound.
       png: spectrogram, base64, or "".
       error: reason for a missing sound.
@@ -74,7 +74,7 @@ def choose(results: Mapping[str, Any], measure: Mapping[str, Any], play: Sequenc
     """Choose the files to be played.
 
     Args:
-      results: of an evaluation.
+      results: content of an evaluation's results.json.
       measure: the entry of `results["measures"]` that ranks files.
       play: files to be played instead.
 

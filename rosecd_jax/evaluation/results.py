@@ -34,7 +34,7 @@ def build_results(
 
     Args:
       data: folder with clean/ and noisy/.
-      evaluations: of the systems, on the same files.
+      evaluations: evaluations of the systems on the same files.
       baseline: the system that the others are compared with; "" for the first.
       manifest: columns of each file, by its name without suffix.
       others: scores of other tools.

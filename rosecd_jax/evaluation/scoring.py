@@ -34,7 +34,7 @@ class FileResult:
       note: a remark on the scores, for example that they are the worst possible.
       delay: samples by which the estimate lags the clean file; None if it could not be determined.
       sample_rate: Hz; 0 if `error` is set.
-      snr: of the noisy input, dB; nan where it is undefined.
+      snr: SNR of the noisy input, dB; nan if undefined.
       swapped: whether the clean file is the noisy one plus noise.
       noisy, estimate: the noisy file and the estimate's, each relative to its folder.
     """

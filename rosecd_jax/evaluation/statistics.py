@@ -28,7 +28,7 @@ class Difference(NamedTuple):
     """Differences of a system's scores from the baseline's, over files.
 
     Attributes:
-      mean, low, high: of the differences, with a 95 % interval.
+      mean, low, high: mean of the differences, and its 95 % interval.
       better, worse: shares of files that are better and worse, 0 to 1.
       files: number of files for which both have a score.
     """

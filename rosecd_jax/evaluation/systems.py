@@ -38,8 +38,8 @@ class Evaluation:
       files: a result for each clean file.
       measures: names of the scores, in order.
       kind, source: kind of system, and its folder or checkpoint.
-      settings: of a model's sampler.
-      network_calls: of a model, for one signal; None for other systems.
+      settings: settings of a model's sampler.
+      network_calls: a model's network calls for one signal; None for other systems.
       unpaired: files of its folder that are no clean file's counterpart: no clean file has their name, or
         another file has exactly that name.
       reverberant: whether the noisy files are reverberant ones made by `rosecd prepare`.
@@ -151,9 +151,9 @@ def evaluate(
         input.
       output: folder for enhanced files (output/name/…, float WAV) and tables of all files (output/name.csv).
         Files that an earlier run enhanced there, with the same model from the same input, are kept.
-      seed: of the samplers.
+      seed: seed of the samplers.
       measures: names of scores, keys of `metrics.MEASURES`.
-      cache: of scores, by the content of the files; None for no cache.
+      cache: cache of scores, keyed by the content of the files; None: no cache.
       progress: called with (method, files done, number of files).
 
     Returns:

@@ -38,7 +38,7 @@ def read_scores(path: Path, system: str = "") -> list[OtherScores]:
 
     Args:
       path: a CSV file.
-      system: for a table without that column.
+      system: name of the system, for a table without that column.
 
     Raises:
       ValueError: naming the invalid row.

@@ -141,7 +141,7 @@ class Enhancer:
 
         Args:
           wave: real [samples] or [channels, samples]; integers are not scaled.
-          sample_rate: in Hz; a wave of another rate than the model's is resampled to it and back, which
+          sample_rate: Hz; a wave at another rate than the model's is resampled to it and back, which
             removes everything above half the model's rate.
           seed: seed of the sampler's noise; the same seed gives the same result.
 

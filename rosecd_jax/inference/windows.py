@@ -137,7 +137,7 @@ class WaveEnhancer:
         Args:
           blocks: float32 [channels, any number].
           samples: total length.
-          level: of the signal, see `audio.level`.
+          level: level of the signal, see `audio.level`.
 
         Yields:
           float32 [channels, any number], `samples` in total; silent channels stay silent.

@@ -143,7 +143,7 @@ class ScoreModel:
         """Compute D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² s if the model's output is s.
 
         Args:
-          params: of the network.
+          params: the network's parameters.
           x_t: state at time t.
           y: noisy speech.
           t: one time for each item.

@@ -129,7 +129,7 @@ class TrainConfig:
         `profile` in the working directory; "": none. Steps are counted from 1, as in the log.
       peak_tflops: peak of one device in TFLOP/s, from which the log computes a percentage; 0: that of dense
         bfloat16 matrix products, for a device in the table of `training.operations`.
-      seed: of weights, data order, crops and draws.
+      seed: seed of weights, data order, crops and draws.
       resume_override: resume even if the run in the working directory began with another config.
       wandb_project: Weights & Biases project that also gets the curves (needs the package wandb).
     """

@@ -43,7 +43,7 @@ class Side:
       sample_rate: Hz.
       samples: per channel.
       format, subtype: container and sample encoding, as named by libsndfile.
-      digest: of the samples of all channels.
+      digest: digest of the samples of all channels.
       peak: maximum magnitude; full scale is 1.
       constant: whether all samples are equal, as in silence.
       level_db: standard deviation, dBFS.

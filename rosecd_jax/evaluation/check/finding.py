@@ -22,7 +22,7 @@ class Finding:
       remedy: may be empty for information.
       files: paths below DATA, those with the largest figures first; empty if it concerns all files.
       figures: a measurement for each file, or empty.
-      unit: of the figures.
+      unit: unit of the figures.
     """
 
     kind: str
