@@ -153,7 +153,7 @@ def check_fields(
             raise ValueError(f"{where}{name} is {value}, it has to be {number} {condition}")
 
     for name, bound in least.items():
-        check(name, lambda number, bound=bound: bound <= number < math.inf, f"from {bound:g} on")
+        check(name, lambda number, bound=bound: bound <= number < math.inf, f"of at least {bound:g}")
     for name, bound in above.items():
         check(name, lambda number, bound=bound: bound < number < math.inf, f"above {bound:g}")
     for name, bound in most.items():

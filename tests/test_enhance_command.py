@@ -70,7 +70,7 @@ def bound_socket(path: Path) -> None:
 
 
 FLAC = b"fLaC" + bytes(100)
-UNREADABLE, EMPTY, NOWHERE = "cannot be read as audio", "is empty, it holds no", "leads nowhere"
+UNREADABLE, EMPTY, NOWHERE = "cannot be read as audio", "is empty, it holds no", "broken link"
 IRREGULAR = "is not a regular file"
 FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
     # name: (how it is made, (what becomes of it, words of its error))

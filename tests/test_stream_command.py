@@ -229,7 +229,7 @@ def test_the_shortest_inputs(checkpoint, count):
         (("--hop-ms", "0"), b"", "hop is 0 ms"),
         (("--sampler", "bridge"), b"", "doesn't go with this model"),
         (("--rate", "48000"), b"wav", "--rate 48000: the input is WAV, and its header says 16000"),
-        ((), b"RIFF1234WAVEfmt ", "ends inside of the WAV header"),
+        ((), b"RIFF1234WAVEfmt ", "ends within the WAV header"),
         (("--encoding", "f32le", *SMALL), struct.pack("<f", float("nan")), "NaN"),
     ],
 )

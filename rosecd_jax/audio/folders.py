@@ -34,7 +34,7 @@ def missing(path: Path, words: str) -> str:
     """Return why a path is neither a file nor a folder, for a message; `words` if nothing exists there."""
     if path.exists():
         return "is not a regular file"
-    return f"is a link to {os.readlink(path)}, which leads nowhere" if path.is_symlink() else words
+    return f"is a broken link to {os.readlink(path)}" if path.is_symlink() else words
 
 
 def find(path: str | os.PathLike[str]) -> list[Path]:

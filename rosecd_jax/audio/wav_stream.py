@@ -134,7 +134,7 @@ def _read_format(format: bytes) -> tuple[Encoding, int, int]:
 def _exactly(read: ReadExactly, count: int) -> bytes:
     data = read(count)
     if len(data) < count:
-        raise _unfit("ends inside of the WAV header")
+        raise _unfit("ends within the WAV header")
     return data
 
 

@@ -231,7 +231,7 @@ def parse_system(text: str) -> tuple[Path, dict[str, Any]]:
     for word in words[first:]:
         key, equals, value = word.partition("=")
         if key not in SETTINGS or not equals:
-            raise ValueError(f"{text}: no setting {word!r}; known are {', '.join(SETTINGS)}")
+            raise ValueError(f"{text}: no setting {word!r}; expected one of {', '.join(SETTINGS)}")
         try:
             settings[key] = NUMBERS.get(key, str)(value)
         except ValueError:

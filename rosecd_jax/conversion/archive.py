@@ -105,7 +105,7 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], length: int, directory: int
     if len(members) > MOST_MEMBERS:
         raise ZipError(f"it lists {len(members)} members, more than a checkpoint needs")
     if sum(member.compress_size + 30 for member in members) > directory:
-        raise ZipError("its members are longer than the file, or lie on top of each other")
+        raise ZipError("its members are longer than the file, or overlap")
     inflated = sum(member.file_size for member in members if member.compress_type)
     if inflated > max(SMALL, MOST_INFLATION * length):
         raise ZipError(
@@ -120,7 +120,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
         raise ZipError(f"a member has the name {name[:100]!a}")
     parts = name.removesuffix("/").split("/")
     if "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
-        raise ZipError(f"the name {name[:100]!r} is absolute or climbs out of the archive")
+        raise ZipError(f"the name {name[:100]!r} is absolute or points outside the archive")
     if member.flag_bits & ENCRYPTED:
         raise ZipError(f"{name} is encrypted; decrypt the archive first")
     if member.external_attr >> 28 == SYMBOLIC_LINK:

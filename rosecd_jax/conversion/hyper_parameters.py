@@ -106,7 +106,7 @@ class HyperParameters:
     def _error(name: str, value: Any, expected: str) -> ValueError:
         # A hostile file's value may be long when formatted.
         shown = repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
-        return ValueError(f"hyper-parameter {name!r} is {shown}, supported is {expected}")
+        return ValueError(f"hyper-parameter {name!r} is {shown}; expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,7 +115,7 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise ExportError(f"{path} exists; choose another path or overwrite it (--overwrite)")
     found = {file.name for file in folder.iterdir()}
     if found and PROGRAM not in found:
-        raise ExportError(f"{path} is a folder, but no exported model; choose another path")
+        raise ExportError(f"{path} is a folder, but not an exported model; choose another path")
     others = sorted(found - {PROGRAM, WEIGHTS, META, LOADER, BYTECODE})
     if others:
         names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")

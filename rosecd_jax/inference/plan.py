@@ -171,7 +171,7 @@ def _refuse_unfit(target: Path, suffix: str, subtype: str | None) -> None:
     known = io.subtypes(suffix)
     if not known:
         unknown = f"{target}: unknown format {suffix.removeprefix('.')}"
-        raise io.AudioError(f"{unknown}; known are {' '.join(io.FORMATS)}")
+        raise io.AudioError(f"{unknown}; expected one of {' '.join(io.FORMATS)}")
     if not io.fits(f"a{suffix}", subtype):
         raise io.AudioError(f"{target}: {suffix} has no subtype {subtype}; use one of {' '.join(known)}")
 

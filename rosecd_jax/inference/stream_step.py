@@ -74,7 +74,7 @@ class StreamConfig:
             )
         if not (isinstance(self.level_decay, numbers.Real) and 0 <= self.level_decay < np.inf):
             raise ValueError(
-                f"level_decay is {self.level_decay!r} dB per second: expected a finite number from 0 on"
+                f"level_decay is {self.level_decay!r} dB per second: expected a finite number of at least 0"
             )
 
     @classmethod

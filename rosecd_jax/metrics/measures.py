@@ -176,5 +176,5 @@ def families(names: Sequence[str]) -> list[Family]:
       ValueError: for an unknown measure, listing the known ones.
     """
     if unknown := [name for name in names if name not in MEASURES]:
-        raise ValueError(f"no measure {unknown[0]!r}; known are {', '.join(MEASURES)}, or all")
+        raise ValueError(f"no measure {unknown[0]!r}; expected one of {', '.join(MEASURES)}, or all")
     return [family for family in FAMILIES if any(measure.name in names for measure in family.measures)]

@@ -262,4 +262,4 @@ def _check_fit(what: str, expected: Params, params: Params) -> None:
         raise CheckpointError(f"{what} parameter {unknown[0]} is not the model's ({len(unknown)} in all)")
     for name, shape in wanted.items():
         if found[name] != shape:
-            raise CheckpointError(f"{what} parameter {name} is {found[name]}, the config asks for {shape}")
+            raise CheckpointError(f"{what} parameter {name} is {found[name]}, the config requires {shape}")

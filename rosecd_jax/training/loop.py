@@ -244,7 +244,7 @@ def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any
         for library in found.libraries:
             echo(library.summary())
     elif config.data.mix != MixConfig():
-        echo("data.path holds pairs that are mixed already: data.mix is not used")
+        echo("data.path holds pairs, which are already mixed: data.mix is not used")
     return source, pairs
 
 

@@ -156,7 +156,7 @@ def test_a_header_that_ends_early_or_is_damaged_is_refused_or_read(data):
     """Any bytes raise nothing but ValueError."""
     good = riff(chunk(b"LIST", b"title"), plain(), chunk(b"data", b""))
     for end in range(4, len(good)):
-        with pytest.raises(ValueError, match="ends inside of the WAV header"):
+        with pytest.raises(ValueError, match="ends within the WAV header"):
             read(good[:end])
     damaged = bytearray(good)
     for place in data.draw(st.lists(st.integers(4, len(good) - 1), max_size=4)):

@@ -38,10 +38,10 @@ def test_an_older_network_of_a_bridge_gives_minus_the_clean_speech(tmp_path, net
     ("values", "words"),
     [
         ({"sde": "sbve"}, "'loss_type' is missing"),
-        ({"sde": "sbve", "loss_type": "score_matching"}, "is 'score_matching', supported is one of data_pre"),
+        ({"sde": "sbve", "loss_type": "score_matching"}, "is 'score_matching'; expected one of data_pre"),
         (
             {"sde": "ouve", "loss_type": "precond_denoiser"},
-            "is 'precond_denoiser', supported is one of score_",
+            "is 'precond_denoiser'; expected one of score_",
         ),
     ],
 )

@@ -98,9 +98,9 @@ def test_a_config_that_fails_is_one_line(data, content, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--metrics", "mos"), "no measure 'mos'; known are pesq"),
+        (("--metrics", "mos"), "no measure 'mos'; expected one of pesq"),
         (("--baseline", "x"), "no system is called 'x'; there are noisy, other-noisy"),
-        (("-c", "small,step=3"), "no setting 'step=3'; known are name"),
+        (("-c", "small,step=3"), "no setting 'step=3'; expected one of name"),
         (("-c", "small,steps=many"), "steps is 'many'; expected a number"),
         (("-c", "small,name=noisy"), "two systems are called noisy"),
         (("--scores", "none.csv"), "none.csv: can't be read"),

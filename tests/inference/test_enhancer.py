@@ -194,7 +194,7 @@ def test_a_bridge_has_its_own_samplers():
         SamplerConfig("bridge").resolve(ScoreModel(STUDENT))
     with pytest.raises(ValueError, match="corrector is 'ald', expected one of "):
         SamplerConfig(corrector="ald")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="snr is nan, it has to be a number from 0 on"):
+    with pytest.raises(ValueError, match="snr is nan, it has to be a number of at least 0"):
         SamplerConfig(snr=float("nan"))
 
 
@@ -352,8 +352,8 @@ def test_options_that_make_no_sense_are_refused(student, tmp_path):
     ("options", "words"),
     [
         ({"batch_frames": 2.5}, "batch_frames is 2.5, it has to be a whole number or None"),
-        ({"batch_frames": -1}, "batch_frames is -1, it has to be a number from 0 on"),
-        ({"buckets": (-5, 0)}, r"buckets is \(-5, 0\), it has to be a tuple of numbers from 1 on"),
+        ({"batch_frames": -1}, "batch_frames is -1, it has to be a number of at least 0"),
+        ({"buckets": (-5, 0)}, r"buckets is \(-5, 0\), it has to be a tuple of numbers of at least 1"),
         ({"buckets": (256.5,)}, r"buckets is \(256.5,\), it has to be a tuple of whole numbers"),
         ({"buckets": "256"}, "buckets is '256', it has to be a tuple of whole numbers"),
         ({"buckets": None}, "buckets is None, it has to be a tuple of whole numbers"),

@@ -21,7 +21,7 @@ from tests.inference.streams import STUDENT
         ({"fade": True}, "fade is True frames: expected a whole number"),
         ({"fade": np.True_}, "whole number"),
         ({"window": "64"}, "window is '64' frames: expected a whole number"),
-        ({"look_ahead": -1}, "from 0 on"),
+        ({"look_ahead": -1}, "of at least 0"),
         ({"fade": 9}, "can't be longer than the hop of 8"),
         ({"look_ahead": 60}, "are 69 frames, the window only 64: widen it"),
         ({"level_decay": -1.0}, "level_decay"),

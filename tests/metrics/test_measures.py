@@ -141,5 +141,5 @@ def test_level_clipping_and_silence_are_counted(pair):
 
 
 def test_an_unknown_measure_is_refused():
-    with pytest.raises(ValueError, match="no measure 'mos'; known are pesq"):
+    with pytest.raises(ValueError, match="no measure 'mos'; expected one of pesq"):
         metrics.measure(["mos"], [0.0], [0.0], [0.0], RATE)

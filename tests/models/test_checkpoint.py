@@ -292,7 +292,7 @@ def changed(params, change):
     [
         (lambda flat, names: flat.pop(names[3]), r"is missing \(1 in all\)"),
         (lambda flat, names: flat.update({("other",): np.zeros(3)}), r"is not the model's \(1 in all\)"),
-        (lambda flat, names: flat.update({names[0]: np.zeros(77)}), r"is \(77,\), the config asks for"),
+        (lambda flat, names: flat.update({names[0]: np.zeros(77)}), r"is \(77,\), the config requires"),
     ],
     ids=["incomplete", "foreign", "misshapen"],
 )

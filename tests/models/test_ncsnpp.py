@@ -89,7 +89,7 @@ def test_spectrograms_that_do_not_fit_are_refused(bins, frames):
         ({"multipliers": (1, 0)}, r"network\.multipliers is \(1, 0\)"),
         (
             {"attention_heights": (0,)},
-            r"network\.attention_heights is \(0,\), it has to be a tuple of numbers from 1 on",
+            r"network\.attention_heights is \(0,\), it has to be a tuple of numbers of at least 1",
         ),
         ({"attention_heights": ("16",)}, r"network\.attention_heights .* a tuple of whole numbers"),
         ({"channels": 2}, r"network\.channels is 2: a GroupNorm can't divide 2 channels into 0 groups"),

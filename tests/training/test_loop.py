@@ -200,7 +200,7 @@ def test_a_mix_that_pairs_leave_unused_is_logged(config):
     for data in (config.data, mixed):
         open_data(dataclasses.replace(config, data=data), ScoreModel(config.model), Status(lines.append))
     assert [line for line in lines if "mix" in line] == [
-        "data.path holds pairs that are mixed already: data.mix is not used"
+        "data.path holds pairs, which are already mixed: data.mix is not used"
     ]
 
 
