@@ -17,6 +17,8 @@ UNWRITABLE = {
     ("MP3", "MPEG_LAYER_II"),
     ("WAV", "MPEG_LAYER_III"),
     ("AIFF", "DWVW_12"),
+    ("AIFF", "DWVW_16"),
+    ("AIFF", "DWVW_24"),
 }
 # Suffixes of audio and video files that libsndfile can't read or write.
 OTHERS = {".aac", ".ac3", ".alac", ".amr", ".ape", ".awb", ".dff", ".dsf", ".dts", ".eac3", ".gsm", ".m4a"}

@@ -71,6 +71,7 @@ SLACK = 44
 """Bytes by which a header's length may exceed the data's: some programs count the header, or padding."""
 CUT = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """libsndfile's log line about a header's length (WAV, AIFF, AU, CAF, RF64, W64) that isn't the file's."""
+UNKNOWN_CONTENTS = "its contents are of no known format"
 HOLE = "reports a hole at"
 """libsndfile's log line about missing pages of an Ogg file; after them, it reads nothing, or silence."""
 CUT_IN_A_BLOCK = re.compile("Seems to be a truncated file|Junk after the last page")
@@ -198,6 +199,8 @@ def _open(source: Path | BytesIO, name: str) -> Iterator["soundfile.SoundFile"]:
         reason = str(getattr(error, "error_string", error))
         if "SF_INFO" in reason:
             reason = "its header gives no sample rate"
+        if "File does not exist" in reason:  # libsndfile, of text with an MP3's suffix
+            reason = UNKNOWN_CONTENTS
         advice = "copy it again if it is cut short or damaged, else convert it to WAV"
         raise AudioError(f"{name}: cannot be read as audio ({reason}); {advice}") from error
 
@@ -213,6 +216,8 @@ def _refuse_wrong_header(file: "soundfile.SoundFile", name: str) -> None:
 
     A pipe's placeholder lengths are ignored: the samples are read to the end of the file.
     """
+    if file.format == "RAW":  # libsndfile, of any contents with an AU's suffix
+        raise AudioError(f"{name}: cannot be read as audio ({UNKNOWN_CONTENTS}); copy it again")
     if file.samplerate not in RATES:
         raise AudioError(
             f"{name}: its header says {file.samplerate} Hz, expected {RATES[0]} to {RATES[-1]}; "

@@ -1,6 +1,7 @@
 """The commands `rosecd prepare ...`, which make training data."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,6 +125,8 @@ def mix(
     folder = out / split
     with plain_errors(), progress_bar(100, "mixing") as advance:
         report = lambda part: _percent(advance)("mixing", part)  # noqa: E731
+        if not re.fullmatch(r"[\w-]+", split):
+            raise ValueError(f"--split {split!r}: use letters, digits, _ and -")
         if replay:
             if speech or noise or rir:
                 raise ValueError("--replay takes the recordings from its manifest; leave out the folders")

@@ -19,7 +19,7 @@ from rosecd_jax.data.pairs import DataError
 __all__ = ["Library", "Recording", "check_apart", "open_library", "read_part"]
 
 LEAST_SECONDS = 0.1  # shorter recordings of speech or noise are left out
-SILENCE = 1e-4  # peak of a silent recording (-80 dB of full scale)
+SILENCE = 1e-4  # range of the samples of a silent or constant recording (-80 dB of full scale)
 PROBE = 4000  # samples in the middle of a recording; if they are not silent, the rest is not read
 MAX_LISTED = 10  # files that are left out
 THREADS = 8  # to read files: libsndfile releases the GIL
@@ -124,12 +124,13 @@ def open_library(
 
 def check_apart(*libraries: Library) -> None:
     """Raise DataError if a file is in two libraries, for example both speech and noise."""
-    seen: dict[str, str] = {}
+    seen: dict[str, Library] = {}
     for library in libraries:
         for name in library.names:
-            other = seen.setdefault(os.path.realpath(name), library.folders)
-            if other != library.folders:
-                raise DataError(f"{name}: is both in {other} and in {library.folders}; remove it from one")
+            other = seen.setdefault(os.path.realpath(name), library)
+            if other is not library:
+                folders = f"in {other.folders} and in {library.folders}"
+                raise DataError(f"{name}: is both {folders}; remove it from one, or give different folders")
 
 
 def read_part(path: str, channel: int, start: int, samples: int, sample_rate: int) -> NDArray[np.float32]:
@@ -164,13 +165,13 @@ def _check(file: Path, least_seconds: float) -> Recording | str:
         middle = max(0, (header.samples - PROBE) // 2)
         if _loud(io.read(file, middle, PROBE).wave) or any(map(_loud, io.read_blocks(file))):
             return recording
-        return f"{file}: is silent; remove it"
+        return f"{file}: is silent or constant; remove it"
     except io.AudioError as error:
         return str(error)
 
 
 def _loud(wave: NDArray[np.float32]) -> bool:
-    return bool(np.abs(wave).max(initial=0) > SILENCE)
+    return bool(wave.size and np.ptp(wave, axis=-1).max() > SILENCE)
 
 
 def _hash(name: str) -> bytes:

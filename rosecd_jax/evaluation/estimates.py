@@ -29,6 +29,9 @@ def settings(enhancer: Enhancer) -> dict[str, Any]:
     return found
 
 
+RECORD = "enhanced.json"
+
+
 class Kept:
     """Files that a model has enhanced into a folder, with a record of their inputs.
 
@@ -38,7 +41,7 @@ class Kept:
 
     def __init__(self, folder: Path, enhancer: Enhancer, seed: int) -> None:
         self.folder = folder
-        self.record_path = folder / "enhanced.json"
+        self.record_path = folder / RECORD
         self.model = _fingerprint(enhancer, seed)
         self.files: dict[str, dict[str, Any]] = {}
         try:
@@ -47,6 +50,7 @@ class Kept:
                 self.files = dict(record["files"])
         except (OSError, ValueError, TypeError, KeyError):
             pass  # no valid record: everything is enhanced
+        self.write()  # marks the folder as an evaluation's
 
     @staticmethod
     def file(name: Path) -> str:

@@ -16,6 +16,7 @@ from rosecd_jax.extras import remedy
 from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
 
 LEVEL_DB = 3.0
+OF_LEVEL = "seg_snr", "lsd"  # measures that count a wrong level
 OFFSET = 0.1  # minimum constant offset of an estimate, relative to its standard deviation
 LEAST_SNR_DB = -6.0  # minimum to measure the level of the speech in the noisy file
 
@@ -117,11 +118,11 @@ def score(task: Task, estimate: Estimate) -> FileResult:
     is_room = task.reverberant and np.array_equal(waves[1], enhanced)  # the input itself
     if late is None and is_heard and not is_room:
         notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
-    if is_heard and not is_room:
-        notes += _faults(waves[0][0], enhanced[0], late)
     clean, noisy = (wave.ravel() for wave in waves[:2])
     relation = relate(clean, noisy, rate)
     swapped = bool(relation and relation.is_swapped(dynamics(clean, rate), dynamics(noisy, rate)))
+    if is_heard and not (swapped or is_room):
+        notes += _faults(waves[0][0], enhanced[0], late, task.names)
     if relation and not (swapped or task.reverberant) and (note := _level_note(relation)):
         notes.append(note)
     return FileResult(
@@ -185,13 +186,25 @@ def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
     return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
 
 
-def _faults(clean: np.ndarray, estimate: np.ndarray, late: int | None) -> Iterator[str]:
-    """Yield notes on an estimate [samples] that is inverted or has a constant offset."""
+def _faults(
+    clean: np.ndarray, estimate: np.ndarray, late: int | None, measures: Sequence[str]
+) -> Iterator[str]:
+    """Yield notes on an estimate [samples] that is the clean file, inverted, at another level, or offset."""
+    if np.array_equal(clean, estimate):
+        yield "the estimate equals the clean file"
     if late is not None:
         ahead, end = max(0, -late), clean.size - max(0, late)
-        if np.dot(clean[ahead:end], estimate[ahead + late : end + late]) < 0:
+        spoken = clean[ahead:end]
+        gain = float(np.dot(spoken, estimate[ahead + late : end + late]) / (np.dot(spoken, spoken) or 1.0))
+        if gain < 0:
             yield "the estimate is inverted: the measures differ in whether that counts; negate it"
+        level, wrong = 20 * math.log10(abs(gain) or 1.0), [name for name in OF_LEVEL if name in measures]
+        if wrong and abs(level) > 2 * LEVEL_DB:
+            how = f"{abs(level):.1f} dB {'louder' if level > 0 else 'fainter'} than in the clean file"
+            yield f"speech is {how}, which lowers {', '.join(wrong)}"
     means = [abs(float(wave.mean(dtype=np.float64))) for wave in (clean, estimate)]
+    if means[0] > OFFSET * float(clean.std(dtype=np.float64)):
+        yield f"the clean file has a constant offset of {means[0]:.2f}: subtract its mean, or scores are wrong"
     if means[1] > OFFSET * float(estimate.std(dtype=np.float64)) > 0 and means[1] > 2 * means[0]:
         yield f"the estimate has a constant offset of {means[1]:.2f}, which lowers scores: subtract its mean"
 

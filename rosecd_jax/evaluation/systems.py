@@ -75,7 +75,7 @@ class Evaluation:
         if self.unpaired:
             listed = ", ".join(self.unpaired[:3]) + (", …" if len(self.unpaired) > 3 else "")
             which = f"{listed} ({len(self.unpaired)} in all)"
-            notes.append(f"not scored, as no clean file's counterpart: {which}")
+            notes.append(f"not scored, because no clean file is paired with them: {which}")
         if self.reverberant and self.kind == "noisy":
             return [*notes, REVERBERANT]
         shifted = [_shifted(self.files, 1, "late"), _shifted(self.files, -1, "early")]
@@ -161,7 +161,7 @@ def evaluate(
 
     Raises:
       AudioError: if clean/, noisy/ or a method's folder is missing.
-      ValueError: if a measure is unknown.
+      ValueError: if a measure is unknown, or the enhanced files would be written among other audio files.
       ImportError: if a measure's package is missing. Without pesq, PESQ is left out, with a note.
     """
     available(measures)  # before the first file is enhanced
@@ -169,6 +169,8 @@ def evaluate(
     task = Task(data / "clean", data / "noisy", tuple(measures), cache, is_reverberant(data))
     names = [file.relative_to(task.clean) for file in io.find(task.clean)]
     io.find(task.noisy)
+    if output:
+        _check_output(Path(output), methods, (task.clean, task.noisy))
     evaluations = []
     with Workers(max(1, (os.cpu_count() or 2) // 2)) as pool:
         for method, system in methods:
@@ -184,6 +186,25 @@ def evaluate(
             if output:
                 write_table(Path(output) / f"{method}.csv", results, measures)
     return evaluations
+
+
+def _check_output(
+    output: Path, methods: Sequence[tuple[str, Enhancer | Path | None]], inputs: Sequence[Path]
+) -> None:
+    """Raise ValueError if enhanced files would be written among the inputs or another program's files."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output}: is a file; give a folder for the results")
+    sources = [
+        folder.resolve() for folder in (*inputs, *(one for _, one in methods if isinstance(one, Path)))
+    ]
+    for method, system in methods:
+        folder = (output / method).resolve()
+        if not isinstance(system, Enhancer) or not folder.exists():
+            continue
+        if any(source in (folder, *folder.parents) for source in sources):
+            raise ValueError(f"{folder}: {method} would overwrite files of the input; give another --output")
+        if not (folder / estimates.RECORD).exists() and any(map(io.is_audio, folder.rglob("*"))):
+            raise ValueError(f"{folder}: holds audio of another source; move it, or give another --output")
 
 
 def _score_all(pool: Workers, task: Task, made: Iterator[Estimate]) -> Iterator[FileResult]:

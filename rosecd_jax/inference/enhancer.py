@@ -1,6 +1,7 @@
 """Enhancer: a loaded model applied to arrays, files, folders and streams."""
 
 import dataclasses
+import numbers
 import operator
 import os
 import warnings
@@ -162,9 +163,10 @@ class Enhancer:
             raise ValueError(f"a wave of shape {wave.shape}: expected [channels, samples]; transpose it")
         if not np.isfinite(wave).all():
             raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
-        if not io.RATES[0] <= sample_rate <= io.RATES[-1] or sample_rate != int(sample_rate):
+        is_number = isinstance(sample_rate, numbers.Real)
+        if not is_number or not io.RATES[0] <= sample_rate <= io.RATES[-1] or sample_rate % 1:
             raise ValueError(
-                f"the sample rate is {sample_rate} Hz; expected an integer, {io.RATES[0]} to {io.RATES[-1]}"
+                f"the sample rate is {sample_rate!r} Hz; expected an integer, {io.RATES[0]} to {io.RATES[-1]}"
             )
         sample_rate = int(sample_rate)  # some libraries give floats, or integers that overflow
         rate = self.model.front_end.sample_rate

@@ -1,6 +1,6 @@
 """Model checkpoints: a directory with a model's config and weights, written by orbax.
 
-    config/   the ModelConfig as JSON, and digests of the weights
+    config/   the ModelConfig as JSON, and digests of it and of the weights
     ema/      the moving average of the weights, for enhancement
     raw/      the optimizer's weights (if stored by training)
 
@@ -8,6 +8,7 @@ Every step of a training run contains this layout, so that a run's directory can
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,8 +71,10 @@ def save_checkpoint(
         replacing_folder(path) as temporary,  # orbax adds a suffix while it writes
         ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
     ):
+        item = model_item(model.config)
         digests = {name: digest_of_weights(tree) for name, tree in named.items()}
-        config = ocp.args.JsonSave(model_item(model.config) | {"digests": digests})
+        digests["config"] = digest_of_config(item["model"])
+        config = ocp.args.JsonSave(item | {"digests": digests})
         checkpointer.save(temporary, ocp.args.Composite(config=config, **items))
     return path
 
@@ -108,6 +111,11 @@ def digest_of_weights(params: Params) -> str:
     for leaf in jax.tree.leaves(params):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()
+
+
+def digest_of_config(stored: Mapping[str, Any]) -> str:
+    """Return the hexadecimal SHA-256 of a config as JSON."""
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
 
 def load_checkpoint(
@@ -175,7 +183,7 @@ class StoredModel(NamedTuple):
       weights: those of `WEIGHTS` that exist.
       step: step of the training run, or None.
       functions: user-defined functions of the run by role: {"name": "module:qualname", "settings": ...}.
-      digests: digests of a model directory's weights by name; empty in a run, and in older versions.
+      digests: digests of a model directory's config and weights by name; empty in runs and older versions.
     """
 
     path: Path
@@ -197,7 +205,7 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
     """Read a checkpoint without its weights; `path` as for `load_checkpoint`.
 
     Raises:
-      CheckpointError: if the checkpoint is missing, or its config can't be read.
+      CheckpointError: if the checkpoint is missing, or its config can't be read or is damaged.
     """
     import orbax.checkpoint as ocp
 
@@ -208,9 +216,12 @@ def open_checkpoint(path: str | os.PathLike) -> StoredModel:
             config = from_dict(ModelConfig, stored["model"], "model")
         except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise CheckpointError(f"{path}: its config can't be read ({error})") from error
+    digests = stored.get("digests", {})
+    if "config" in digests and digest_of_config(stored["model"]) != digests["config"]:
+        raise CheckpointError(f"{path}: its config was damaged or edited after it was saved: copy it again")
     available = tuple(name for name in WEIGHTS if (path / name).is_dir())
     step = int(path.name) if path.parent.name == STEPS_FOLDER and path.name.isdigit() else None
-    return StoredModel(path, config, available, step, stored.get("functions", {}), stored.get("digests", {}))
+    return StoredModel(path, config, available, step, stored.get("functions", {}), digests)
 
 
 def find_model(path: str | os.PathLike) -> Path:

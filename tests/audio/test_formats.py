@@ -94,5 +94,6 @@ def test_no_file_is_longer_than_by_its_padding_and_none_shorter(tmp_path, suffix
             io.write(tmp_path / f"a{suffix}", sound(2, rate, channels)[:, :samples], rate, subtype)
             header = io.info(tmp_path / f"a{suffix}")
             assert samples <= header.samples <= samples + io.most_padding(header)
+            assert samples <= io.read(tmp_path / f"a{suffix}").wave.shape[1]
             if subtype in ("PCM_16", "PCM_24", "FLOAT", "VORBIS", "OPUS", "MPEG_LAYER_III"):
                 assert io.most_padding(header) == 0

@@ -139,6 +139,9 @@ UNREADABLE = {
     "": "is a folder",
     "zero.wav": "is empty, it holds no bytes",
     "text.wav": "cannot be read as audio",
+    "text.au": "cannot be read as audio",
+    "text.SND": "cannot be read as audio",
+    "text.mp3": "cannot be read as audio",
     "headerless.raw": "cannot be read as audio",
     "silent.wav": "is empty, it holds no samples",
 }
@@ -149,7 +152,8 @@ DAMAGED = {"cut.flac": "cannot be read as audio", "nan.wav": "NaN", "infinite.wa
 def faulty(tmp_path):
     """Write a file for each of UNREADABLE, with invalid headers, and of DAMAGED, with valid ones."""
     (tmp_path / "zero.wav").touch()
-    (tmp_path / "text.wav").write_text("not audio " * 100)
+    for name in ("text.wav", "text.au", "text.SND", "text.mp3"):
+        (tmp_path / name).write_text("not audio " * 100)
     (tmp_path / "headerless.raw").write_bytes(bytes(100))
     soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan]), 16000, "FLOAT")

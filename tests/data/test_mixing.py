@@ -246,14 +246,15 @@ def test_unusable_files_are_named_and_left_out(folders, tmp_path):
     io.write(tmp_path / "good.wav", tone(1, 200, RATE), RATE)
     io.write(tmp_path / "late.wav", np.pad(tone(0.2, 200, RATE), ((0, 0), (30_000, 0))), RATE)
     io.write(tmp_path / "silent.wav", np.zeros(20_000, np.float32), RATE)
+    io.write(tmp_path / "constant.wav", np.full(20_000, 0.3, np.float32), RATE)
     io.write(tmp_path / "short.wav", tone(0.05, 200, RATE), RATE)
     (tmp_path / "broken.wav").write_bytes(b"RIFF....")
     library = open_library(str(tmp_path))
     assert [os.path.basename(name) for name in library.names] == ["good.wav", "late.wav"]
     lines = "\n".join(library.left_out)
-    for word in ("silent.wav: is silent", "short.wav: is too short", "broken.wav"):
+    for word in ("silent.wav: is silent", "constant.wav: is silent", "short.wav: is too short", "broken.wav"):
         assert word in lines
-    assert "3 left out" in library.summary()
+    assert "4 left out" in library.summary()
     assert "short.wav" in library.summary()
 
 
@@ -279,6 +280,8 @@ def test_a_folder_without_audio_or_with_two_uses_is_refused(folders, tmp_path):
         open_mixer(speech, str(tmp_path / "nowhere"), "", MixConfig(), RATE)
     with pytest.raises(DataError, match=r"long\.wav: is both in"):
         open_mixer(speech, str(folders / "speech" / "a"), "", MixConfig(), RATE)
+    with pytest.raises(DataError, match=rf"is both in {speech} and in {speech}; "):
+        open_mixer(speech, speech, "", MixConfig(), RATE)
     (tmp_path / "link").symlink_to(folders / "speech")
     with pytest.raises(DataError, match="is both in"):  # the same folder by another name
         open_mixer(speech, str(tmp_path / "link"), "", MixConfig(), RATE)

@@ -226,29 +226,6 @@ def test_a_delay_that_all_files_have_is_told(data, tmp_path, samples):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda wave: -wave, "the estimate is inverted"),
-        (lambda wave: -np.roll(wave, 30, axis=1), "the estimate is inverted"),
-        (lambda wave: wave + 0.05, "the estimate has a constant offset of 0.05, which lowers scores"),
-        (lambda wave: wave - 0.3, "the estimate has a constant offset of 0.30, which lowers scores"),
-    ],
-)
-def test_inverted_estimates_and_those_with_an_offset_are_noted(data, tmp_path, change, words):
-    noisy, changed = shifted(data, tmp_path, change)
-    assert not noisy.notes
-    assert [words in note for note in changed.notes[:3]] == [True] * 3
-
-
-def test_clean_files_that_share_a_noisy_one_are_noted(data, tmp_path):
-    for side in ("clean", "noisy"):
-        io.write(tmp_path / side / "a.wav", io.read(data / side / "a.wav").wave, RATE)
-    io.write(tmp_path / "clean" / "a.flac", io.read(data / "clean" / "a.wav").wave, RATE)
-    (noisy,) = evaluate(tmp_path, [("noisy", None)])
-    assert "a.flac, a.wav: several clean files of the noisy file a.wav; keep one of them" in noisy.notes
-
-
-@pytest.mark.parametrize(
     ("shifts", "words"),
     [
         ((100, 0, 0), "1 of 3 files are 100 samples (6.25 ms) late, which"),

@@ -199,12 +199,12 @@ def test_files_that_are_not_paired_are_named(data, tmp_path):
         io.write(tmp_path / name, io.read(data / "noisy" / NAMES[0]).wave, RATE)
     (result,) = evaluate(data, [("made", tmp_path)], measures=MEASURES)
     listed = ", ".join(sorted((older, "extra.wav")))
-    assert f"not scored, as no clean file's counterpart: {listed} (2 in all)" in result.notes
+    assert f"not scored, because no clean file is paired with them: {listed} (2 in all)" in result.notes
     assert [error.file for error in result.errors][-1] == NAMES[2]
     io.write(data / "noisy" / "more.wav", io.read(data / "noisy" / NAMES[0]).wave, RATE)
     (noisy,) = evaluate(data, [("noisy", None)], measures=MEASURES)
     (data / "noisy" / "more.wav").unlink()
-    assert "not scored, as no clean file's counterpart: more.wav (1 in all)" in noisy.notes
+    assert "not scored, because no clean file is paired with them: more.wav (1 in all)" in noisy.notes
 
 
 def test_estimates_of_another_recording_are_noted(data, tmp_path):

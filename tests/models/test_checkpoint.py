@@ -270,6 +270,16 @@ def test_weights_that_are_not_those_of_the_digest_are_refused(copy):
     assert_same(load_checkpoint(copy)[1], EMA)
 
 
+@pytest.mark.parametrize(("part", "name"), [("front_end", "sample_rate"), ("sde", "gamma")])
+def test_a_config_that_is_not_that_of_the_digest_is_refused(copy, part, name):
+    metadata = copy / "config" / "metadata"
+    stored = json.loads(metadata.read_text())
+    stored["model"][part][name] += 1
+    metadata.write_text(json.dumps(stored))
+    with pytest.raises(CheckpointError, match="its config was damaged or edited after it was saved"):
+        load_checkpoint(copy)
+
+
 @pytest.mark.parametrize("network", [{"channels": 8}, {"multipliers": (1, 1, 1)}], ids=["wider", "deeper"])
 def test_weights_of_another_network_are_an_error_that_names_the_path(tmp_path, network):
     other = ScoreModel(ModelConfig(network=dataclasses.replace(TINY.config.network, **network)))
