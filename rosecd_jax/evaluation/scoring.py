@@ -204,7 +204,7 @@ def _faults(
             yield f"speech is {how}, which lowers {', '.join(wrong)}"
     means = [abs(float(wave.mean(dtype=np.float64))) for wave in (clean, estimate)]
     if means[0] > OFFSET * float(clean.std(dtype=np.float64)):
-        yield f"the clean file has a constant offset of {means[0]:.2f}: subtract its mean, or scores are wrong"
+        yield f"the clean file has a constant offset of {means[0]:.2f}; scores are wrong until it is removed"
     if means[1] > OFFSET * float(estimate.std(dtype=np.float64)) > 0 and means[1] > 2 * means[0]:
         yield f"the estimate has a constant offset of {means[1]:.2f}, which lowers scores: subtract its mean"
 
