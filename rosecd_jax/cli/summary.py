@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 10  # printed before the last one
 WIDTH = 132
+MOST_COLUMNS = 8
 
 
 def print_summary(evaluations: "Sequence[Evaluation]") -> None:
@@ -80,9 +81,12 @@ def _number(value: float | None, digits: int, sign: str = "") -> str:
 
 
 def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; transposed, with a row per measure, if it has more than `MOST_COLUMNS`."""
     from rich.console import Console
     from rich.table import Table
 
+    if len(columns) > MOST_COLUMNS:
+        columns, *rows = zip(("measure", *columns[1:]), *rows, strict=True)
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)

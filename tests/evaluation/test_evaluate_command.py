@@ -1,6 +1,7 @@
 """rosecd evaluate: its options, from the command line to results.json."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -56,6 +57,17 @@ def test_a_model_is_measured_at_several_step_counts(data):
     assert results["systems"][1]["settings"]["steps"] == 2
     assert "differences from five" in output
     assert "SI-SDR" in output
+
+
+def test_many_measures_have_a_row_each(data):
+    other = data / "other" / "noisy"
+    measures = "si_sdr,si_sir,si_sar,seg_snr,lsd,level,clipped,silenced"
+    output = run(data, "--metrics", measures, "--enhanced", other)
+    results = run(data, "--metrics", "si_sdr", "--enhanced", other)
+    value = re.search(r"other-noisy │ 3 +│ ([\d.]+) ", results)
+    assert value
+    assert re.search(rf"SI-SDR +│ [\d.]+ \[[^│]+│ {value[1]} \[", output)
+    assert "…" not in output
 
 
 def test_the_papers_tables_are_a_config():
