@@ -3,8 +3,8 @@
 The papers divide by max |y|, and so does this for ordinary recordings. But one thump or click far above the
 speech would make everything else too quiet for the model: samples more than `EVENT` times (14 dB) as large
 as the level that lasts for 80 ms are excluded from the maximum, with 32 ms on either side. The mean is
-subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s; that of ordinary
-recordings is mostly below a tenth of this.
+subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s; the
+mean of ordinary recordings is mostly below a tenth of this threshold.
 """
 
 import math

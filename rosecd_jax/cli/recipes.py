@@ -81,7 +81,7 @@ def wsj0_reverb(
     seed: SeedOption = 0,
     replay: ReplayOption = None,
 ) -> None:
-    """Put WSJ0 into simulated rooms with a T60 of 0.4 to 1.0 s (extra `sets`)."""
+    """Reverberate WSJ0 in simulated rooms with a T60 of 0.4 to 1.0 s (extra `sets`)."""
     _prepare("wsj0-reverb", wsj0, None, out, split, seed, replay)
 
 
@@ -93,7 +93,7 @@ def ears_wham(
     seed: SeedOption = 0,
     replay: ReplayOption = None,
 ) -> None:
-    """Mix EARS with WHAM! at 48 kHz, with differences in loudness of -2.5 to 17.5 dB."""
+    """Mix EARS with WHAM! at 48 kHz, with speech -2.5 to 17.5 dB louder than the noise."""
     _prepare("ears-wham", ears, wham, out, split, seed, replay)
 
 
@@ -105,7 +105,7 @@ def ears_reverb(
     seed: SeedOption = 0,
     replay: ReplayOption = None,
 ) -> None:
-    """Put EARS into measured rooms with a T60 of at most 2 s, at 48 kHz."""
+    """Reverberate EARS in measured rooms with a T60 of at most 2 s, at 48 kHz."""
     _prepare("ears-reverb", ears, rooms, out, split, seed, replay)
 
 

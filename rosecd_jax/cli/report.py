@@ -20,7 +20,7 @@ def report(
         str,
         typer.Option(
             metavar="NAME",
-            help="Measure that ranks files for the choice of players.",
+            help="Measure used to choose which recordings get a player.",
             show_default="the first in the results",
         ),
     ] = "",
@@ -28,7 +28,7 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="File with a player; may be repeated.",
+            help="Recording to embed with a player; may be repeated.",
             show_default="the best, the median, the worst and the most degraded of every system",
         ),
     ] = None,

@@ -22,15 +22,13 @@ def train(
         str,
         typer.Option(help="Packaged config, NAME or NAME:ARGUMENT, or a file, FILE.py or FILE.py:ARGUMENT."),
     ],
-    workdir: Annotated[
-        Path, typer.Option(help="Folder for checkpoints and curves; resumed if it holds any.")
-    ],
+    workdir: Annotated[Path, typer.Option(help="Folder for checkpoints and curves; a run in it is resumed.")],
 ) -> None:
     """Train a model. Any value of the config can be set: --config.data.batch_size=8
 
     The same command resumes a run that was stopped or killed. Processes, one per host, that are started with
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID train together. A config file may define
-    get_functions(config) for a custom loss, optimizer, network or solver: docs/research.md.
+    get_functions(config) for a custom loss, optimizer, network or solver; see Research in the documentation.
     """
     typer.echo(f"{config} -> {workdir}")  # before the imports, which take seconds
     from rosecd_jax.training.devices import join_processes

@@ -43,7 +43,7 @@ def predictor_corrector(
       noise: draws 0 (prior), then 2i + 1 (corrector) and 2i + 2 (predictor) of step i.
       steps: N of the time grid linspace(1, t_eps, N); the last predictor step is of size t_eps.
       snr: signal-to-noise ratio that determines the corrector's step size.
-      corrector: `annealed_langevin` or `langevin`; without one the sampler is `predictor_only`.
+      corrector: such as `annealed_langevin` or `langevin`, see `solvers`. Without one, use `predictor_only`.
 
     Returns:
       The mean of the last predictor step.

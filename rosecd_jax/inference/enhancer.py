@@ -106,7 +106,8 @@ class Enhancer:
         network: nn.Module | None = None,
         **options: Any,
     ) -> "Enhancer":
-        """Load a model; by default, a student runs one step, a teacher 30 predictor-corrector steps.
+        """Load a model; by default, a student runs one step, a teacher 30 predictor-corrector steps (a
+        bridge 50 of its ODE).
 
         Compiled programs are kept in the user's cache folder, see `processes.keep_compiled_programs`.
 
@@ -198,7 +199,10 @@ class Enhancer:
           subtype: encoding, such as PCM_24; None: the source's, if the format supports it.
 
         Returns:
-          The file's length in seconds. Warns if samples were clipped to full scale.
+          The file's length in seconds.
+
+        Warns:
+          UserWarning: if samples were clipped to full scale.
 
         Raises:
           AudioError: if the source can't be read or computed, or the target can't be written.

@@ -66,7 +66,7 @@ class DistillationDraws(NamedTuple):
     Attributes:
       n: index of each item on the time grid, in 0 … steps − 2.
       z: noise of x_{t_n}.
-      corrector, predictor: noise of the teacher's half steps; solvers without a corrector use `predictor`.
+      corrector, predictor: noise of the teacher's two stages; solvers without a corrector use `predictor`.
     """
 
     n: Int32[Array, " B"]

@@ -138,7 +138,8 @@ def data_prediction_loss(
 ) -> tuple[Scalar, Terms]:
     """Compute ½ mean |D − x0|² + w_l1 ½ mean |d − w0| + w_pesq PESQ(w0, d) (arXiv 2409.10753, eq. 14, 15).
 
-    d and w0 are the waves of D(x_t, y, t) and of the clean crop; every mean is over all of a batch.
+    d and w0 are the waves of D(x_t, y, t) and of the clean crop; every mean is over all
+    elements of a batch.
 
     Returns:
       The loss, and its weighted terms for the log.

@@ -56,7 +56,8 @@ class SamplerConfig:
     @property
     def network_calls(self) -> int:
         """Number of network calls for one signal; only for a resolved config."""
-        return self.steps * (2 if self.sampler in ("pc", "ode") else 1)
+        calls = {"pc": 2 * self.steps, "ode": 2 * self.steps + 1}  # the ODE ends with a predictor step
+        return calls.get(self.sampler, self.steps)
 
     def resolve(self, model: ScoreModel) -> "SamplerConfig":
         """Replace "auto" and zeros by the model's defaults.

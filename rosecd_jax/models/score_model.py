@@ -154,7 +154,7 @@ class ScoreModel:
         return self.denoised_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def score(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """Compute the score (D − x_t) / σ_t²; D must estimate μ_t: a teacher's does, a student's doesn't."""
+        """Compute the score (D − x_t) / σ_t²; D must estimate μ_t, as that of a diffusion teacher does."""
         return self.score_of(self.raw(params, *self.scaled(x_t, y, t), t), x_t, t)
 
     def scaled(self, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> tuple[Spectrogram, Spectrogram]:

@@ -30,9 +30,9 @@ class Functions(NamedTuple):
     Attributes:
       loss: (params, ema, teacher_params, batch, key) -> (loss, terms); pure, and traced by jit. The loss is
         differentiated with respect to `params`; `ema` is their moving average, `teacher_params` the
-        teacher's weights ({} without one), all as for `ScoreModel.denoise`; `batch` holds spectrograms,
-        complex64 [B, F, T]; `key` is new at each step. Loss and terms, a dict for the log, are float32
-        scalars.
+        teacher's weights ({} without one), all of them trees as for
+        `ScoreModel.denoise`; `batch` holds spectrograms, complex64 [B, F, T]; `key` is new at each step.
+        Loss and terms, a dict for the log, are float32 scalars.
       optimizer: optimizer of the tree of weights, or a function without arguments that returns it, such as
         `functools.partial(optax.contrib.muon, 1e-3)`, whose arguments are stored in the checkpoint. Of the
         config's settings, `ema_decay`, `accumulate` and `skips_in_a_row` still apply.

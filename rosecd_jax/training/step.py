@@ -198,7 +198,8 @@ def make_train_step(
     """Build a pure step from a config, or from user-defined functions.
 
     Args:
-      config: only the objective, its constants and the optimizer are used.
+      config: its model, objective, constants, teacher and optimizer are used, but not
+        `optimizer.accumulate`.
       model: the trained model; None: the config's, with the network of `functions`.
       teacher: as for `make_loss`; its weights are an argument of the step.
       axis: see `TrainStep`.
