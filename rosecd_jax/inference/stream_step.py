@@ -60,7 +60,7 @@ class StreamConfig:
             whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)  # also numpy's
             if not whole or value < least:
                 raise ValueError(
-                    f"stream {name} is {value!r} frames: expected a whole number from {least} on"
+                    f"stream {name} is {value!r} frames: expected a whole number of at least {least}"
                 )
             object.__setattr__(self, name, int(value))
         if self.fade > self.hop:

@@ -262,7 +262,7 @@ def test_a_checkpoint_of_before_has_the_usual_snr(tmp_path):
     path = save_checkpoint(tmp_path / "x", model, params)
     text = next((path / "config").glob("*")).read_text()
     stored = json.loads(text)
-    del stored["model"]["corrector_snr"]
+    del stored["model"]["corrector_snr"], stored["digests"]
     next((path / "config").glob("*")).write_text(json.dumps(stored))
     assert load_checkpoint(path)[0] == model
 

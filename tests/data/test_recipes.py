@@ -269,7 +269,7 @@ def test_other_files_are_not_mixed_up(sets, corpora, tmp_path):
     folder = shutil.copytree(sets("wsj0-chime3"), tmp_path / "test")
     with pytest.raises(DataError, match=r"already holds other files \(wsj0-chime3, test, seed 0\)"):
         prepare_recipe(recipe, *places, tmp_path, seed=1)
-    with pytest.raises(DataError, match=r"of wsj0-chime3, not wsj0-qut"):
+    with pytest.raises(DataError, match="is for wsj0-chime3, not wsj0-qut"):
         replay_recipe(RECIPES["wsj0-qut"], *places, tmp_path / "new", folder / MANIFEST)
     (folder / "noisy" / "mine.wav").touch()
     with pytest.raises(DataError, match=r"holds other files, such as .*mine\.wav"):

@@ -131,16 +131,16 @@ def test_short_files_do_not_wait_for_a_long_one_which_ends_with_its_caller(stude
 
 
 def test_an_error_that_nobody_thought_of_fails_one_file_alone(student, tmp_path, monkeypatch):
-    resample = io.resample
+    read = io.read
 
-    def odd(wave, *rates, **options):
-        if wave.shape[1] == 4321:
+    def odd(path, *options):
+        if path.name == "4321.wav":
             raise ZeroDivisionError("odd")
-        return resample(wave, *rates, **options)
+        return read(path, *options)
 
     for samples in (1000, 4321, 8000):
         write(tmp_path / "in" / f"{samples}.wav", samples)
-    monkeypatch.setattr(io, "resample", odd)
+    monkeypatch.setattr(io, "read", odd)
     reports = list(student.enhance_folder(tmp_path / "in", tmp_path / "out"))
     assert outcomes(reports) == {"1000.wav": "enhanced", "4321.wav": "failed", "8000.wav": "enhanced"}
     (error,) = (report.error for report in reports if report.error)

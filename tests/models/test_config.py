@@ -119,7 +119,8 @@ def test_a_misspelt_choice_is_refused_where_a_config_is_made(make, field, value)
 )
 def test_a_number_that_makes_no_sense_is_refused_where_a_config_is_made(make, field, values):
     for value in values:
-        words = rf"^{field} is {value}, it has to be (a number from|a number above|above) (\d|sde\.sigma_min)"
+        bound = r"(a number of at least|a number above|above) (\d|sde\.sigma_min)"
+        words = rf"^{field} is {value}, it has to be {bound}"
         with pytest.raises(ValueError, match=words):
             make(**{field.rpartition(".")[2]: value})
 
