@@ -93,7 +93,7 @@ FILES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
     "not a number.wav": (sound(np.float32([0, np.nan, 0]), subtype="FLOAT"), ("failed", "NaN")),
     "infinite.wav": (sound(np.float32([0, np.inf, 0]), subtype="FLOAT"), ("failed", "infinite")),
     "link.wav": (lambda path: path.symlink_to("nowhere.wav"), ("failed", NOWHERE)),
-    "circle.wav": (lambda path: path.symlink_to(path.name), ("failed", "is a link to circle.wav, which")),
+    "circle.wav": (lambda path: path.symlink_to(path.name), ("failed", "is a broken link to circle.wav")),
     "pipe.wav": (lambda path: os.mkfifo(path), ("failed", IRREGULAR)),
     "socket.wav": (bound_socket, ("failed", IRREGULAR)),
     "folder.wav": (lambda path: path.mkdir(), ("not taken", "")),

@@ -307,7 +307,7 @@ def test_overwrite_replaces_an_exported_model_and_nothing_else(checkpoint, tmp_p
     (tmp_path / "precious" / "file").touch()
     done = rosecd_export(checkpoint, tmp_path / "precious", "--overwrite")
     assert done.exit_code == 1
-    assert "no exported model" in done.output
+    assert "not an exported model" in done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "precious"]
 
 
