@@ -158,7 +158,7 @@ class FrontEnd:
         return -(-(self.n_fft // 2) // self.hop)
 
     def stretch(self, frames: int) -> int:
-        """Return the input length for `frames` frames inside a signal, from `reach` hops before the first."""
+        """Return the number of samples of `frames` frames with `reach` hops on either side."""
         return (frames + 2 * self.reach - 1) * self.hop
 
     @jax.named_scope("analyze")

@@ -44,8 +44,8 @@ ModelsOption = Annotated[
         "--checkpoint",
         "-c",
         metavar="MODEL[,KEY=VALUE]...",
-        help="Model to measure; may be repeated. Keys are the sampler's options and name. Without "
-        "--enhanced, the packaged model is the default.",
+        help="Model to measure; may be repeated. Keys: name, weights, sampler, steps, snr, "
+        "corrector, dtype, limit. Without --enhanced, the packaged model is the default.",
     ),
 ]
 FoldersOption = Annotated[
@@ -64,7 +64,8 @@ BaselineOption = Annotated[
     str, typer.Option(help="System that others are compared with.", show_default=NOISY)
 ]
 ManifestOption = Annotated[
-    Path | None, typer.Option(help="CSV with a column `file`; results are grouped by the other columns.")
+    Path | None,
+    typer.Option(help="CSV with a column `file`; results are grouped by other columns of 2 to 40 values."),
 ]
 ScoresOption = Annotated[
     list[str] | None,

@@ -66,7 +66,7 @@ WindowOption = Annotated[
     float | None,
     typer.Option(
         metavar="MS",
-        help="Length of signal that the network sees at each step, rounded up to its stride.",
+        help="Length of signal that the network sees per step, rounded up to a multiple of its stride.",
         show_default="512",
     ),
 ]

@@ -45,8 +45,8 @@ class Enhancer:
       sampler: sampler, resolved for the model.
       buckets: lengths, in frames, that signals are padded to, with one program each; see `padded_frames`. In
         any order; empty: a program for every multiple of 64 frames, as the papers pad.
-      limit: seconds; longer signals are enhanced in overlapping windows of up to 20 s. At least one window of
-        the model's STFT.
+      limit: seconds; longer signals are enhanced in overlapping windows of up to 20 s. Not shorter
+        than the STFT's window.
       strength: share of the model's output in the result, from 0 (input only) to 1 (output only); the
         sample-aligned input is the rest.
       attenuation_limit: maximum attenuation of the noise in dB, reached by mixing in the input.
@@ -195,7 +195,8 @@ class Enhancer:
         target is replaced once the new one is complete.
 
         Args:
-          target: the suffix determines the format; without one, a folder for a file of the source's name.
+          target: the suffix determines the format; without one, a folder, which gets a file of the
+            source's name.
           subtype: encoding, such as PCM_24; None: the source's, if the format supports it.
 
         Returns:
@@ -265,7 +266,7 @@ class Enhancer:
         Streams of the same config and number of channels share one compiled program.
 
         Args:
-          config: window and look-ahead of a step, which determine the latency. None: steps of 64 ms with a
+          config: sizes of a step; hop, look-ahead and fade set the latency. None: steps of 64 ms with a
             look-ahead of 64 ms, `StreamConfig.from_milliseconds(model)`.
           channels, sample_rate: channels and rate (Hz) of the signal; None: the model's rate.
           seed: seed of the sampler's noise.

@@ -1,8 +1,8 @@
 """Consistency training: ROSE-CD without a teacher, the authors' later recipe.
 
 Instead of the teacher's step x_{t_n} → x̂_{t_{n+1}}, the forward process is sampled at t_{n+1} with
-independent noise. On a grid of one point, this is a regression of the clean speech on the prior's x_T and y,
-which is how a one-step student is used.
+independent noise. On a grid of one point, this is a regression of the clean speech on x_T and y, a one-step
+student's inputs.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ class ConsistencyTrainingConfig:
 
     Attributes:
       steps: N of the time grid t_n = linspace(1, t_eps, N). With 1 there is no t_{n+1}, and the target is the
-        clean speech itself. With 2 to a few steps, the target is
-        evaluated at times at which it is rarely trained: estimates may drift in level, which the two
-        time-domain terms don't penalize.
+        clean speech itself. With few steps but more than 1, the target is evaluated at times at
+        which it is rarely or never trained: estimates may drift in level, which the two time-domain terms
+        don't penalize.
       weighting: w(t_n) of the consistency term, see `consistency_weight`.
       consistency_weight, pesq_weight, si_sdr_weight: weights of the terms; a term of weight 0 isn't computed.
       si_sdr_limit: dB, upper bound of SI-SDR in its term, see `neg_si_sdr`.

@@ -112,8 +112,8 @@ class TrainConfig:
         "data-prediction"; for students "distillation" from `teacher`, or without one
         "consistency-training".
       model: the trained model; `network.dtype` and `network.remat` set precision and rematerialization.
-      teacher: path of the teacher's checkpoint, of this package or a `.ckpt` file of the authors. Training
-        starts from its raw weights.
+      teacher: path of the teacher's checkpoint, of this package or a `.ckpt` file of the authors. Without
+        `init_from`, training starts from its raw weights.
       init_from: path of a checkpoint with the same front end and network, of this package or the authors,
         whose weights a new run starts from; `init_weights`: averaged or raw.
       denoiser, data_prediction, distillation, consistency_training: constants of the objective of that name

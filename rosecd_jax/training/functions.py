@@ -35,7 +35,7 @@ class Functions(NamedTuple):
         Loss and terms, a dict for the log, are float32 scalars.
       optimizer: optimizer of the tree of weights, or a function without arguments that returns it, such as
         `functools.partial(optax.contrib.muon, 1e-3)`, whose arguments are stored in the checkpoint. Of the
-        config's settings, `ema_decay`, `accumulate` and `skips_in_a_row` still apply.
+        config's settings, `ema_decay` still applies and, in `train`, `accumulate` and `skips_in_a_row`.
       network: Flax module in place of NCSN++, see `rosecd_jax.models.OwnNetwork`.
       teacher_step: the solver of distillation, called as `rosecd_jax.losses.distillation.teacher_step`:
         (teacher, teacher_params, x, y, t, t_next, draws, config) -> x at t_next, complex64 [B, F, T].

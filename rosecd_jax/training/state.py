@@ -20,7 +20,7 @@ class TrainState(NamedTuple):
       params: weights of the network.
       ema: moving average of the weights.
       opt_state: optax's state of the optimizer.
-      key: PRNG key of the run; step k draws from fold_in(key, k).
+      key: PRNG key of the run; folded with the numbers of step and batch. `TrainStep` takes its own.
     """
 
     step: jax.Array
