@@ -45,7 +45,7 @@ class StreamConfig:
       hop: frames from one step to the next: the size of a block.
       look_ahead: frames that the network sees after those it outputs.
       fade: frames of the cross-fade between the outputs of two steps, at most `hop`; 0 for none.
-      level_decay: decay, in dB per second, of the level that divides the signal, while the signal is below it.
+      level_decay: decay, in dB per second, of the level that divides the signal, while the signal is lower.
     """
 
     window: int = 64
