@@ -198,7 +198,7 @@ class StoredModel(NamedTuple):
         import orbax.checkpoint as ocp
 
         stored: Any = ocp.PyTreeCheckpointer().metadata(self.path / self.weights[0])
-        return stored.item_metadata.tree
+        return getattr(stored, "item_metadata", stored).tree  # orbax 0.11.20 returns the metadata itself
 
 
 def open_checkpoint(path: str | os.PathLike) -> StoredModel:
