@@ -48,9 +48,15 @@ class Encoding:
 
     def clipped(self, wave: NDArray[np.float32]) -> int:
         """Count the samples that `encode` clips."""
-        steps = 2.0 ** (self.bits - 1)
-        whole = np.round(wave.astype(np.float64) * steps)
-        return 0 if self.floating else int(np.sum((whole < -steps) | (whole > steps - 1)))
+        if self.floating:
+            return 0
+        steps = 2 ** (self.bits - 1)
+        whole = self._whole(wave)
+        return int(np.sum((whole < -steps) | (whole > steps - 1)))
+
+    def _whole(self, wave: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Scale to integers and round, without clipping."""
+        return np.round(wave.astype(np.float64) * 2 ** (self.bits - 1))
 
     def encode(self, wave: NDArray[np.float32]) -> bytes:
         """Encode float32 [channels, samples] as interleaved samples; integers are rounded and clipped."""
@@ -58,7 +64,7 @@ class Encoding:
         if self.floating:
             return samples.astype(f"<f{self.size}").tobytes()
         steps = 2 ** (self.bits - 1)
-        whole = np.clip(np.round(samples.astype(np.float64) * steps), -steps, steps - 1).astype("<i4")
+        whole = np.clip(self._whole(samples), -steps, steps - 1).astype("<i4")
         if self.bits == 8:
             return (whole + 128).astype(np.uint8).tobytes()
         return whole.view(np.uint8).reshape(-1, 4)[:, : self.size].tobytes()

@@ -69,7 +69,9 @@ class Evaluation:
             which = f"{len(swapped)} of {len(self.files)} clean files are noisier than the noisy ones"
             notes.insert(0, f"{which}: swap them; `rosecd check` lists them")
         counts = Counter(result.noisy for result in self.files if result.noisy)
-        for shared in (noisy for noisy, count in counts.items() if count > 1 and self.kind == "noisy"):
+        for shared, count in counts.items() if self.kind == "noisy" else ():
+            if count == 1:
+                continue
             which = ", ".join(result.file for result in self.files if result.noisy == shared)
             notes.append(f"{which}: several clean files of the noisy file {shared}; keep one of them")
         if self.unpaired:
