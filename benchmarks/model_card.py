@@ -2,7 +2,8 @@
 
 TEST holds clean/ and noisy/. Prints the scores of the test set with 95 % intervals of the mean
 (bootstrap-t over files), and the change of signals that a model should keep or remove: clean speech, noise
-alone, silence, music, and a second voice. STEPS: number of sampler steps; 0: the model's default.
+alone, silence, music, a second voice, and thumps and clicks 25 dB above the speech. STEPS: number of sampler
+steps; 0: the model's default.
 """
 
 import sys
@@ -17,7 +18,7 @@ from rosecd_jax.data.corpus import noises
 from rosecd_jax.evaluation import evaluate
 from rosecd_jax.evaluation.statistics import mean_interval
 from rosecd_jax.inference import Enhancer
-from rosecd_jax.metrics import Scores, evaluate_pair
+from rosecd_jax.metrics import Scores, evaluate_pair, pesq
 
 SCORES = {"pesq": 2, "estoi": 3, "si_sdr": 1}
 RATE = 16_000
@@ -60,6 +61,33 @@ def gains_db(estimate: np.ndarray, sources: list[np.ndarray]) -> list[float]:
     return [float(20 * np.log10(max(abs(gain), 1e-5))) for gain in gains]
 
 
+def with_events(wave: np.ndarray, event: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Add an event `count` times, 25 dB above the maximum; also return where one is within 50 ms."""
+    starts = (np.arange(count) + 0.5) / count * wave.size
+    train = np.zeros(wave.size, np.float32)
+    for start in starts.astype(int):
+        train[start : start + event.size] += event
+    near = np.convolve(train != 0, np.ones(RATE // 10), "same") > 0
+    return wave + 10 ** (25 / 20) * np.abs(wave).max() * train, near
+
+
+def report_events(enhancer: Enhancer, test: Path) -> None:
+    """Print the PESQ of the first and the last 9 s of a test set with events.
+
+    Only the result away from the events is scored, where it should be as without them.
+    """
+    pairs = [(io.read(test / "clean" / f.name).wave[0], io.read(f).wave[0]) for f in io.find(test / "noisy")]
+    clean, noisy = (np.concatenate(waves) for waves in zip(*pairs, strict=True))
+    thump = np.sin(2 * np.pi * 100 * np.arange(480) / RATE) * np.hanning(480)
+    for part in (slice(9 * RATE), slice(-9 * RATE, None)):
+        plain, scores = enhancer(noisy[part], RATE), []
+        for event, count in ((thump, 0), (thump, 1), (thump, 5), (np.ones(1), 1), (np.ones(1), 5)):
+            loud, near = with_events(noisy[part], event.astype(np.float32), count)
+            scores.append(pesq(clean[part], np.where(near, plain, enhancer(loud, RATE)), RATE))
+        words = ("none", "1 thump", "5 thumps", "1 click", "5 clicks")
+        print("events: " + "  ".join(f"{w} {s:.2f}" for w, s in zip(words, scores, strict=True)))
+
+
 def main(model: str, test: Path, steps: int = 0) -> None:
     """Measure a model and print the results."""
     enhancer = Enhancer.from_checkpoint(model, steps=steps)
@@ -92,6 +120,7 @@ def main(model: str, test: Path, steps: int = 0) -> None:
         voices[1] = voices[1] * 10 ** (-below / 20)
         changes = gains_db(enhancer(voices[0] + voices[1], RATE), voices)
         print(f"second voice, {below} dB lower: first {changes[0]:+.1f} dB, second {changes[1]:+.1f} dB")
+    report_events(enhancer, test)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 The papers divide by max |y|, and so does this for ordinary recordings. But one thump or click far above the
 speech would make everything else too quiet for the model: samples more than `EVENT` times (14 dB) as large
-as the level that lasts for 80 ms are excluded from the maximum, with 32 ms on either side. The mean is
-subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s; the
-mean of ordinary recordings is mostly below a tenth of this threshold.
+as the level that lasts for 80 ms are excluded from the maximum, with 32 ms on either side. What exceeds the
+level there is clipped, because the network normalizes over the whole recording; ordinary recordings are not
+clipped. The mean is subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s;
+the mean of ordinary recordings is mostly below a tenth of this threshold.
 """
 
 import math
@@ -32,8 +33,9 @@ class Level(NamedTuple):
     scale: Any
 
     def scaled(self, wave: np.ndarray) -> np.ndarray:
-        """Normalize float32 [B, samples] for a model."""
-        return (wave - self.offset[:, None]) / np.where(self.scale > 0, self.scale, 1)[:, None]
+        """Normalize float32 [B, samples] for a model, to -1 ... 1."""
+        scaled = (wave - self.offset[:, None]) / np.where(self.scale > 0, self.scale, 1)[:, None]
+        return np.clip(scaled, -1, 1)
 
 
 class LevelMeter:
@@ -94,11 +96,8 @@ def block_size(sample_rate: int) -> int:
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
-def _level(lows: Any, highs: Any, mean: Any, xp: ModuleType) -> Level:
-    """Compute the level from extremes of blocks [B, blocks] and the mean [B], with numpy or jax.numpy."""
-    top = xp.maximum(highs, -lows).max(axis=1)
-    offset = xp.where(xp.abs(mean) > OFFSET * top, mean, xp.zeros_like(mean))
-    peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
+def lasting_level(peaks: Any, xp: ModuleType) -> Any:
+    """Return the maximum of blocks' peaks [B, blocks] outside events, with numpy or jax.numpy; [B]."""
     blocks = peaks.shape[1]
     padded = xp.pad(peaks, ((0, 0), (0, WINDOW)))  # so that even the last block is in a window
     firsts = STRIDE * xp.arange((blocks + STRIDE - 1) // STRIDE)
@@ -108,4 +107,12 @@ def _level(lows: Any, highs: Any, mean: Any, xp: ModuleType) -> Level:
     near = sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1))
     calm = xp.where(near == 0, peaks, 0).max(axis=1)
     loudest = peaks.max(axis=1)
-    return Level(offset, xp.where(calm > 0, xp.maximum(calm, loudest / RANGE), loudest))
+    return xp.where(calm > 0, xp.maximum(calm, loudest / RANGE), loudest)
+
+
+def _level(lows: Any, highs: Any, mean: Any, xp: ModuleType) -> Level:
+    """Compute the level from extremes of blocks [B, blocks] and the mean [B], with numpy or jax.numpy."""
+    top = xp.maximum(highs, -lows).max(axis=1)
+    offset = xp.where(xp.abs(mean) > OFFSET * top, mean, xp.zeros_like(mean))
+    peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
+    return Level(offset, lasting_level(peaks, xp))

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rosecd_jax.audio.level import LASTING, block_size, lasting_level
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -209,11 +210,10 @@ def stream_step(
     sampler, front = sampler.resolve(model), model.front_end
     wave = jnp.concatenate([state.past, block], axis=-1)
     known, mean, centered = _without_offset(state, wave, config.block(front), front.sample_rate)
-    peak = jnp.max(jnp.abs(centered), axis=-1)
-    audible = peak > SILENCE
-    level = _next_level(config, front, state.level, peak, audible)
+    audible = jnp.max(jnp.abs(centered), axis=-1) > SILENCE
+    level = _next_level(config, front, state.level, _peak(config, front, centered), audible)
 
-    scaled = centered / jnp.where(audible, level, 1.0)[:, None]
+    scaled = jnp.clip(centered / jnp.where(audible, level, 1.0)[:, None], -1, 1)
     valid = jnp.full(len(keys), config.window, jnp.int32)
     firsts = jnp.broadcast_to(state.first_frame, valid.shape)
     enhanced = enhance_frames(model, sampler, params, scaled, valid, firsts, keys)
@@ -262,6 +262,18 @@ def _without_offset(
     clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts
     inside = jnp.arange(samples) >= samples - known  # the silence before the signal has no offset
     return known, mean, wave - jnp.where(clear[:, None] & inside, mean[:, None], 0)
+
+
+def _peak(config: StreamConfig, front: FrontEnd, wave: jax.Array) -> jax.Array:
+    """Return the maximum of a window [C, samples], without short events as in `audio.level`; [C].
+
+    A stream that outputs samples before a sound could prove to last can't tell an event from speech's onset.
+    """
+    size = block_size(front.sample_rate)
+    if config.delay(front) < LASTING * size:
+        return jnp.max(jnp.abs(wave), axis=-1)
+    blocks = jnp.pad(jnp.abs(wave), ((0, 0), (-wave.shape[-1] % size, 0)))
+    return lasting_level(blocks.reshape(len(wave), -1, size).max(axis=-1), jnp)
 
 
 def _next_level(

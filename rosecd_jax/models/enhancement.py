@@ -186,7 +186,7 @@ def enhance_padded(
     front = model.front_end
     before, more = front.reach * front.hop, front.stretch(0)
     offset, level = (part[:, None] for part in level_of_padded(wave, samples, front.sample_rate))
-    scaled = (wave - offset) / jnp.where(level > 0, level, 1)
+    scaled = jnp.clip((wave - offset) / jnp.where(level > 0, level, 1), -1, 1)
 
     def reflect_edges(wave: jax.Array, samples: jax.Array) -> jax.Array:
         longer = jnp.pad(wave, (0, more - before))

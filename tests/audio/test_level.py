@@ -44,6 +44,18 @@ def test_loud_events_do_not_count(seconds, places, length):
     assert level(loud)[1] == pytest.approx(np.abs(wave).max(), rel=0.15)
 
 
+@pytest.mark.parametrize("gain", [1, 4, 30])
+def test_a_models_input_is_clipped_at_events_only(gain):
+    wave = speech_like()[None]
+    wave[:, 20_000:20_320] += (gain - 1) * np.abs(wave).max() * thump(320).astype(np.float32)
+    found = measure(wave, RATE)
+    divided, scaled = wave / found.scale[:, None], found.scaled(wave)
+    beyond = np.abs(divided) > 1
+    assert beyond.any() == (gain > 5)
+    assert not beyond[:, np.r_[:20_000, 20_320:64_000]].any()
+    np.testing.assert_array_equal(scaled, np.where(beyond, np.sign(divided), divided))
+
+
 def test_what_lasts_counts_however_loud():
     wave = speech_like()
     wave[30_000:35_000] *= 30

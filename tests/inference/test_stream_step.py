@@ -9,6 +9,7 @@ import pytest
 
 from rosecd_jax.inference import Enhancer
 from rosecd_jax.inference.stream_step import StreamConfig, initial_state, stream_keys, stream_step
+from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig
 from tests.helpers import random_params
@@ -53,3 +54,35 @@ def test_seeds_are_whole_numbers_of_any_kind(seed):
 def test_no_other_seeds(seed):
     with pytest.raises(TypeError, match="integer"):
         stream_keys(seed, 1)
+
+
+class Identity(ScoreModel):
+    """Give back the noisy spectrogram."""
+
+    def denoise(self, params, x_t, y, t):
+        return y
+
+
+def passed(wave: np.ndarray, look_ahead: int = 8) -> np.ndarray:
+    stream = StreamingEnhancer(Identity(STUDENT), None, config=StreamConfig(look_ahead=look_ahead))
+    return np.concatenate([stream.push(wave), stream.flush()])[stream.latency :]
+
+
+@pytest.mark.parametrize("places", [[3_000], [3_000, 9_000, 14_000, 20_000]])
+def test_a_loud_event_of_a_stream_is_limited_and_leaves_the_rest_as_it_was(places):
+    wave = sound(32_000)
+    loud = wave.copy()
+    loud[places] = 30 * np.abs(wave).max()
+    far = np.abs(np.arange(32_000) - np.array(places)[:, None]).min(axis=0) > 512
+    output = passed(loud)
+    np.testing.assert_allclose(output[far], passed(wave)[far], atol=1e-5)
+    assert np.abs(output[places]).max() < 3 * np.abs(wave).max()
+    early = passed(loud, look_ahead=0)  # too early to tell an event from an onset
+    np.testing.assert_allclose(early[places], loud[places], rtol=1e-3)
+
+
+@pytest.mark.parametrize("floor", [0, 1e-5, 1e-3])
+def test_the_onset_of_a_sound_is_no_event(floor):
+    wave = floor * sound(40_000, seed=1)
+    wave[30_000:] += sound(10_000)
+    np.testing.assert_allclose(passed(wave), wave, atol=1e-4)
