@@ -59,14 +59,20 @@ def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[t
     return tuple(wave[:, :shortest] for wave in waves), f"cut to {shortest} samples ({listed})"
 
 
-def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> int | None:
-    """Measure an estimate's delay in samples, up to 1/8 s; both [samples]. None if they are too unlike."""
+def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float | None:
+    """Measure an estimate's delay to half a sample, up to 1/8 s; both [samples]. None if too unlike."""
     energy = np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(estimate**2, dtype=np.float64))
     if not energy:
         return None
     reach = min(round(DELAY_SECONDS * sample_rate), clean.size - 1)
     size = 1 << int(clean.size + reach).bit_length()
     product = np.fft.rfft(estimate, size) * np.conj(np.fft.rfft(clean, size))
-    correlation = np.fft.irfft(product, size)[np.r_[-reach:0, 0 : reach + 1]]
-    best = int(np.argmax(np.abs(correlation)))
-    return best - reach if abs(correlation[best]) > LIKE * energy else None
+    correlation = np.abs(np.fft.irfft(product, size)[np.r_[-reach:0, 0 : reach + 1]])
+    best = int(np.argmax(correlation))
+    if correlation[best] <= LIKE * energy:
+        return None
+    left, top, right = np.pad(correlation, 1)[best : best + 3]
+    curvature = left - 2 * top + right
+    vertex = (left - right) / 2 / curvature if curvature and 0 < best < 2 * reach else 0.0  # of a parabola
+    halves = round(2 * (best - reach + vertex))
+    return halves / 2 if halves % 2 else halves // 2

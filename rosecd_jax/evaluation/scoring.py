@@ -33,7 +33,7 @@ class FileResult:
         if `error` is set.
       error: reason for missing scores.
       note: a remark on the scores, for example that they are the worst possible.
-      delay: samples by which the estimate lags the clean file; None if it could not be determined.
+      delay: samples by which the estimate lags the clean file, in halves; None if it could not be determined.
       sample_rate: Hz; 0 if `error` is set.
       snr: SNR of the noisy input, dB; nan if undefined.
       swapped: whether the clean file is the noisy one plus noise.
@@ -46,7 +46,7 @@ class FileResult:
     measures: dict[str, float] = dataclasses.field(default_factory=dict)
     error: str = ""
     note: str = ""
-    delay: int | None = None
+    delay: float | None = None
     sample_rate: int = 0
     snr: float = math.nan
     swapped: bool = False
@@ -187,12 +187,13 @@ def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
 
 
 def _faults(
-    clean: np.ndarray, estimate: np.ndarray, late: int | None, measures: Sequence[str]
+    clean: np.ndarray, estimate: np.ndarray, late: float | None, measures: Sequence[str]
 ) -> Iterator[str]:
     """Yield notes on an estimate [samples] that is the clean file, inverted, at another level, or offset."""
     if np.array_equal(clean, estimate):
         yield "the estimate equals the clean file"
     if late is not None:
+        late = round(late)
         ahead, end = max(0, -late), clean.size - max(0, late)
         spoken = clean[ahead:end]
         gain = float(np.dot(spoken, estimate[ahead + late : end + late]) / (np.dot(spoken, spoken) or 1.0))

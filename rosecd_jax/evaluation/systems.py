@@ -127,7 +127,8 @@ def _shifted(files: Sequence[FileResult], sign: int, word: str) -> str:
     if not found:
         return ""
     more = max(samples) > min(samples)
-    span = f"{min(samples)} to {max(samples)} samples" if more else f"{samples[0]} samples"
+    one = "a sample" if samples[0] == 1 else f"{samples[0]} samples"
+    span = f"{min(samples)} to {max(samples)} samples" if more else one
     time = f"{min(times):.2f} to {max(times):.2f} ms" if max(times) > min(times) else f"{times[0]:.2f} ms"
     return f"{len(found)} of {len(files)} files are {span} ({time}) {word}"
 

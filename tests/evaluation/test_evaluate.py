@@ -220,9 +220,22 @@ def test_lengths_that_differ_by_a_few_hops_are_cut_and_told(data, tmp_path, samp
 @pytest.mark.parametrize("samples", [-100, -1, 1, 100, 1999])
 def test_a_delay_that_all_files_have_is_told(data, tmp_path, samples):
     changed = shifted(data, tmp_path, lambda wave: np.roll(wave, samples, axis=1))[1]
-    count = f"{abs(samples)} samples ({abs(samples) / 16:.2f} ms)"
+    count = f"{'a sample' if abs(samples) == 1 else f'{abs(samples)} samples'} ({abs(samples) / 16:.2f} ms)"
     words = f"3 of 3 files are {count} {'late' if samples > 0 else 'early'}, which lowers scores: shift"
     assert words in changed.notes[-1]
+
+
+@pytest.mark.parametrize("half", [-5, -1, 1, 3])
+def test_a_delay_of_half_samples_is_noted(data, tmp_path, half):
+    def change(wave):
+        frequencies = np.fft.rfftfreq(wave.shape[1] + 64)
+        spectrum = np.fft.rfft(wave, wave.shape[1] + 64) * np.exp(-1j * np.pi * frequencies * half)
+        return np.fft.irfft(spectrum)[:, : wave.shape[1]].astype(np.float32)
+
+    changed = shifted(data, tmp_path, change)[1]
+    assert [result.delay for result in changed.files] == [half / 2] * 3
+    side = "late" if half > 0 else "early"
+    assert f"3 of 3 files are {abs(half) / 2} samples ({abs(half) / 32:.2f} ms) {side}" in changed.notes[-1]
 
 
 @pytest.mark.parametrize(

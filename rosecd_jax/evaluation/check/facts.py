@@ -260,10 +260,9 @@ def relate(clean: NDArray[np.float32], noisy: NDArray[np.float32], sample_rate: 
     clean, noisy = (wave - wave.mean() for wave in waves)
     if not (clean.any() and noisy.any()):
         return None
-    late = delay(clean, noisy, sample_rate)
-    if late is None:
-        late = _far_delay(clean, noisy, sample_rate)
-    elif late and not _is_sharper(clean, noisy, late):
+    found = delay(clean, noisy, sample_rate)
+    late = _far_delay(clean, noisy, sample_rate) if found is None else round(found)
+    if found is not None and late and not _is_sharper(clean, noisy, late):
         late = 0
     clean, noisy = _overlap(clean, noisy, late or 0)
     product, energy = float(clean @ noisy), float(clean @ clean)
