@@ -9,4 +9,4 @@ from rosecd_jax.cli import app
 
 if __name__ == "__main__":
     words = [word.removeprefix("--data=") for word in sys.argv[1:] if word != "--data"]
-    app(["evaluate", *words], prog_name="evaluate.py")
+    app(["evaluate", *words], prog_name="rosecd")

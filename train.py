@@ -8,4 +8,4 @@ import sys
 from rosecd_jax.cli import app
 
 if __name__ == "__main__":
-    app(["train", *sys.argv[1:]], prog_name="train.py")
+    app(["train", *sys.argv[1:]], prog_name="rosecd")

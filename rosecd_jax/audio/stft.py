@@ -1,7 +1,7 @@
 """Front end of models: waves to compressed complex spectrograms and back, in pure jnp.
 
-`stft` is a windowed DFT without normalization, and `istft` its window-square-normalized overlap-add. All four
-functions are differentiable, also where the spectrogram is zero.
+`stft` is a windowed DFT without normalization, and `istft` its window-square-normalized overlap-add. `stft`,
+`istft`, `compress` and `expand` are differentiable, also where the spectrogram is zero.
 """
 
 import dataclasses

@@ -59,7 +59,7 @@ def convert(
     steps: Annotated[int, typer.Option(help="Number of sampler steps to store; 0: unchanged.", min=0)] = 0,
     snr: Annotated[
         float,
-        typer.Option(help="Signal-to-noise ratio of the corrector to store; 0: unchanged.", min=0),
+        typer.Option(help="Signal-to-noise ratio to store for the corrector; 0: unchanged.", min=0),
     ] = 0.0,
 ) -> None:
     """Convert the authors' PyTorch checkpoint (a file) to this package's (a directory), or back."""

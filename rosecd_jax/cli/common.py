@@ -45,7 +45,10 @@ SnrOption = Annotated[
     ),
 ]
 StepsOption = Annotated[
-    int, typer.Option(help="Number of sampler steps; 0: 1 for consistency, otherwise the model's.", min=0)
+    int,
+    typer.Option(
+        help="Number of sampler steps; 0 means 1 for consistency, otherwise the model's number.", min=0
+    ),
 ]
 WeightsOption = Annotated[Weights, typer.Option(help="Moving average (ema) or raw weights.")]
 DtypeOption = Annotated[

@@ -65,13 +65,15 @@ BaselineOption = Annotated[
 ]
 ManifestOption = Annotated[
     Path | None,
-    typer.Option(help="CSV with a column `file`; results are grouped by other columns of 2 to 40 values."),
+    typer.Option(
+        help="CSV with a column `file`; each other column of 2 to 40 different values groups the results."
+    ),
 ]
 ScoresOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[SYSTEM=]FILE",
-        help="CSV with another tool's scores: file, metric, value, and system unless given here.",
+        help="CSV of another tool's scores, with columns file, metric, value, and, without SYSTEM=, system.",
     ),
 ]
 OutputOption = Annotated[

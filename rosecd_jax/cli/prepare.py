@@ -18,7 +18,7 @@ OutArgument = Annotated[
     typer.Argument(metavar="OUT", help="Output folder, the --config.data.path of `rosecd train`."),
 ]
 FilesOption = Annotated[
-    int, typer.Option(help="Number of files in the split; 0: one per minute of training speech.")
+    int, typer.Option(help="Number of files in the split; 0: one per minute of training speech, at least 8.")
 ]
 
 

@@ -16,7 +16,10 @@ OutArgument = Annotated[
 TimitArgument = Annotated[Path, typer.Argument(metavar="TIMIT", help="Folder of TIMIT, with TEST/.")]
 NoisexArgument = Annotated[Path, typer.Argument(metavar="NOISEX", help="Folder of NOISEX-92's noises.")]
 Wsj0Argument = Annotated[
-    Path, typer.Argument(metavar="WSJ0", help="Folder of WSJ0 converted to WAV, with si_et_05/.")
+    Path,
+    typer.Argument(
+        metavar="WSJ0", help="Folder of WSJ0 converted to WAV, with si_tr_s/, si_dt_05/ or si_et_05/."
+    ),
 ]
 ChimeArgument = Annotated[
     Path, typer.Argument(metavar="CHIME3", help="Folder of CHiME-3, with backgrounds/*.CH1.wav.")
@@ -24,7 +27,12 @@ ChimeArgument = Annotated[
 QutArgument = Annotated[
     Path, typer.Argument(metavar="QUT", help="Folder of QUT-NOISE, with CAFE-CAFE-1.wav and others.")
 ]
-EarsArgument = Annotated[Path, typer.Argument(metavar="EARS", help="Folder of EARS, with p102/ to p107/.")]
+EarsArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="EARS", help="Folder of EARS, with p001/ to p107/; the test split needs p102/ to p107/."
+    ),
+]
 WhamArgument = Annotated[
     Path, typer.Argument(metavar="WHAM", help="Folder of WHAM! at 48 kHz, with high_res_wham/audio/.")
 ]
@@ -93,7 +101,7 @@ def ears_wham(
     seed: SeedOption = 0,
     replay: ReplayOption = None,
 ) -> None:
-    """Mix EARS with WHAM! at 48 kHz, with speech -2.5 to 17.5 dB louder than the noise."""
+    """Mix EARS with WHAM! at 48 kHz; the loudness of speech minus that of noise is -2.5 to 17.5 dB."""
     _prepare("ears-wham", ears, wham, out, split, seed, replay)
 
 

@@ -76,7 +76,9 @@ HopOption = Annotated[
 LookAheadOption = Annotated[
     float | None,
     typer.Option(
-        metavar="MS", help="Length of signal that the network sees after its output.", show_default="64"
+        metavar="MS",
+        help="How far beyond the end of its output the network sees the signal.",
+        show_default="64",
     ),
 ]
 

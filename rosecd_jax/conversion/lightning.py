@@ -198,8 +198,8 @@ def save_torch_checkpoint(
     """Write a model as a checkpoint that the authors' code loads.
 
     `torch.load(path, weights_only=True)` reads the file, and
-    `ScoreModel.load_from_checkpoint(path, data_module_cls=SpecsDataModule)` their model (a file that is safe
-    to load can't name that class itself).
+    `ScoreModel.load_from_checkpoint(path, data_module_cls=SpecsDataModule)` creates the authors' model from
+    it (a file that is safe to load can't name that class itself).
 
     Args:
       path: file to write.

@@ -52,7 +52,7 @@ class Corpus:
     least_rate: int = 0
 
     def find(self, root: Path, split: str) -> list[str]:
-        """List the recordings of a split below `root`, with slashes; a recording in two formats counts once.
+        """List a split's recordings as /-separated paths below `root`; one in two formats counts once.
 
         Raises:
           DataError: if the folder or recordings are missing; the message says what was looked for.
@@ -119,8 +119,9 @@ def find_utterances(
     """Find the speech of a split, sorted by name; a folder has the name of its speaker.
 
     Args:
-      pieces: (shortest, length) in seconds; recordings shorter than `shortest` are left out, and those longer
-        than both together cut into parts of `length`, the last one longer or shorter. None: whole recordings.
+      pieces: (shortest, length) in seconds; recordings shorter than `shortest` are left out. Those of at
+        least `shortest` + `length` are cut into parts of `length`; the last part may be longer or shorter.
+        None: whole recordings.
 
     Raises:
       DataError: if recordings are missing, can't be read, or have too low a rate.
@@ -143,7 +144,11 @@ def find_utterances(
 
 
 def find_partners(corpus: Corpus, root: Path, split: str) -> list[Partner]:
-    """Find the noises or room responses of a split, or of all, by path; raise errors as `Corpus.find`."""
+    """Find the noises or room responses of a split, or of the corpus if it has no such split, by path.
+
+    Raises:
+      DataError: as `Corpus.find` does.
+    """
     partners = []
     for path in corpus.find(root, split if split in corpus.splits else ""):
         match = re.search(corpus.kind, f"/{root.resolve().name}/{path}".lower()) if corpus.kind else None

@@ -128,7 +128,7 @@ class AddedNoise:
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredRoom:
-    """A room's measured impulse response, cut before its largest value; the target is the dry speech.
+    """A room's measured impulse response from its largest value on; the target is the dry speech.
 
     The reverberant speech is as loud as the dry (ITU-R BS.1770, so at 48 kHz only), unless it would clip.
 

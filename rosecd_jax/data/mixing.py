@@ -43,7 +43,7 @@ class MixConfig:
       noises: maximum number of simultaneous noises.
       noise_levels: relative levels of simultaneous noises, dB.
       babble: fraction of noises that are babble, 3 to 6 other utterances.
-      synthetic: fraction of noises that are synthetic, as in the embedded corpus.
+      synthetic: fraction of noises that are synthetic, as in the corpus of `rosecd prepare synthetic`.
       tilt: maximum spectral tilt of speech and of noise, dB per octave, of either sign.
       band: fraction of examples with a limited band: a low-pass at 2 to 7.5 kHz, a high-pass at 50 to 400 Hz,
         or both.

@@ -77,7 +77,7 @@ def c_in(config: Preconditioning, sigma: Sigmas) -> Sigmas:
 
 
 def c_out(config: Preconditioning, sigma: Sigmas) -> Sigmas:
-    """Compute c_out: σ σ_d / √(σ² + σ_d²), as in `edm_scalings`, σ, 1/σ or ±1."""
+    """Compute c_out: σ, 1/σ, ±1, or σ σ_d / √(σ² + σ_d²) as in `edm_scalings`."""
     if config.c_out == "edm":
         return edm_scalings(sigma, config.sigma_data).c_out
     if config.c_out == "sigma":

@@ -148,7 +148,8 @@ def consistency(
     arXiv 2507.05688; several are the multistep sampling of consistency models (Song et al. 2023, arXiv
     2303.01469) with the noise that the teacher's corrector adds at τ.
 
-    Arguments and result are as for `predictor_corrector`; noise draws are 0, 1, …, steps − 1.
+    `y` and `noise` are as for `predictor_corrector`; noise draws are 0, 1, …, steps − 1. The result is the
+    last estimate x̂.
     """
     batch = y.shape[0]
     x = denoise_fn(sde.prior(y, noise(0)), y, jnp.full(batch, sde.end_time))

@@ -93,7 +93,7 @@ def paired_difference(
     """Compare a system's scores [files] with a baseline's on the same files, in the same order.
 
     `better` is the direction of an improvement, "higher" or "lower"; for "" no file counts as better or
-    worse. Files without a score of either are excluded.
+    worse. A file is excluded if one of the two has no score for it.
     """
     difference = np.asarray(system, np.float64) - np.asarray(baseline, np.float64)
     interval = mean_interval(difference, seed)

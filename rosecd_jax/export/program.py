@@ -64,7 +64,8 @@ def export_model(
     Args:
       path: folder to write; links are followed.
       sampler: sampler that is compiled into the program.
-      platforms: targets of the program, of "cpu", "cuda", "tpu" and "rocm"; they needn't be present.
+      platforms: platforms the program can run on, any of "cpu", "cuda", "tpu" and "rocm"; they needn't be
+        present.
       overwrite: replace an exported model, and nothing else; a failure leaves it unchanged.
 
     Returns:

@@ -25,7 +25,7 @@ class Job(NamedTuple):
         return self.header.samples / self.header.sample_rate
 
     def is_done(self, subtype: str | None) -> bool:
-        """Return whether the target is complete, as long as the source, not older, and encoded as requested.
+        """Return whether the target is complete, of the source's length, not older, and encoded as requested.
 
         Encodings that pad the last block make a target longer.
         """

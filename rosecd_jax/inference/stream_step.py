@@ -46,7 +46,8 @@ class StreamConfig:
       hop: frames from one step to the next: the size of a block.
       look_ahead: frames that the network sees after those it outputs.
       fade: frames of the cross-fade between the outputs of two steps, at most `hop`; 0 for none.
-      level_decay: decay, in dB per second, of the level that divides the signal, while the signal is lower.
+      level_decay: rate, in dB per second, at which the level that divides the signal falls while the signal
+        stays below it.
     """
 
     window: int = 64
@@ -132,7 +133,7 @@ class StreamConfig:
         return self.hop * front.hop
 
     def delay(self, front: FrontEnd) -> int:
-        """Return the delay of a step's output in samples: look-ahead, fade, and half the newest frame."""
+        """Return a step's delay in samples: look-ahead, fade, and `front.reach` - 1 hops for a frame."""
         return (self.look_ahead + self.fade + front.reach - 1) * front.hop
 
 
@@ -175,7 +176,9 @@ def initial_state(model: ScoreModel, config: StreamConfig, channels: int = 1) ->
 
 
 def stream_keys(seed: int, channels: int) -> jax.Array:
-    """Return a PRNG key per channel [channels], all equal to that of `Enhancer`, for the same noise.
+    """Return one PRNG key per channel [channels], each the one that `Enhancer` derives from the seed.
+
+    A stream and an `Enhancer` therefore draw the same noise.
 
     Raises:
       TypeError: if the seed is not an integer.

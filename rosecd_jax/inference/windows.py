@@ -47,8 +47,9 @@ def plan_windows(frames: int, window: int, unit: int) -> WindowPlan:
     """Cover `frames` frames with windows of `window` frames.
 
     They start at multiples of `unit`, so that the network's coarser levels are aligned as in the whole
-    signal, and overlap by half, at most by 384 frames. The last one ends less than a unit after the signal.
-    The cross-fade takes half of the overlap: averaging two windows reduces their errors.
+    signal, and overlap by half, at most by 384 frames; the last two may overlap more. The last one ends less
+    than a unit after the signal. The cross-fade takes half of the usual overlap: averaging two windows
+    reduces their errors.
     """
     overlap = max(unit, min(384, window // 2 // unit * unit))
     last = max(0, -(-(frames - window) // unit) * unit)

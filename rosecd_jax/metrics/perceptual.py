@@ -40,9 +40,9 @@ def at_rate(wave: Wave, sample_rate: int, wanted: int) -> Wave:
 def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), 0.999 to 4.644, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
-    Waves longer than 30 s get the mean over equal pieces of at most 30 s, or of 15 s if one of these has more
-    utterances than the package can hold; pieces without speech are left out. Returns nan for silence, for
-    less than 1/4 s, and if PESQ finds no utterance.
+    Waves longer than 30 s get the mean over equal pieces of at most 30 s; if a piece may have more utterances
+    than the package can hold, the pieces are at most 15 s, also of a shorter wave; pieces without speech are
+    left out. Returns nan for silence, for less than 1/4 s, and if PESQ finds no utterance.
 
     Raises:
       ValueError: if the waves are not 1-D or differ in length.

@@ -18,10 +18,10 @@ RATE = 16000  # Hz
 def phoneme_similarity(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Levenshtein phoneme similarity (Pirklbauer et al. 2023) of [samples], up to 1; low for hallucinations.
 
-    1 - d / n, where d is the edit distance between the phonemes recognized in both and n their number in the
-    reference. The recognizer is Pocketsphinx (English) instead of the paper's larger model: scores are
-    comparable between systems on the same files, not with papers. Returns nan if no phoneme is recognized in
-    the reference, or if either wave is silent.
+    1 - d / n, where d is the edit distance between the two phoneme sequences recognized, one in each wave,
+    and n the length of the reference's. The recognizer is Pocketsphinx (English) instead of the paper's
+    larger model: scores are comparable between systems on the same files, not with papers. Returns nan if no
+    phoneme is recognized in the reference, or if either wave is silent.
     """
     reference, estimate = checked(reference, estimate)
     if not audible(reference, estimate):

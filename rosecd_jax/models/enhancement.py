@@ -146,7 +146,8 @@ def enhance_frames(
 
     Returns:
       float32 [B, N · hop], starting at the center of the first frame. Inside a longer signal, the outermost
-      `n_fft // 2` samples lack a frame. Samples beyond the signal are arbitrary.
+      `n_fft // 2` samples lack the contribution of the frames outside the section. Samples beyond the signal
+      are arbitrary.
     """
     front = model.front_end
     frames = wave.shape[-1] // front.hop - front.stretch(0) // front.hop

@@ -131,8 +131,8 @@ def _rematerialized(*fields: Any, **more: Any) -> Callable[..., jax.Array]:
 class NCSNpp(nn.Module):
     """A U-Net with attention, and with an input and an output pyramid.
 
-    Its input holds the real and imaginary parts of x_t and y, its output one of each; F must be `config.bins`
-    and T a multiple of `config.stride`.
+    Its input holds the real and imaginary parts of x_t and of y, its output those of one spectrogram;
+    F must be `config.bins` and T a multiple of `config.stride`.
     """
 
     config: NCSNppConfig

@@ -98,8 +98,8 @@ def init_own(network: nn.Module, key: jax.Array, bins: int, frames: int) -> Any:
     """Initialize the module's parameters with its own initializers; pure.
 
     Raises:
-      ValueError: if it has other variables than float parameters, an empty one, or another output than
-        [B, F, T, 2].
+      ValueError: if it has variables other than parameters, no parameters, a parameter that is empty or not
+        of floats, or an output other than [B, F, T, 2].
     """
     name, x, t = name_of(type(network)), jnp.zeros((1, bins, frames, 4)), jnp.ones(1)
     out, variables = jax.eval_shape(network.init_with_output, key, x, t)

@@ -140,7 +140,7 @@ class ScoreModel:
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """Compute D = c_skip x_t + c_out F(c_in x_t, c_in y, t), or x_t + σ_t² s if the model's output is s.
+        """Compute D = c_skip x_t + c_out F(c_in x_t, c_in y, t), F scaled, or x_t + σ_t² s for an output s.
 
         Args:
           params: the network's parameters.

@@ -289,8 +289,8 @@ def load_teacher(
     A student with a custom `network` starts from its teacher's weights if the teacher has the same network.
 
     Raises:
-      ValueError: if the teacher's checkpoint can't be read or is a student's, or the student's front end,
-        process or network (except its precision) differ from the teacher's.
+      ValueError: if the teacher's checkpoint can't be read, or is a student's in distillation, or the
+        student's front end, process or network (except its precision) differ from the teacher's.
     """
     if not config.teacher or config.objective not in OF_STUDENTS:
         return None, {}, None
