@@ -29,7 +29,7 @@ def report(
         typer.Option(
             metavar="FILE",
             help="Recording to embed with a player; may be repeated.",
-            show_default="the best, the median, the worst and the most degraded of every system",
+            show_default="each system's best, median and worst, and its largest loss against the input",
         ),
     ] = None,
 ) -> None:

@@ -39,7 +39,8 @@ class MixConfig:
     Attributes:
       snr: dB, of the reverberant speech over the whole example, pauses included.
       without_noise: fraction of examples without noise.
-      level: peak of the mix, dB of full scale.
+      level: peak of the louder of mix and clean wave, dBFS, in files of `rosecd prepare mix`; without effect
+        in training, which divides each example by max |y|.
       noises: maximum number of simultaneous noises.
       noise_levels: relative levels of simultaneous noises, dB.
       babble: fraction of noises that are babble, 3 to 6 other utterances.
@@ -119,7 +120,7 @@ class Draw:
       low, high: limits of the band of speech and noise, in Hz; 0: no limit.
       response: the impulse response of a room, or None.
       early_samples: samples after the direct sound whose reflections belong to the target.
-      level_db: peak of the mix, dB of full scale.
+      level_db: peak of the louder of mix and clean wave, dBFS.
     """
 
     sample_rate: int

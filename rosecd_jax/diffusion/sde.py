@@ -109,7 +109,7 @@ class SBVE:
 
     Attributes:
       k, c: base and scale of the diffusion coefficient.
-      eps: keeps σ̄_t and the samplers' weights finite at the ends.
+      eps: keeps σ̄_t above zero, and so the samplers' weights finite, at the ends.
       t_eps: the smallest time used.
       steps: default number of steps of a trajectory.
       kind: identifies the process in stored configs.

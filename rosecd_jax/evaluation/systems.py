@@ -40,8 +40,8 @@ class Evaluation:
       kind, source: kind of system, and its folder or checkpoint.
       settings: settings of a model's sampler.
       network_calls: a model's network calls for one signal; None for other systems.
-      unpaired: files of its folder that are not used: no clean file has their stem, or the clean file of that
-        stem is paired with another file of the same suffix.
+      unpaired: files of its folder that are not used: no clean file has their stem, or another file of that
+        stem has the clean file's suffix, too.
       reverberant: whether the noisy files are reverberant ones made by `rosecd prepare`.
     """
 

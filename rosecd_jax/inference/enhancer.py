@@ -106,8 +106,9 @@ class Enhancer:
         network: nn.Module | None = None,
         **options: Any,
     ) -> "Enhancer":
-        """Load a model; by default, a student runs one step, a teacher 30 predictor-corrector steps (a
-        bridge 50 of its ODE).
+        """Load a model; by default, a student runs one step, and a teacher the steps that are stored with it.
+
+        These are usually 30 of the predictor-corrector, or 50 of a bridge's ODE.
 
         Compiled programs are kept in the user's cache folder, see `processes.keep_compiled_programs`.
 

@@ -133,7 +133,10 @@ class StreamConfig:
         return self.hop * front.hop
 
     def delay(self, front: FrontEnd) -> int:
-        """Return a step's delay in samples: look-ahead, fade, and `front.reach` - 1 hops for a frame."""
+        """Return a step's delay in samples: look-ahead, fade, and `front.reach` - 1 hops.
+
+        These hops are the part of the newest frame's half window that is beyond the frame's own hop.
+        """
         return (self.look_ahead + self.fade + front.reach - 1) * front.hop
 
 

@@ -81,7 +81,9 @@ def consistency_training_loss(
 ) -> tuple[Scalar, Terms]:
     """Compute the consistency, PESQ and SI-SDR terms of training without a teacher.
 
-    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR
+    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x_{t_{n+1}}, y, t_{n+1})|² + w_pesq L_pesq − w_si_sdr SI-SDR
+
+    L_pesq is `pesq_loss`, a distance: lower is better.
 
     This is the consistency training of Song et al. 2023 (arXiv 2303.01469), but with independent noise of
     x_{t_{n+1}} instead of a shared z, and with the time-domain terms of arXiv 2507.05688.

@@ -98,7 +98,9 @@ def distillation_loss(
 ) -> tuple[Scalar, Terms]:
     """Compute the consistency, PESQ and SI-SDR terms of distillation (arXiv 2507.05688).
 
-    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq PESQ − w_si_sdr SI-SDR
+    w(t_n) mean |D_θ(x_{t_n}, y, t_n) − D_{θ⁻}(x̂_{t_{n+1}}, y, t_{n+1})|² + w_pesq L_pesq − w_si_sdr SI-SDR
+
+    L_pesq is `pesq_loss`, a distance: lower is better.
 
     This is consistency distillation (Song et al. 2023, arXiv 2303.01469) with two terms in the time domain.
     The frozen teacher takes one step t_n → t_{n+1} from x_{t_n} = μ + σ z, and keeps its noise if configured:

@@ -8,7 +8,7 @@ from rosecd_jax.arrays import Array
 
 EPSILON = 1e-8
 NO_LIMIT = 100.0
-"""Upper bound in dB that is too high to have an effect in float32."""
+"""Upper bound in dB that is too high to matter in training."""
 
 
 @jax.named_scope("si_sdr")

@@ -140,7 +140,9 @@ class ScoreModel:
         return jax.lax.complex(out[..., 0], out[..., 1])
 
     def denoise(self, params: Params, x_t: Spectrogram, y: Spectrogram, t: OfItems) -> Spectrogram:
-        """Compute D = c_skip x_t + c_out F(c_in x_t, c_in y, t), F scaled, or x_t + σ_t² s for an output s.
+        """Compute the denoised estimate D(x_t, y, t), with the model's preconditioning.
+
+        D is s = c_skip x_t + c_out scaling F(c_in x_t, c_in y, t), or x_t + σ_t² s if the output is a score.
 
         Args:
           params: the network's parameters.
