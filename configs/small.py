@@ -10,7 +10,7 @@ DATA stands for --config.data.speech=SPEECH --config.data.noise=NOISE --config.d
 recordings, of any format and rate. `python -m benchmarks.small` runs all stages and measures the results.
 No single run of this config reproduces the packaged weights; docs/models.md describes their training.
 
-Frames are 16 ms apart instead of the papers' 8, which halves the computation per second of audio; 0.74 M
+Frames are 16 ms apart instead of the papers' 8, which halves the computation per second of audio; 0.75 M
 weights. The first stage is trained without a teacher, on a time grid of one point: from the prior to the
 clean speech. The teacher starts from these weights and is trained at all t; the student is distilled from it.
 """

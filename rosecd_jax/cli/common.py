@@ -72,7 +72,10 @@ AttenuationOption = Annotated[
 ]
 LimitOption = Annotated[
     float,
-    typer.Option(metavar="SECONDS", help="Length above which a signal is enhanced in overlapping windows."),
+    typer.Option(
+        metavar="SECONDS",
+        help="Length above which a signal is enhanced in overlapping windows, unless it fits in one.",
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, max=2**32 - 1)]
 

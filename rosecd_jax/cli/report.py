@@ -21,7 +21,7 @@ def report(
         typer.Option(
             metavar="NAME",
             help="Measure used to choose which recordings get a player.",
-            show_default="the first in the results",
+            show_default="the first in the results that has a better side",
         ),
     ] = "",
     play: Annotated[

@@ -41,7 +41,7 @@ class Evaluation:
       settings: settings of a model's sampler.
       network_calls: a model's network calls for one signal; None for other systems.
       unpaired: files of its folder that are not used: no clean file has their stem, or another file of that
-        stem has the clean file's suffix, too.
+        stem has the clean file's suffix and is used instead.
       reverberant: whether the noisy files are reverberant ones made by `rosecd prepare`.
     """
 

@@ -45,8 +45,8 @@ class Enhancer:
       sampler: sampler, resolved for the model.
       buckets: lengths, in frames, that signals are padded to, with one program each; see `padded_frames`. In
         any order; empty: a program for every multiple of 64 frames, as the papers pad.
-      limit: seconds; longer signals are enhanced in overlapping windows of up to 20 s. Not shorter
-        than the STFT's window.
+      limit: seconds; longer signals are enhanced in overlapping windows of up to 2,560 frames (20 s if they
+        are 8 ms apart), unless they fit in one. Not shorter than the STFT's window.
       strength: share of the model's output in the result, from 0 (input only) to 1 (output only); the
         sample-aligned input is the rest.
       attenuation_limit: maximum attenuation of the noise in dB, reached by mixing in the input.

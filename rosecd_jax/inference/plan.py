@@ -27,7 +27,7 @@ class Job(NamedTuple):
     def is_done(self, subtype: str | None) -> bool:
         """Return whether the target is complete, of the source's length, not older, and encoded as requested.
 
-        Encodings that pad the last block make a target longer.
+        A target may be longer by the padding of its encoding's last block.
         """
         header, target = self.header, self.target
         try:

@@ -39,7 +39,7 @@ class StreamConfig:
     """Division of a signal into steps; all lengths in frames.
 
     The defaults are 512, 64, 64 and 8 ms for a model whose frames are 8 ms apart; for others,
-    `from_milliseconds(model)` rounds these times to frames.
+    `from_milliseconds(model)` rounds the first three to frames, and the cross-fade is one frame.
 
     Attributes:
       window: frames that the network sees at each step, a multiple of its stride.

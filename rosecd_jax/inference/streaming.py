@@ -34,8 +34,8 @@ class StreamingEnhancer:
       model, params, sampler, config: as passed; the sampler is resolved for the model.
       channels: number of channels of the signal.
       sample_rate: rate of the signal, in Hz.
-      latency: delay of the output in samples, without computation: the block, the look-ahead, the
-        cross-fade, half of a frame's window in whole hops, and half of the resampling filters.
+      latency: delay of the output in samples, without computation: the block (less one sample), look-ahead,
+        cross-fade, `front_end.reach` - 1 hops, and half of the resampling filters.
       times: times of the steps so far, including resampling.
     """
 

@@ -18,8 +18,8 @@ from rosecd_jax.models.enhancement import FRAMES, padded_frames
 from rosecd_jax.prefetch import ahead, groups
 
 WINDOW = 2560
-"""Frames of a long signal's windows (20 s at 16 kHz): many times the length of training crops, and a bucket
-of shorter signals."""
+"""Frames of a long signal's windows (20 s if 8 ms apart): many times the length of training crops, and a
+bucket of shorter signals."""
 DEPTH = 3
 """Batches of windows in flight."""
 
@@ -106,8 +106,8 @@ class WaveEnhancer:
     def __call__(self, wave: np.ndarray, seed: int, alone: bool = False) -> np.ndarray:
         """Enhance float32 [channels, samples], each channel separately.
 
-        By default, programs for full batches are used, so that the result is bitwise that in a batch.
-        `alone` uses programs with no more rows than needed, which is faster on a GPU.
+        By default, programs for full batches are used, so that the result is bit for bit the same as in a
+        batch. `alone` uses programs with no more rows than needed, which is faster on a GPU.
         """
         samples = wave.shape[1]
         if self.is_long(samples):

@@ -41,8 +41,9 @@ def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
     """Wide-band PESQ (ITU-T P.862.2), 0.999 to 4.644, of [samples] at `sample_rate` Hz, resampled to 16 kHz.
 
     Waves longer than 30 s get the mean over equal pieces of at most 30 s; if a piece may have more utterances
-    than the package can hold, the pieces are at most 15 s, also of a shorter wave; pieces without speech are
-    left out. Returns nan for silence, for less than 1/4 s, and if PESQ finds no utterance.
+    than the package can hold, the wave, even one of less than 30 s, is cut into pieces of at most 15 s.
+    Pieces without speech are left out. Returns nan for silence, for less than 1/4 s, and if PESQ finds no
+    utterance.
 
     Raises:
       ValueError: if the waves are not 1-D or differ in length.
