@@ -201,7 +201,7 @@ def stream_step(
     """Enhance the next block of a stream, each channel separately; pure.
 
     Args:
-      sampler: resolved or not.
+      sampler: "auto" and zeros in it stand for the model's defaults, see `SamplerConfig.resolve`.
       state: from `initial_state` or the previous step.
       block: float32 [C, `config.block`], finite.
       keys: one per channel [C]; the same at every step.
