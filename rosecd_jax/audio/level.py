@@ -23,6 +23,7 @@ STRIDE = 5  # blocks from one window to the next
 EVENT = 5.0
 RANGE = 100.0  # maximum ratio of an event to the level (40 dB)
 AROUND = 4  # blocks on either side of an event
+SHORTEST = 125  # blocks (1 s) of a recording that can have events; cut speech looks like one in shorter ones
 OFFSET = 0.003
 
 
@@ -43,14 +44,12 @@ class LevelMeter:
 
     def __init__(self, channels: int, sample_rate: int) -> None:
         self.block = block_size(sample_rate)
-        self.lows: list[np.ndarray] = []
-        self.highs: list[np.ndarray] = []
+        self.blocks: list[np.ndarray] = []  # minimum, maximum and sum of each block [3, channels, blocks]
         self.rest = np.zeros((channels, 0), np.float32)
-        self.total, self.samples = np.zeros(channels), 0
+        self.samples = 0
 
     def put(self, wave: np.ndarray) -> None:
         """Add the next samples, float32 [channels, samples]."""
-        self.total += wave.sum(axis=1, dtype=np.float64)
         self.samples += wave.shape[1]
         wave = np.concatenate([self.rest, wave], axis=1)
         whole, self.rest = np.split(wave, [wave.shape[1] // self.block * self.block], axis=1)
@@ -58,16 +57,15 @@ class LevelMeter:
 
     def _note(self, blocks: np.ndarray) -> None:
         if blocks.size:
-            self.lows.append(blocks.min(axis=-1))
-            self.highs.append(blocks.max(axis=-1))
+            sums = blocks.sum(axis=-1, dtype=np.float64).astype(np.float32)
+            self.blocks.append(np.stack([blocks.min(axis=-1), blocks.max(axis=-1), sums]))
 
     def level(self) -> Level:
         """Return the level of all samples put so far, at least one."""
         self._note(self.rest[:, None])
         self.rest = self.rest[:, :0]
-        lows, highs = np.concatenate(self.lows, axis=1), np.concatenate(self.highs, axis=1)
-        mean = self.total / self.samples if self.samples >= WINDOW * self.block else 0 * self.total
-        return _level(lows, highs, mean.astype(np.float32), np)
+        lows, highs, sums = np.concatenate(self.blocks, axis=-1)
+        return _level(lows, highs, sums, np.array([self.samples]), self.block, np)
 
 
 def measure(wave: np.ndarray, sample_rate: int) -> Level:
@@ -83,12 +81,11 @@ def level_of_padded(wave: jax.Array, samples: jax.Array, sample_rate: int) -> Le
     blocks = (wave.shape[1] + block - 1) // block
     wave = jnp.pad(wave, ((0, 0), (0, blocks * block - wave.shape[1])))
     valid = jnp.arange(wave.shape[1]) < samples[:, None]
-    mean = jnp.sum(jnp.where(valid, wave, 0), axis=1) / jnp.maximum(samples, 1)
-    mean = jnp.where(samples >= WINDOW * block, mean, 0)
     shape = wave.shape[0], blocks, block
     lows = jnp.where(valid, wave, jnp.inf).reshape(shape).min(axis=-1)
     highs = jnp.where(valid, wave, -jnp.inf).reshape(shape).max(axis=-1)
-    return _level(lows, highs, mean, jnp)
+    sums = jnp.where(valid, wave, 0).reshape(shape).sum(axis=-1)
+    return _level(lows, highs, sums, samples, block, jnp)
 
 
 def block_size(sample_rate: int) -> int:
@@ -96,23 +93,35 @@ def block_size(sample_rate: int) -> int:
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
-def lasting_level(peaks: Any, xp: ModuleType) -> Any:
-    """Return the maximum of blocks' peaks [B, blocks] outside events, with numpy or jax.numpy; [B]."""
+def lasting_level(peaks: Any, near: Any, xp: ModuleType) -> Any:
+    """Return the maximum of blocks' peaks [B, blocks] that are not near an event, see `near_events`; [B]."""
+    calm = xp.where(near, 0, peaks).max(axis=1)
+    loudest = peaks.max(axis=1)
+    return xp.where(calm > 0, xp.maximum(calm, loudest / RANGE), loudest)
+
+
+def near_events(peaks: Any, xp: ModuleType) -> Any:
+    """Return whether blocks are in an event or near one, bool [B, blocks], from their peaks [B, blocks]."""
     blocks = peaks.shape[1]
     padded = xp.pad(peaks, ((0, 0), (0, WINDOW)))  # so that even the last block is in a window
     firsts = STRIDE * xp.arange((blocks + STRIDE - 1) // STRIDE)
     windows = padded[:, firsts[:, None] + np.arange(WINDOW)]
     lasting = xp.sort(windows, axis=2)[..., WINDOW - LASTING].max(axis=1)
     events = xp.pad(peaks > EVENT * lasting[:, None], ((0, 0), (AROUND, AROUND)))
-    near = sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1))
-    calm = xp.where(near == 0, peaks, 0).max(axis=1)
-    loudest = peaks.max(axis=1)
-    return xp.where(calm > 0, xp.maximum(calm, loudest / RANGE), loudest)
+    return sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1)) > 0
 
 
-def _level(lows: Any, highs: Any, mean: Any, xp: ModuleType) -> Level:
-    """Compute the level from extremes of blocks [B, blocks] and the mean [B], with numpy or jax.numpy."""
-    top = xp.maximum(highs, -lows).max(axis=1)
-    offset = xp.where(xp.abs(mean) > OFFSET * top, mean, xp.zeros_like(mean))
+def _level(lows: Any, highs: Any, sums: Any, samples: Any, block: int, xp: ModuleType) -> Level:
+    """Compute the level from extremes and sums of blocks [B, blocks] of `samples` [B] in all.
+
+    Blocks beyond the samples have extremes of +-inf and sums of 0.
+    """
+    tops, long = xp.maximum(xp.maximum(highs, -lows), 0), (samples >= SHORTEST * block)[:, None]
+    counts = xp.clip(samples[:, None] - block * xp.arange(lows.shape[1]), 0, block)
+    calm = ~(near_events(tops, xp) & long)
+    counted = xp.where(calm, counts, 0).sum(axis=1)
+    mean = xp.where(calm, sums, 0).sum(axis=1) / xp.maximum(counted, 1)
+    is_offset = xp.abs(mean) > OFFSET * xp.where(calm, tops, 0).max(axis=1)
+    offset = xp.where(is_offset & (samples >= WINDOW * block), mean, xp.zeros_like(mean))
     peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
-    return Level(offset, lasting_level(peaks, xp))
+    return Level(offset, lasting_level(peaks, near_events(peaks, xp) & long, xp))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.audio.level import LASTING, block_size, lasting_level
+from rosecd_jax.audio.level import EVENT, LASTING, block_size, lasting_level, near_events
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -219,7 +219,10 @@ def stream_step(
     audible = jnp.max(jnp.abs(centered), axis=-1) > SILENCE
     level = _next_level(config, front, state.level, _peak(config, front, centered), audible)
 
-    scaled = jnp.clip(centered / jnp.where(audible, level, 1.0)[:, None], -1, 1)
+    scaled = centered / jnp.where(audible, level, 1.0)[:, None]
+    scaled = jnp.clip(
+        scaled, -EVENT, EVENT
+    )  # not to 1: the onset of speech after quiet can look like an event
     valid = jnp.full(len(keys), config.window, jnp.int32)
     firsts = jnp.broadcast_to(state.first_frame, valid.shape)
     enhanced = enhance_frames(model, sampler, params, scaled, valid, firsts, keys)
@@ -279,7 +282,8 @@ def _peak(config: StreamConfig, front: FrontEnd, wave: jax.Array) -> jax.Array:
     if config.delay(front) < LASTING * size:
         return jnp.max(jnp.abs(wave), axis=-1)
     blocks = jnp.pad(jnp.abs(wave), ((0, 0), (-wave.shape[-1] % size, 0)))
-    return lasting_level(blocks.reshape(len(wave), -1, size).max(axis=-1), jnp)
+    peaks = blocks.reshape(len(wave), -1, size).max(axis=-1)
+    return lasting_level(peaks, near_events(peaks, jnp), jnp)
 
 
 def _next_level(

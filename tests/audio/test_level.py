@@ -44,6 +44,27 @@ def test_loud_events_do_not_count(seconds, places, length):
     assert level(loud)[1] == pytest.approx(np.abs(wave).max(), rel=0.15)
 
 
+@pytest.mark.parametrize("share", [-0.05, 0, 0.1])
+@pytest.mark.parametrize("size", [1, 80, 480])
+@pytest.mark.parametrize("places", [[20_000], [6_000, 20_000, 34_000, 48_000]])
+def test_one_sided_events_neither_make_nor_hide_an_offset(share, size, places):
+    wave = speech_like() - np.mean(speech_like())
+    peak = float(np.abs(wave).max())
+    loud = wave + share * peak
+    for place in places:
+        loud[place : place + size] += 30 * peak * np.hanning(size + 2)[1:-1]
+    offset, scale = level(loud)
+    assert offset == pytest.approx(share * peak, abs=0.004 * peak)
+    assert scale == pytest.approx(peak, rel=0.15)
+
+
+@pytest.mark.parametrize("start", [0.05, 0.3, 0.42])
+def test_speech_at_the_edge_of_a_short_recording_is_no_event(start):
+    wave = np.random.default_rng(1).normal(size=8000, scale=1e-4).astype(np.float32)
+    wave[round(start * RATE) :][:1200] += speech_like()[2000:][: wave.size - round(start * RATE)][:1200]
+    assert level(wave)[1] == np.abs(wave).max()
+
+
 @pytest.mark.parametrize("gain", [1, 4, 30])
 def test_a_models_input_is_clipped_at_events_only(gain):
     wave = speech_like()[None]

@@ -76,7 +76,7 @@ def test_a_loud_event_of_a_stream_is_limited_and_leaves_the_rest_as_it_was(place
     far = np.abs(np.arange(32_000) - np.array(places)[:, None]).min(axis=0) > 512
     output = passed(loud)
     np.testing.assert_allclose(output[far], passed(wave)[far], atol=1e-5)
-    assert np.abs(output[places]).max() < 3 * np.abs(wave).max()
+    assert np.abs(output[places]).max() < 6 * np.abs(wave).max()
     early = passed(loud, look_ahead=0)  # too early to tell an event from an onset
     np.testing.assert_allclose(early[places], loud[places], rtol=1e-3)
 
@@ -86,3 +86,11 @@ def test_the_onset_of_a_sound_is_no_event(floor):
     wave = floor * sound(40_000, seed=1)
     wave[30_000:] += sound(10_000)
     np.testing.assert_allclose(passed(wave), wave, atol=1e-4)
+
+
+def test_an_onset_that_looks_like_an_event_is_kept():
+    wave = 0.02 * sound(32_000, seed=1)
+    wave[16_000:16_800] += 8 * np.abs(wave[:16_000]).max() * np.sin(np.arange(800) / 5)  # 50 ms, 18 dB
+    wave[20_000:] += sound(12_000)
+    output = passed(wave)[16_000:16_800]
+    assert np.abs(output).max() > 0.5 * np.abs(wave[16_000:16_800]).max()
