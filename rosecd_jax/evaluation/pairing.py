@@ -61,6 +61,7 @@ def fit(name: str, waves: Sequence[np.ndarray], rates: Sequence[int]) -> tuple[t
 
 def delay(clean: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float | None:
     """Measure an estimate's delay to half a sample, up to 1/8 s; both [samples]. None if too unlike."""
+    clean, estimate = (wave - wave.mean(dtype=np.float64) for wave in (clean, estimate))
     energy = np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(estimate**2, dtype=np.float64))
     if not energy:
         return None

@@ -18,6 +18,7 @@ from rosecd_jax.metrics import MEASURES, USUAL, Scores, families, measure
 LEVEL_DB = 3.0
 OF_LEVEL = "seg_snr", "lsd"  # measures that count a wrong level
 OFFSET = 0.1  # minimum constant offset of an estimate, relative to its standard deviation
+UNLIKE = "too unlike the clean file to measure a delay: another recording, or far off in time"
 LEAST_SNR_DB = -6.0  # minimum to measure the level of the speech in the noisy file
 
 
@@ -113,16 +114,12 @@ def score(task: Task, estimate: Estimate) -> FileResult:
         if not np.isfinite(enhanced).all():
             why = ": it holds NaN or infinite samples"
         notes.append(f"the estimate has the worst possible {', '.join(worst)}{why}")
-    late = delay(waves[0][0], np.nan_to_num(enhanced[0]), rate)
-    is_heard = np.isfinite(enhanced).all() and np.ptp(enhanced) and np.ptp(reference.wave)
     is_room = task.reverberant and np.array_equal(waves[1], enhanced)  # the input itself
-    if late is None and is_heard and not is_room:
-        notes.append("too unlike the clean file to measure a delay: another recording, or far off in time")
     clean, noisy = (wave.ravel() for wave in waves[:2])
     relation = relate(clean, noisy, rate)
     swapped = bool(relation and relation.is_swapped(dynamics(clean, rate), dynamics(noisy, rate)))
-    if is_heard and not (swapped or is_room):
-        notes += _faults(waves[0][0], enhanced[0], late, task.names)
+    late, faults = _channel_notes(waves[0], enhanced, rate, None if swapped else task.names)
+    notes += [] if is_room else faults
     if relation and not (swapped or task.reverberant) and (note := _level_note(relation)):
         notes.append(note)
     return FileResult(
@@ -184,6 +181,35 @@ def _snr(clean: np.ndarray, noisy: np.ndarray) -> float:
     """Compute the SNR in dB over all channels; nan if clean wave or noise is silent."""
     speech, noise = (float(np.sum(np.square(wave, dtype=np.float64))) for wave in (clean, noisy - clean))
     return 10 * math.log10(speech / noise) if speech > 0 and noise > 0 else math.nan
+
+
+def _channel_notes(
+    clean: np.ndarray, enhanced: np.ndarray, rate: int, measures: Sequence[str] | None
+) -> tuple[float | None, list[str]]:
+    """Return the largest delay of an estimate's channels, and notes on them; both waves [channels, samples].
+
+    Silent channels of the clean file are skipped. Without `measures`, only unlike channels are noted.
+    """
+    delays: list[float] = []
+    notes: list[list[str]] = []
+    for reference, estimate in zip(clean, enhanced, strict=True):
+        found: list[str] = []
+        notes.append(found)
+        if not np.ptp(reference):
+            continue
+        late = delay(reference, np.nan_to_num(estimate), rate)
+        delays += [] if late is None else [late]
+        if np.isfinite(enhanced).all() and np.ptp(enhanced):
+            if not np.ptp(estimate):
+                found.append("the estimate is constant")
+            elif late is None:
+                found.append(UNLIKE)
+            if measures is not None:
+                found += _faults(reference, estimate, late, measures)
+    late = max(delays, key=abs, default=None)
+    if all(found == notes[0] for found in notes):
+        return late, notes[0]
+    return late, [f"channel {i}: {note}" for i, found in enumerate(notes, 1) for note in found]
 
 
 def _faults(

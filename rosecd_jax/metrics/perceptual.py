@@ -19,6 +19,7 @@ PESQ_RATE = 16000  # Hz, the only rate of wide-band PESQ
 PESQ_NARROW_RATE = 8000
 PESQ_SECONDS = 30
 PESQ_SHORTER = 15  # seconds; an utterance takes at least 0.2 s, and so does a pause
+SILENCED = {"wb": 0.999, "nb": 1.017}  # the lowest scores, of a piece that the estimate lacks
 PESQ_UTTERANCES = 40  # with more than 50, the package pesq crashes the interpreter
 STOI_SECONDS = 0.39  # pystoi needs 30 half-overlapping frames of 256 samples at 10 kHz
 VISQOL_RATE = 16000
@@ -42,8 +43,8 @@ def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
 
     Waves longer than 30 s get the mean over equal pieces of at most 30 s; if a piece may have more utterances
     than the package can hold, the wave, even one of less than 30 s, is cut into pieces of at most 15 s.
-    Pieces without speech are left out. Returns nan for silence, for less than 1/4 s, and if PESQ finds no
-    utterance.
+    Pieces without speech are left out; one that is silent in the estimate alone gets 0.999. Returns nan for
+    silence, for less than 1/4 s, and if PESQ finds no utterance.
 
     Raises:
       ValueError: if the waves are not 1-D or differ in length.
@@ -78,8 +79,8 @@ def _pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int, mode: Lit
         except (BufferTooShortError, NoUtterancesError):
             continue
         except ValueError:  # the package fails for an estimate without energy
-            return math.nan
-    return float(np.mean(scores)) if scores else math.nan
+            scores.append(SILENCED[mode])
+    return float(np.mean(scores)) if set(scores) - {SILENCED[mode]} else math.nan
 
 
 def _pieces(waves: Wave, most: int) -> list[Wave]:

@@ -60,8 +60,8 @@ def save_checkpoint(
         found = type(params).__name__
         raise CheckpointError(f"{path} can't be written: its parameters are a {found}, expected a dict")
     named = dict(params) if params and set(params) <= set(WEIGHTS) else {"ema": params}
-    if not all(jax.tree.leaves(tree) for tree in named.values()):
-        raise CheckpointError(f"{path} can't be written: there are no weights; give the model's parameters")
+    if "ema" not in named or not all(jax.tree.leaves(tree) for tree in named.values()):
+        raise CheckpointError(f"{path} can't be written: weights are missing; give the model's parameters")
     expected = jax.eval_shape(model.init, jax.random.key(0))
     for name, tree in named.items():
         _check_fit(f"{path} can't be written: of its {name!r} weights", expected, tree)

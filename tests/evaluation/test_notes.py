@@ -93,3 +93,44 @@ def test_a_model_never_writes_into_a_folder_of_other_files(data, name, words):
 def test_an_output_that_is_a_file_is_refused_before_the_evaluation(data):
     with pytest.raises(ValueError, match=r"a\.wav: is a file; give a folder for the results"):
         evaluate(data, [("noisy", None)], output=data / "clean" / "a.wav")
+
+
+def stereo(data, folder, change=lambda wave: wave):
+    """Write both sides with a second, equal channel, and an estimate whose second channel is changed."""
+    for name in NAMES:
+        for side in ("clean", "noisy"):
+            write(folder / side / name, np.repeat(io.read(data / side / name).wave, 2, axis=0))
+        wave = io.read(data / "noisy" / name).wave[0]
+        write(folder / "e" / name, np.stack([wave, change(wave)]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda wave: np.roll(wave, 20), ""),
+        (lambda wave: -wave, "channel 2: the estimate is inverted"),
+        (lambda wave: wave + 0.1, "channel 2: the estimate has a constant offset of 0.10"),
+        (
+            lambda wave: np.random.default_rng(1).normal(size=wave.size),
+            "channel 2: too unlike the clean file",
+        ),
+        (lambda wave: 0 * wave, "channel 2: the estimate is constant"),
+    ],
+)
+def test_faults_of_a_second_channel_are_noted(data, tmp_path, change, note):
+    folder = stereo(data, tmp_path / "stereo", change)
+    (found,) = evaluate(folder, [("changed", folder / "e")])
+    assert all(note in result.note for result in found.files)
+    assert [result.delay for result in found.files] == [0 if note else 20] * 2
+
+
+def test_a_silent_channel_is_not_unlike(data, tmp_path):
+    folder = tmp_path / "silent"
+    for name in NAMES:
+        for source, side in (("clean", "clean"), ("noisy", "noisy"), ("clean", "e")):
+            wave = io.read(data / source / name).wave[0]
+            write(folder / side / name, np.stack([0 * wave, wave]))
+    noisy, perfect = evaluate(folder, [("noisy", None), ("perfect", folder / "e")])
+    assert not any("unlike" in result.note for result in [*noisy.files, *perfect.files])
+    assert all("channel 2: the estimate equals the clean file" in result.note for result in perfect.files)

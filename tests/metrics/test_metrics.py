@@ -202,7 +202,8 @@ def test_pesq_of_long_recordings():
         "wave = numpy.tile(numpy.concatenate([noise, 0 * noise]), 70)\n"
         "assert abs(pesq(wave, wave, 16000) - 4.644) < 1e-3\n"
         "muted = numpy.where(numpy.arange(len(wave)) < 30 * 16000, 0, wave)\n"
-        "assert pesq(muted, wave, 16000) > 4 and numpy.isnan(pesq(wave, muted, 16000))\n"
+        "assert pesq(muted, wave, 16000) > 4 and 1.5 < pesq(wave, muted, 16000) < 4\n"
+        "assert numpy.isnan(pesq(wave, 0 * wave + 1e-30, 16000))\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
