@@ -38,7 +38,7 @@ FRONT_END = FrontEnd(hop=256)
 
 
 DATA = LoaderConfig(frames=128, batch_size=4, threads=1, mix=MixConfig(snr=(-5.0, 15.0), reverb=0.1))
-PESQ, SI_SDR, LIMIT = 2e-3, 2e-4, 20.0  # above the paper's weights, because there are few updates
+PESQ, SI_SDR, LIMIT = 3e-3, 4e-4, 20.0  # above the paper's weights, because there are few updates
 
 
 def run(
