@@ -120,7 +120,7 @@ def _level(lows: Any, highs: Any, sums: Any, samples: Any, block: int, xp: Modul
     counts = xp.clip(samples[:, None] - block * xp.arange(lows.shape[1]), 0, block)
     calm = ~(near_events(tops, xp) & long)
     counted = xp.where(calm, counts, 0).sum(axis=1)
-    mean = xp.where(calm, sums, 0).sum(axis=1) / xp.maximum(counted, 1)
+    mean = (xp.where(calm, sums, 0).sum(axis=1) / xp.maximum(counted, 1)).astype(xp.float32)
     is_offset = xp.abs(mean) > OFFSET * xp.where(calm, tops, 0).max(axis=1)
     offset = xp.where(is_offset & (samples >= WINDOW * block), mean, xp.zeros_like(mean))
     peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)

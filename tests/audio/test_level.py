@@ -75,6 +75,7 @@ def test_a_models_input_is_clipped_at_events_only(gain):
     assert beyond.any() == (gain > 5)
     assert not beyond[:, np.r_[:20_000, 20_320:64_000]].any()
     np.testing.assert_array_equal(scaled, np.where(beyond, np.sign(divided), divided))
+    assert scaled.dtype == found.offset.dtype == found.scale.dtype == np.float32
 
 
 def test_what_lasts_counts_however_loud():
