@@ -33,10 +33,10 @@ class Level(NamedTuple):
     offset: Any
     scale: Any
 
-    def scaled(self, wave: np.ndarray) -> np.ndarray:
-        """Normalize float32 [B, samples] for a model, to -1 ... 1."""
-        scaled = (wave - self.offset[:, None]) / np.where(self.scale > 0, self.scale, 1)[:, None]
-        return np.clip(scaled, -1, 1)
+    def scaled(self, wave: Any, xp: ModuleType = np) -> Any:
+        """Normalize float32 [B, samples] for a model, to -1 ... 1, with numpy or jax.numpy."""
+        scaled = (wave - self.offset[:, None]) / xp.where(self.scale > 0, self.scale, 1)[:, None]
+        return xp.clip(scaled, -1, 1)
 
 
 class LevelMeter:

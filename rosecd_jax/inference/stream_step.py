@@ -220,9 +220,7 @@ def stream_step(
     level = _next_level(config, front, state.level, _peak(config, front, centered), audible)
 
     scaled = centered / jnp.where(audible, level, 1.0)[:, None]
-    scaled = jnp.clip(
-        scaled, -EVENT, EVENT
-    )  # not to 1: the onset of speech after quiet can look like an event
+    scaled = jnp.clip(scaled, -EVENT, EVENT)  # not to 1: an onset after quiet can look like an event
     valid = jnp.full(len(keys), config.window, jnp.int32)
     firsts = jnp.broadcast_to(state.first_frame, valid.shape)
     enhanced = enhance_frames(model, sampler, params, scaled, valid, firsts, keys)

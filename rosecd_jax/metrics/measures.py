@@ -76,7 +76,11 @@ def _opinion(name: str, title: str, source: str, digits: int = 2) -> Measure:
 
 FAMILIES = (
     Family(
-        (Measure("pesq", "PESQ", "", 2, "higher", 0.999, 4.644, "wide band, ITU-T P.862.2"),),
+        (
+            Measure(
+                "pesq", "PESQ", "", 2, "higher", perceptual.SILENCED["wb"], 4.644, "wide band, ITU-T P.862.2"
+            ),
+        ),
         lambda clean, noisy, estimate, rate: [perceptual.pesq(clean, estimate, rate)],
         ("pesq",),
         "eval",
@@ -96,7 +100,18 @@ FAMILIES = (
         lambda clean, noisy, estimate, rate: ratios.energy_ratios(clean, estimate, noisy - clean),
     ),
     Family(
-        (Measure("pesq_nb", "PESQ-NB", "", 2, "higher", 1.017, 4.549, "narrow band, ITU-T P.862.1"),),
+        (
+            Measure(
+                "pesq_nb",
+                "PESQ-NB",
+                "",
+                2,
+                "higher",
+                perceptual.SILENCED["nb"],
+                4.549,
+                "narrow band, ITU-T P.862.1",
+            ),
+        ),
         lambda clean, noisy, estimate, rate: [perceptual.pesq_narrow(clean, estimate, rate)],
         ("pesq",),
         "eval",

@@ -43,8 +43,8 @@ def pesq(reference: ArrayLike, estimate: ArrayLike, sample_rate: int) -> float:
 
     Waves longer than 30 s get the mean over equal pieces of at most 30 s; if a piece may have more utterances
     than the package can hold, the wave, even one of less than 30 s, is cut into pieces of at most 15 s.
-    Pieces without speech are left out; one that is silent in the estimate alone gets 0.999. Returns nan for
-    silence, for less than 1/4 s, and if PESQ finds no utterance.
+    Pieces without speech are left out; one that is silent in the estimate alone gets the lowest score.
+    Returns nan for silence, for less than 1/4 s, and if PESQ finds no utterance.
 
     Raises:
       ValueError: if the waves are not 1-D or differ in length.

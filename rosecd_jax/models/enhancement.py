@@ -186,16 +186,16 @@ def enhance_padded(
     """
     front = model.front_end
     before, more = front.reach * front.hop, front.stretch(0)
-    offset, level = (part[:, None] for part in level_of_padded(wave, samples, front.sample_rate))
-    scaled = jnp.clip((wave - offset) / jnp.where(level > 0, level, 1), -1, 1)
+    level = level_of_padded(wave, samples, front.sample_rate)
 
     def reflect_edges(wave: jax.Array, samples: jax.Array) -> jax.Array:
         longer = jnp.pad(wave, (0, more - before))
         return jnp.pad(reflect_tail(longer, samples, front.n_fft // 2), (before, 0), mode="reflect")
 
-    reflected = jax.vmap(reflect_edges)(scaled, samples)
+    reflected = jax.vmap(reflect_edges)(level.scaled(wave, jnp), samples)
     firsts = jnp.zeros_like(samples)
-    return enhance_frames(model, config, params, reflected, 1 + samples // front.hop, firsts, keys) * level
+    enhanced = enhance_frames(model, config, params, reflected, 1 + samples // front.hop, firsts, keys)
+    return enhanced * level.scale[:, None]
 
 
 def reflect_tail(x: jax.Array, length: jax.Array, most: int) -> jax.Array:

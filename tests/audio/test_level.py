@@ -58,10 +58,10 @@ def test_one_sided_events_neither_make_nor_hide_an_offset(share, size, places):
     assert scale == pytest.approx(peak, rel=0.15)
 
 
-@pytest.mark.parametrize("start", [0.05, 0.3, 0.42])
-def test_speech_at_the_edge_of_a_short_recording_is_no_event(start):
+@pytest.mark.parametrize("edge", [slice(900), slice(-900, None)])
+def test_speech_at_the_edge_of_a_short_recording_is_no_event(edge):
     wave = np.random.default_rng(1).normal(size=8000, scale=1e-4).astype(np.float32)
-    wave[round(start * RATE) :][:1200] += speech_like()[2000:][: wave.size - round(start * RATE)][:1200]
+    wave[edge] += speech_like()[2000:2900]
     assert level(wave)[1] == np.abs(wave).max()
 
 

@@ -95,7 +95,7 @@ def test_an_output_that_is_a_file_is_refused_before_the_evaluation(data):
         evaluate(data, [("noisy", None)], output=data / "clean" / "a.wav")
 
 
-def stereo(data, folder, change=lambda wave: wave):
+def stereo(data, folder, change):
     """Write both sides with a second, equal channel, and an estimate whose second channel is changed."""
     for name in NAMES:
         for side in ("clean", "noisy"):

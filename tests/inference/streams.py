@@ -17,6 +17,13 @@ SMALL = StreamConfig(window=16, hop=4, look_ahead=2, fade=1)
 ONE_STEP = SamplerConfig().resolve(ScoreModel(STUDENT))
 
 
+class Identity(ScoreModel):
+    """Give back the noisy spectrogram."""
+
+    def denoise(self, params, x_t, y, t):
+        return y
+
+
 class Mixing(ScoreModel):
     """Each frame depends on its neighbours, on its place in the window and on the noise."""
 

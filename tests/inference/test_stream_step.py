@@ -13,7 +13,7 @@ from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig
 from tests.helpers import random_params
-from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Mixing, sound
+from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Identity, Mixing, sound
 
 PAGE = Path(__file__).parents[2] / "docs" / "streaming.md"
 
@@ -54,13 +54,6 @@ def test_seeds_are_whole_numbers_of_any_kind(seed):
 def test_no_other_seeds(seed):
     with pytest.raises(TypeError, match="integer"):
         stream_keys(seed, 1)
-
-
-class Identity(ScoreModel):
-    """Give back the noisy spectrogram."""
-
-    def denoise(self, params, x_t, y, t):
-        return y
 
 
 def passed(wave: np.ndarray, look_ahead: int = 8) -> np.ndarray:

@@ -27,14 +27,7 @@ from rosecd_jax.inference.streaming import StreamingEnhancer
 from rosecd_jax.models import ScoreModel
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_padded
 from tests.helpers import random_params
-from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Mixing, sound
-
-
-class Identity(ScoreModel):
-    """Gives back what it gets."""
-
-    def denoise(self, params, x_t, y, t):
-        return y
+from tests.inference.streams import ONE_STEP, SMALL, STUDENT, Identity, Mixing, sound
 
 
 class Noisy(ScoreModel):
