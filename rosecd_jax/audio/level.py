@@ -2,10 +2,11 @@
 
 The papers divide by max |y|, and so does this for ordinary recordings. But one thump or click far above the
 speech would make everything else too quiet for the model: samples more than `EVENT` times (14 dB) as large
-as the level that lasts for 80 ms are excluded from the maximum, with 32 ms on either side. What exceeds the
-level there is clipped, because the network normalizes over the whole recording; ordinary recordings are not
-clipped. The mean is subtracted if it exceeds `OFFSET` times the maximum and the recording has at least 0.4 s;
-the mean of ordinary recordings is mostly below a tenth of this threshold.
+as the level that lasts for 80 ms are excluded from the maximum, with what rings after them above that level,
+and with 32 ms on either side. What exceeds the level there is clipped, because the network normalizes over
+the whole recording; ordinary recordings are not clipped. The mean is subtracted if it exceeds `OFFSET` times
+the maximum and the recording has at least 0.4 s; the mean of ordinary recordings is mostly below a tenth of
+this threshold.
 """
 
 import math
@@ -107,7 +108,10 @@ def near_events(peaks: Any, xp: ModuleType) -> Any:
     firsts = STRIDE * xp.arange((blocks + STRIDE - 1) // STRIDE)
     windows = padded[:, firsts[:, None] + np.arange(WINDOW)]
     lasting = xp.sort(windows, axis=2)[..., WINDOW - LASTING].max(axis=1)
-    events = xp.pad(peaks > EVENT * lasting[:, None], ((0, 0), (AROUND, AROUND)))
+    index = xp.arange(blocks)
+    event = xp.maximum.accumulate(xp.where(peaks > EVENT * lasting[:, None], index, -1), axis=1)
+    calm = xp.maximum.accumulate(xp.where(peaks > lasting[:, None], -1, index), axis=1)
+    events = xp.pad(event > calm, ((0, 0), (AROUND, AROUND)))  # each with what rings after it
     return sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1)) > 0
 
 

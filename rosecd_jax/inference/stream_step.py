@@ -74,7 +74,8 @@ class StreamConfig:
             raise ValueError(
                 f"hop, fade and look-ahead are {used} frames, the window only {self.window}: widen it"
             )
-        if not (isinstance(self.level_decay, numbers.Real) and 0 <= self.level_decay < np.inf):
+        is_number = isinstance(self.level_decay, numbers.Real) and not isinstance(self.level_decay, bool)
+        if not (is_number and 0 <= self.level_decay < np.inf):
             raise ValueError(
                 f"level_decay is {self.level_decay!r} dB per second: expected a finite number of at least 0"
             )
@@ -107,6 +108,8 @@ class StreamConfig:
         frames = {}
         for name, length in lengths.items():
             least = 1 if name in ("window", "hop") else 0
+            if not isinstance(length, numbers.Real) or isinstance(length, bool):
+                raise ValueError(f"stream {name} is {length!r}: expected a number of ms")
             if not 0 <= length < 1e6 or (length == 0 and least):
                 lowest = "above 0" if least else "from 0"
                 raise ValueError(f"stream {name} is {length:g} ms: expected a time {lowest} to 1,000,000 ms")
@@ -262,7 +265,9 @@ def _without_offset(
     samples, memory = wave.shape[-1], round(MEMORY * sample_rate)
     known = jnp.minimum(state.known + block, max(memory, samples))
     share = block / jnp.minimum(known, memory)
-    mean = state.mean + share * (jnp.mean(wave[:, -block:], axis=-1) - state.mean)
+    most = jnp.where(state.level > 0, EVENT * state.level, jnp.inf)[:, None]  # so that no event is an offset
+    newest = jnp.clip(wave[:, -block:] - state.mean[:, None], -most, most)
+    mean = state.mean + share * jnp.mean(newest, axis=-1)
     here = jnp.sum(wave, axis=-1) / jnp.minimum(known, samples)  # a sound that has passed is not an offset
     lasts = jnp.abs(here - mean) < jnp.abs(mean) / 2
     large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)

@@ -44,6 +44,16 @@ def test_loud_events_do_not_count(seconds, places, length):
     assert level(loud)[1] == pytest.approx(np.abs(wave).max(), rel=0.15)
 
 
+@pytest.mark.parametrize("gain", [10, 40, 90])
+@pytest.mark.parametrize("seconds", [0.008, 0.02])  # the time constant of the decay
+@pytest.mark.parametrize("start", [10_000, 31_000, 60_000])
+def test_what_rings_after_an_event_does_not_count(gain, seconds, start):
+    wave, time = speech_like(), np.arange(2400) / RATE
+    loud = wave.copy()
+    loud[start : start + 2400] += gain * np.abs(wave).max() * np.exp(-time / seconds) * np.cos(565 * time)
+    assert level(loud)[1] == pytest.approx(np.abs(wave).max(), rel=0.2)
+
+
 @pytest.mark.parametrize("share", [-0.05, 0, 0.1])
 @pytest.mark.parametrize("size", [1, 80, 480])
 @pytest.mark.parametrize("places", [[20_000], [6_000, 20_000, 34_000, 48_000]])

@@ -182,6 +182,17 @@ def test_an_offset_is_taken_off_as_soon_as_it_is_known(offset):
     np.testing.assert_allclose(plain, wave, atol=1e-4)  # without one nothing is taken off
 
 
+@pytest.mark.parametrize("start", [1500, 3000, 12_000])
+@pytest.mark.parametrize("size", [160, 480])
+def test_a_one_sided_event_is_no_offset(start, size):
+    wave = sound(24_000)
+    loud = wave.copy()
+    loud[start : start + size] += 40 * np.abs(wave).max() * np.hanning(size)
+    output = whole(StreamingEnhancer(Identity(STUDENT), None), loud)
+    away = np.r_[: start - 128, start + size + 128 : wave.size]
+    np.testing.assert_allclose(output[away], wave[away], atol=1e-4)
+
+
 def test_the_level_is_the_maximum_and_falls_as_stated():
     config = dataclasses.replace(SMALL, level_decay=6.0)
     model, block = Identity(STUDENT), 4 * 128
@@ -305,8 +316,12 @@ def test_a_stream_that_makes_no_sense_is_refused():
         StreamingEnhancer(model, None, config=StreamConfig(window=25))
     with pytest.raises(ValueError, match="0 channels"):
         StreamingEnhancer(model, None, channels=0)
+    with pytest.raises(ValueError, match=r"1\.5 channels"):
+        StreamingEnhancer(model, None, channels=1.5)
     with pytest.raises(ValueError, match="sample rate of 3 Hz"):
         StreamingEnhancer(model, None, sample_rate=3)
+    with pytest.raises(ValueError, match="sample rate of '16k' Hz"):
+        StreamingEnhancer(model, None, sample_rate="16k")
     with pytest.raises(ValueError, match="doesn't go with this model"):
         StreamingEnhancer(model, None, SamplerConfig("bridge"))
 
