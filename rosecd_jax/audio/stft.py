@@ -123,8 +123,8 @@ class FrontEnd:
     Attributes:
       sample_rate: rate of the waves, in Hz.
       n_fft: window and DFT length in samples; there are n_fft // 2 + 1 bins.
-      hop: samples from one frame to the next.
-      exponent: a in X = b |S|^a e^{j arg S}.
+      hop: samples from one frame to the next, at most three quarters of n_fft.
+      exponent: a in X = b |S|^a e^{j arg S}, at most 1.
       factor: b, likewise.
     """
 
@@ -136,9 +136,12 @@ class FrontEnd:
 
     def __post_init__(self) -> None:
         least, above = {"sample_rate": 1, "n_fft": 2, "hop": 1}, {"exponent": 0, "factor": 0}
-        check_fields(self, "front_end.", least=least, above=above)
-        if self.hop >= self.n_fft:
-            raise ValueError(f"front_end.hop is {self.hop}, it has to be below front_end.n_fft, {self.n_fft}")
+        check_fields(self, "front_end.", least=least, above=above, most={"exponent": 1})
+        if self.hop > 0.75 * self.n_fft:  # windows hardly overlap, and the inverse amplifies errors fivefold
+            raise ValueError(
+                f"front_end.hop is {self.hop}, it has to be at most three quarters of front_end.n_fft, "
+                f"{self.n_fft}"
+            )
 
     @property
     def bins(self) -> int:

@@ -282,7 +282,9 @@ def _level(wanted: float, lowest: float, highest: float) -> float:
 def _quantised(path: Path, block: NDArray, subtype: str) -> NDArray[np.float32]:
     block = block.astype(np.float32)
     if not np.isfinite(block).all():
-        raise AudioError(f"{path}: the wave holds NaN or infinite samples; fix its computation")
+        raise AudioError(
+            f"{path}: the wave holds samples that are NaN, infinite or beyond float32; fix its computation"
+        )
     if subtype not in ("FLOAT", "DOUBLE"):
         block = block.clip(-1, 1)
     if subtype in BITS:

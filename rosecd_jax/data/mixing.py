@@ -28,6 +28,7 @@ MOST_PIECES = 8  # utterances in one example
 PAUSE = (0.1, 0.6)  # seconds between two utterances
 LONGEST = 10.0  # seconds; speech is drawn with a probability proportional to its length, up to this
 ATTEMPTS = 50  # draws for one example; the first that is neither silent nor unreadable is used
+MOST_NOISES, MOST_TILT = 20, 24  # simultaneous noises, dB per octave
 MOST_DB = 100  # of SNRs and levels; beyond ±MOST_DB, a sound is lost to float32 rounding
 LEAST_RESPONSE = 0.005  # minimum seconds of a room's impulse response
 
@@ -69,7 +70,8 @@ class MixConfig:
 
     def __post_init__(self) -> None:
         shares = ("without_noise", "babble", "synthetic", "band", "reverb", "held_back")
-        check_fields(self, "mix.", least={"noises": 1, "tilt": 0} | dict.fromkeys(shares, 0))
+        least = {"noises": 1, "tilt": 0} | dict.fromkeys(shares, 0)
+        check_fields(self, "mix.", least=least, most={"noises": MOST_NOISES, "tilt": MOST_TILT})
         for name in ("snr", "level", "noise_levels"):
             lowest, highest = getattr(self, name)
             if not -MOST_DB <= lowest <= highest <= MOST_DB:
@@ -81,6 +83,8 @@ class MixConfig:
         for name in shares:
             if getattr(self, name) > 1:
                 raise ValueError(f"mix.{name} is {getattr(self, name)}, it has to be a share, from 0 to 1")
+        if self.held_back == 1:
+            raise ValueError("mix.held_back is 1, it has to be below 1: nothing would be left for training")
         if self.babble + self.synthetic > 1:
             raise ValueError(f"mix.babble + mix.synthetic is {self.babble + self.synthetic}, more than 1")
 

@@ -164,7 +164,7 @@ class Enhancer:
         if wave.ndim == 2 and len(wave) > max(MOST_CHANNELS, wave.shape[1]):
             raise ValueError(f"a wave of shape {wave.shape}: expected [channels, samples]; transpose it")
         if not np.isfinite(wave).all():
-            raise ValueError("the wave holds NaN or infinite samples; remove them before enhancing")
+            raise ValueError("the wave holds samples that are NaN, infinite or beyond float32; remove them")
         is_number = isinstance(sample_rate, numbers.Real)
         if not is_number or not io.RATES[0] <= sample_rate <= io.RATES[-1] or sample_rate % 1:
             raise ValueError(

@@ -1,6 +1,7 @@
 """StreamingEnhancer: chunks of any size in, as many samples out, with a fixed latency."""
 
 import math
+import numbers
 import time
 
 import jax
@@ -65,11 +66,12 @@ class StreamingEnhancer:
           ValueError: if the sampler or window doesn't fit the model, or channels or rate are out of range.
         """
         front = model.front_end
-        if channels < 1:
-            raise ValueError(f"{channels} channels: a stream has at least one")
+        if not isinstance(channels, numbers.Integral) or channels < 1:
+            raise ValueError(f"{channels!r} channels: a stream has a whole number of at least one")
         sample_rate = front.sample_rate if sample_rate is None else sample_rate
-        if not 1000 <= sample_rate <= 384_000 or sample_rate != int(sample_rate):
-            raise ValueError(f"a sample rate of {sample_rate} Hz: expected a whole number, 1000 to 384,000")
+        is_number = isinstance(sample_rate, numbers.Real)
+        if not is_number or not 1000 <= sample_rate <= 384_000 or sample_rate != int(sample_rate):
+            raise ValueError(f"a sample rate of {sample_rate!r} Hz: expected a whole number, 1000 to 384,000")
         sample_rate = int(sample_rate)
         self.model, self.config, self.sampler = model, config, sampler.resolve(model)
         self.params = jax.device_put(params)  # else NumPy arrays would be copied at every step

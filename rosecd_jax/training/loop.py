@@ -245,6 +245,13 @@ def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any
             echo(library.summary())
     elif config.data.mix != MixConfig():
         echo("data.path holds pairs, which are already mixed: data.mix is not used")
+    if pairs and not config.data.speech and config.validation.split == config.data.split:
+        echo(f"the files of split {config.data.split!r} are for training and for validation: scores mislead")
+    if config.optimizer.warmup_steps >= config.steps:
+        echo(
+            f"optimizer.warmup_steps is {config.optimizer.warmup_steps}: in {config.steps} steps, the "
+            "learning rate doesn't reach its value"
+        )
     return source, pairs
 
 

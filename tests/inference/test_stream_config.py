@@ -26,6 +26,7 @@ from tests.inference.streams import STUDENT
         ({"look_ahead": 60}, "are 69 frames, the window only 64: widen it"),
         ({"level_decay": -1.0}, "level_decay"),
         ({"level_decay": float("nan")}, "level_decay"),
+        ({"level_decay": True}, "level_decay is True dB per second: expected a finite number"),
         ({"level_decay": "slow"}, "level_decay is 'slow' dB per second: expected a finite number"),
     ],
 )
@@ -61,6 +62,7 @@ def test_the_lengths_that_nobody_gives_are_times_whatever_a_models_frames():
     ("lengths", "words"),
     [
         ({"hop": float("nan")}, "hop is nan ms"),
+        ({"hop": "64"}, "hop is '64': expected a number of ms"),
         ({"hop": 0}, "hop is 0 ms: expected a time above 0"),
         ({"window": 0}, "window is 0 ms"),
         ({"look_ahead": -1}, "look_ahead is -1 ms: expected a time from 0"),

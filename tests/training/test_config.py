@@ -8,6 +8,7 @@ from rosecd_jax.audio import FrontEnd
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.config import from_dict, to_dict
 from rosecd_jax.data.loader import LoaderConfig
+from rosecd_jax.data.mixing import MixConfig
 from rosecd_jax.losses import DistillationConfig
 from rosecd_jax.models import ModelConfig, NCSNppConfig
 from rosecd_jax.training import OptimizerConfig, TrainConfig, ValidationConfig
@@ -74,7 +75,12 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
         (CheckpointConfig, "checkpoints.", {"every": 0}),
         (FrontEnd, "front_end.", {"n_fft": -2, "hop": 0}),
         (FrontEnd, "front_end.", {"hop": 510}),
+        (FrontEnd, "front_end.", {"hop": 383}),
         (FrontEnd, "front_end.", {"exponent": 0.0}),
+        (FrontEnd, "front_end.", {"exponent": 2.0}),
+        (MixConfig, "mix.", {"tilt": 1e6}),
+        (MixConfig, "mix.", {"noises": 1000}),
+        (MixConfig, "mix.", {"held_back": 1.0}),
         (FrontEnd, "front_end.", {"factor": float("inf")}),
     ],
     ids=str,

@@ -194,14 +194,18 @@ def test_a_student_starts_from_its_teachers_raw_weights(student_config, finished
     assert_same(state.params, finished[0].params)
 
 
-def test_a_mix_that_pairs_leave_unused_is_logged(config):
-    lines = []
-    mixed = dataclasses.replace(config.data, mix=MixConfig(snr=(0.0, 5.0)))
-    for data in (config.data, mixed):
-        open_data(dataclasses.replace(config, data=data), ScoreModel(config.model), Status(lines.append))
-    assert [line for line in lines if "mix" in line] == [
-        "data.path holds pairs, which are already mixed: data.mix is not used"
-    ]
+def test_settings_that_do_not_do_what_they_say_are_logged(config):
+    optimizer = dataclasses.replace(config.optimizer, warmup_steps=config.steps)
+    mix, split = dataclasses.replace(config.data, mix=MixConfig(snr=(0.0, 5.0))), config.data.split
+    for fields, words in [
+        ({"data": mix}, "data.path holds pairs, which are already mixed: data.mix is not used"),
+        ({"optimizer": optimizer}, "the learning rate doesn't reach its value"),
+        ({"validation": ValidationConfig(every=1, files=1, split=split)}, "for training and for validation"),
+        ({}, ""),
+    ]:
+        lines = []
+        open_data(dataclasses.replace(config, **fields), ScoreModel(config.model), Status(lines.append))
+        assert [words in line for line in lines if "opening" not in line] == [True] * bool(words)
 
 
 @pytest.mark.slow
@@ -360,22 +364,18 @@ def test_what_a_killed_run_was_writing_is_cleared_away(finished, config, tmp_pat
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["4", "6"]
 
 
-def test_scores_that_cannot_be_read_are_refused_with_the_way_out(config, tmp_path):
-    (tmp_path / "validation.json").write_text("")
-    with pytest.raises(ValueError, match=r"validation\.json cannot be read .* delete it"):
-        train(config, tmp_path, quiet)
-
-
-def test_a_file_where_the_checkpoints_belong_is_refused(config, tmp_path):
-    (tmp_path / "checkpoints").write_text("")
-    with pytest.raises(ValueError, match=r"checkpoints is not a folder; move it"):
-        train(config, tmp_path, quiet)
-
-
-def test_a_directory_that_cannot_be_written_is_refused(config, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file: cannot be written .* choose another --workdir"):
-        train(config, tmp_path / "file", quiet)
+@pytest.mark.parametrize(
+    ("file", "workdir", "words"),
+    [
+        ("validation.json", "", r"validation\.json cannot be read .* delete it"),
+        ("checkpoints", "", r"checkpoints is not a folder; move it"),
+        ("file", "file", r"file: cannot be written .* choose another --workdir"),
+    ],
+)
+def test_a_file_in_the_way_is_refused_with_the_way_out(file, workdir, words, config, tmp_path):
+    (tmp_path / file).write_text("")
+    with pytest.raises(ValueError, match=words):
+        train(config, tmp_path / workdir, quiet)
 
 
 @pytest.mark.slow
