@@ -51,6 +51,17 @@ def test_clean_speech_keeps_its_level(small):
     assert abs(20 * np.log10(np.std(enhanced) / np.std(clean))) < 1.5
 
 
+@pytest.mark.parametrize("beyond", [0, 160, 250, 255])  # samples after the center of the last frame
+def test_the_end_of_a_recording_is_not_louder_than_the_rest(small, beyond):
+    clean = io.read(CLEAN).wave[0][: 16_384 + beyond]
+    assert np.abs(small(clean, 16_000)[-32:]).max() < 1.5 * np.abs(clean).max()
+
+
+def test_more_steps_of_a_student_are_warned_of():
+    with pytest.warns(UserWarning, match="small is a student, trained for one network call: 3 calls"):
+        Enhancer.from_checkpoint("small", steps=3)
+
+
 def test_noise_alone_becomes_quieter_and_silence_stays_silence(small):
     noise = 0.1 * np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
     assert np.std(small(noise, 16_000)) < 0.2 * np.std(noise)

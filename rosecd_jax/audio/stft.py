@@ -16,6 +16,8 @@ from rosecd_jax.audio import fft
 from rosecd_jax.config import check_fields
 
 Spectra = Complex64[Array, "*shape"]
+LEAST_WEIGHT = 1 / 16
+"""Lower bound of the overlapped squared window that `istft` divides by."""
 
 
 def hann_window(length: int) -> Float32[np.ndarray, " {length}"]:
@@ -67,6 +69,9 @@ def istft(
 ) -> Float32[Array, "*batch length"]:
     """Inverse of `stft`: overlap-add divided by the overlapped squared window, cut to `length`.
 
+    For a hop above a third of `n_fft`, the last samples can be under the taper of the last window alone; they
+    fade out where it is below a quarter, because the division would amplify errors of the spectrogram.
+
     Args:
       length: samples of the result; zero beyond the last frame.
       valid_frames: number of frames used; the others are ignored without a change of shape, so that one
@@ -81,7 +86,7 @@ def istft(
         counts = (jnp.arange(frames) < valid_frames)[:, None]
         framed, weight = framed * counts, weight * counts
     envelope = _overlap_add(weight, hop)
-    wave = _overlap_add(framed, hop) / jnp.where(envelope > 1e-11, envelope, 1.0)
+    wave = _overlap_add(framed, hop) / jnp.maximum(envelope, LEAST_WEIGHT)
     wave = wave[..., n_fft // 2 : n_fft // 2 + length]
     return jnp.pad(wave, [(0, 0)] * (wave.ndim - 1) + [(0, length - wave.shape[-1])])
 
@@ -123,7 +128,7 @@ class FrontEnd:
     Attributes:
       sample_rate: rate of the waves, in Hz.
       n_fft: window and DFT length in samples; there are n_fft // 2 + 1 bins.
-      hop: samples from one frame to the next, at most three quarters of n_fft.
+      hop: samples from one frame to the next, at most two thirds of n_fft.
       exponent: a in X = b |S|^a e^{j arg S}, at most 1.
       factor: b, likewise.
     """
@@ -137,10 +142,9 @@ class FrontEnd:
     def __post_init__(self) -> None:
         least, above = {"sample_rate": 1, "n_fft": 2, "hop": 1}, {"exponent": 0, "factor": 0}
         check_fields(self, "front_end.", least=least, above=above, most={"exponent": 1})
-        if self.hop > 0.75 * self.n_fft:  # windows hardly overlap, and the inverse amplifies errors fivefold
+        if 3 * self.hop > 2 * self.n_fft:  # between frames, windows would overlap too little to be divided by
             raise ValueError(
-                f"front_end.hop is {self.hop}, it has to be at most three quarters of front_end.n_fft, "
-                f"{self.n_fft}"
+                f"front_end.hop is {self.hop}, it has to be up to two thirds of front_end.n_fft, {self.n_fft}"
             )
 
     @property

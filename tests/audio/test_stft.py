@@ -131,6 +131,16 @@ def test_what_lies_behind_the_last_frame_is_zero():
     assert not signal[2 * 128 + 255 :].any()
 
 
+@pytest.mark.parametrize("hop", [128, 171, 256, 340])
+def test_no_error_of_a_spectrogram_is_amplified_more_than_fivefold(hop):
+    spectrum = random_spectrogram(256, 6)
+    framed = np.fft.irfft(spectrum.swapaxes(-1, -2), 510)
+    signal = istft(spectrum, 5 * hop + hop - 1, 510, hop)
+    assert np.abs(signal).max() < 5 * np.abs(framed).max()
+    consistent = istft(stft(wave(5 * hop + hop - 1), 510, hop), 5 * hop, 510, hop)
+    np.testing.assert_allclose(consistent, wave(5 * hop + hop - 1)[: 5 * hop], atol=1e-6)
+
+
 @hypothesis.given(st.floats(-10, 10), st.floats(-10, 10), st.integers(0, 1000))
 @hypothesis.settings(deadline=None, max_examples=20)
 def test_stft_and_istft_are_linear(a, b, seed):

@@ -2,18 +2,20 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from rosecd_jax.audio import FrontEnd
+from rosecd_jax.audio import FrontEnd, io
 from rosecd_jax.cli.train import read_config
 from rosecd_jax.config import from_dict, to_dict
 from rosecd_jax.data.loader import LoaderConfig
 from rosecd_jax.data.mixing import MixConfig
-from rosecd_jax.losses import DistillationConfig
-from rosecd_jax.models import ModelConfig, NCSNppConfig
+from rosecd_jax.losses import ConsistencyTrainingConfig, DistillationConfig
+from rosecd_jax.models import ModelConfig, NCSNppConfig, ScoreModel
 from rosecd_jax.training import OptimizerConfig, TrainConfig, ValidationConfig
 from rosecd_jax.training.config import CheckpointConfig
-from rosecd_jax.training.loop import load_teacher
+from rosecd_jax.training.loop import load_teacher, open_data
+from rosecd_jax.training.status import Status
 
 STUDENT = TrainConfig(
     objective="distillation",
@@ -75,7 +77,7 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
         (CheckpointConfig, "checkpoints.", {"every": 0}),
         (FrontEnd, "front_end.", {"n_fft": -2, "hop": 0}),
         (FrontEnd, "front_end.", {"hop": 510}),
-        (FrontEnd, "front_end.", {"hop": 383}),
+        (FrontEnd, "front_end.", {"hop": 341}),
         (FrontEnd, "front_end.", {"exponent": 0.0}),
         (FrontEnd, "front_end.", {"exponent": 2.0}),
         (MixConfig, "mix.", {"tilt": 1e6}),
@@ -88,6 +90,27 @@ def test_crops_too_short_for_the_pesq_loss_are_refused():
 def test_a_config_that_makes_no_sense_is_refused_where_it_is_made(make, where, fields):
     with pytest.raises(ValueError, match=rf"^{where}{next(iter(fields))} is .*(has to be|set it to)"):
         make(**fields)
+
+
+@pytest.mark.parametrize("make", [DistillationConfig, ConsistencyTrainingConfig])
+def test_an_objective_without_terms_is_refused(make):
+    names = ("consistency_weight", "pesq_weight", "si_sdr_weight")
+    for name in names:
+        assert make(**dict.fromkeys(names, 0.0) | {name: 1e-9})
+    with pytest.raises(ValueError, match=r"\.consistency_weight, .*\.si_sdr_weight are all 0"):
+        make(**dict.fromkeys(names, 0.0))
+
+
+@pytest.mark.parametrize(("reverb", "noted"), [(0.9, True), (MixConfig().reverb, False), (0.0, False)])
+def test_a_share_of_rooms_without_any_is_logged(tmp_path, reverb, noted):
+    for name in ("speech/a", "speech/b", "rooms/a"):
+        io.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    data = LoaderConfig(speech=str(tmp_path / "speech"), mix=MixConfig(reverb=reverb))
+    for rir, expected in (("", noted), (str(tmp_path / "rooms"), False)):
+        lines = []
+        config = TrainConfig(data=dataclasses.replace(data, rir=rir), validation=ValidationConfig(every=0))
+        open_data(config, ScoreModel(config.model), Status(lines.append))
+        assert any("data.mix.reverb is not used" in line for line in lines) == expected
 
 
 @pytest.mark.parametrize("objective", ["score", "score-matching"])
