@@ -26,13 +26,20 @@ RANGE = 100.0  # maximum ratio of an event to the level (40 dB)
 AROUND = 4  # blocks on either side of an event
 SHORTEST = 125  # blocks (1 s) of a recording that can have events; cut speech looks like one in shorter ones
 OFFSET = 0.003
+GROUPED = 8  # blocks (64 ms) of each mean whose median has to agree with the mean of all
 
 
 class Level(NamedTuple):
-    """Offset and divisor of each channel or item, float32 [B]; the divisor of silence is 0."""
+    """Level of each channel or item, arrays [B].
+
+    Attributes:
+      offset, scale: offset and divisor, float32; the divisor of silence is 0.
+      limited: number of samples in the blocks where `scaled` clips.
+    """
 
     offset: Any
     scale: Any
+    limited: Any = 0
 
     def scaled(self, wave: Any, xp: ModuleType = np) -> Any:
         """Normalize float32 [B, samples] for a model, to -1 ... 1, with numpy or jax.numpy."""
@@ -94,6 +101,19 @@ def block_size(sample_rate: int) -> int:
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
+def median(sums: Any, counts: Any, xp: ModuleType) -> Any:
+    """Return the median of the means of groups of blocks, from blocks' sums and lengths [B, blocks]; [B]."""
+    group = max(1, min(GROUPED, sums.shape[1] // 5))
+    pad = (0, 0), (0, -sums.shape[1] % group)
+    sums, counts = (xp.pad(each, pad).reshape(len(each), -1, group).sum(axis=2) for each in (sums, counts))
+    return xp.nanmedian(xp.where(counts > 0, sums / xp.maximum(counts, 1), xp.nan), axis=1)
+
+
+def lasts(mean: Any, usual: Any, xp: ModuleType) -> Any:
+    """Return whether a mean is a constant offset, not a sound that has passed, from `median`."""
+    return xp.abs(usual - mean) < xp.abs(mean) / 2
+
+
 def lasting_level(peaks: Any, near: Any, xp: ModuleType) -> Any:
     """Return the maximum of blocks' peaks [B, blocks] that are not near an event, see `near_events`; [B]."""
     calm = xp.where(near, 0, peaks).max(axis=1)
@@ -122,10 +142,12 @@ def _level(lows: Any, highs: Any, sums: Any, samples: Any, block: int, xp: Modul
     """
     tops, long = xp.maximum(xp.maximum(highs, -lows), 0), (samples >= SHORTEST * block)[:, None]
     counts = xp.clip(samples[:, None] - block * xp.arange(lows.shape[1]), 0, block)
-    calm = ~(near_events(tops, xp) & long)
+    calm = ~near_events(tops, xp)
     counted = xp.where(calm, counts, 0).sum(axis=1)
     mean = (xp.where(calm, sums, 0).sum(axis=1) / xp.maximum(counted, 1)).astype(xp.float32)
     is_offset = xp.abs(mean) > OFFSET * xp.where(calm, tops, 0).max(axis=1)
+    is_offset &= lasts(mean, median(sums, counts, xp), xp)
     offset = xp.where(is_offset & (samples >= WINDOW * block), mean, xp.zeros_like(mean))
     peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
-    return Level(offset, lasting_level(peaks, near_events(peaks, xp) & long, xp))
+    scale = lasting_level(peaks, near_events(peaks, xp) & long, xp)
+    return Level(offset, scale, xp.where(peaks > scale[:, None], counts, 0).sum(axis=1))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.audio.level import EVENT, LASTING, block_size, lasting_level, near_events
+from rosecd_jax.audio.level import EVENT, LASTING, block_size, lasting_level, lasts, median, near_events
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -28,7 +28,7 @@ SILENCE = 1e-20
 """Maximum magnitude of a silent window."""
 MEMORY = 2.0
 """Time constant, in seconds, of the running mean."""
-OFFSET_AFTER, OFFSET_SHARE = 0.1, 0.01
+OFFSET_AFTER, OFFSET_SHARE = 0.25, 0.01
 """Seconds after which the mean is subtracted, and the share of the window's maximum that it must exceed."""
 LEVEL_RANGE = 100.0
 """Maximum ratio of the remembered level to the window's maximum (40 dB): a click is soon forgotten."""
@@ -268,11 +268,12 @@ def _without_offset(
     most = jnp.where(state.level > 0, EVENT * state.level, jnp.inf)[:, None]  # so that no event is an offset
     newest = jnp.clip(wave[:, -block:] - state.mean[:, None], -most, most)
     mean = state.mean + share * jnp.mean(newest, axis=-1)
-    here = jnp.sum(wave, axis=-1) / jnp.minimum(known, samples)  # a sound that has passed is not an offset
-    lasts = jnp.abs(here - mean) < jnp.abs(mean) / 2
-    large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
-    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts
     inside = jnp.arange(samples) >= samples - known  # the silence before the signal has no offset
+    sums, counts = (
+        _blocks(each, sample_rate).sum(axis=-1) for each in (wave, jnp.broadcast_to(inside, wave.shape))
+    )
+    large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
+    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts(mean, median(sums, counts, jnp), jnp)
     return known, mean, wave - jnp.where(clear[:, None] & inside, mean[:, None], 0)
 
 
@@ -284,9 +285,14 @@ def _peak(config: StreamConfig, front: FrontEnd, wave: jax.Array) -> jax.Array:
     size = block_size(front.sample_rate)
     if config.delay(front) < LASTING * size:
         return jnp.max(jnp.abs(wave), axis=-1)
-    blocks = jnp.pad(jnp.abs(wave), ((0, 0), (-wave.shape[-1] % size, 0)))
-    peaks = blocks.reshape(len(wave), -1, size).max(axis=-1)
+    peaks = _blocks(jnp.abs(wave), front.sample_rate).max(axis=-1)
     return lasting_level(peaks, near_events(peaks, jnp), jnp)
+
+
+def _blocks(wave: jax.Array, sample_rate: int) -> jax.Array:
+    """Divide [C, samples] into blocks of `audio.level`, the first padded with zeros; [C, blocks, size]."""
+    size = block_size(sample_rate)
+    return jnp.pad(wave, ((0, 0), (-wave.shape[-1] % size, 0))).reshape(len(wave), -1, size)
 
 
 def _next_level(

@@ -68,6 +68,17 @@ def test_one_sided_events_neither_make_nor_hide_an_offset(share, size, places):
     assert scale == pytest.approx(peak, rel=0.15)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 0.94, 3])
+@pytest.mark.parametrize("decay", [0.01, 0.03, 0.06])
+@pytest.mark.parametrize("share", [0, 0.1])
+def test_a_long_one_sided_sound_makes_no_offset(seconds, decay, share):
+    wave = speech_like(seconds)
+    peak = np.abs(wave).max()
+    wave = wave - wave.mean() + share * peak
+    wave[2000:] += 18 * peak * np.exp(-np.arange(wave.size - 2000) / RATE / decay)
+    assert -0.1 * peak < level(wave)[0] < 0.2 * peak
+
+
 @pytest.mark.parametrize("edge", [slice(900), slice(-900, None)])
 def test_speech_at_the_edge_of_a_short_recording_is_no_event(edge):
     wave = np.random.default_rng(1).normal(size=8000, scale=1e-4).astype(np.float32)
