@@ -1,5 +1,6 @@
 """Options, progress bar and error reporting shared by the commands."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.", min
 
 def main(context: typer.Context) -> None:
     """One-step speech enhancement by consistency distillation."""
+    warnings.formatwarning = lambda message, *_, **__: f"rosecd: {message}\n"
     keep_freed_memory(2**25 if context.invoked_subcommand == "enhance" else None)
 
 

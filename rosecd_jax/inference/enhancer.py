@@ -119,6 +119,9 @@ class Enhancer:
           network: the Flax module of a model with a custom network, see `load_checkpoint`; excludes `dtype`.
           options: further attributes of `Enhancer`.
 
+        Warns:
+          UserWarning: if a student would take more than one network call, which it is not trained for.
+
         Raises:
           CheckpointError, TorchFileError: if the checkpoint is missing or invalid.
           ValueError: if an option is invalid.
@@ -137,7 +140,12 @@ class Enhancer:
         if dtype is not None:
             size = dataclasses.replace(model.config.network, dtype=dtype)
             model = ScoreModel(dataclasses.replace(model.config, network=size))
-        return cls(model, params, SamplerConfig(sampler, steps, snr, corrector), **options)
+        enhancer = cls(model, params, SamplerConfig(sampler, steps, snr, corrector), **options)
+        calls = enhancer.sampler.network_calls
+        if model.config.role == "student" and calls > 1:
+            words = f"{path} is a student, trained for one network call: {calls} calls can change the level"
+            warnings.warn(words, stacklevel=2)
+        return enhancer
 
     def __call__(self, wave: np.ndarray, sample_rate: int, *, seed: int = 0) -> np.ndarray:
         """Enhance a wave, each channel by itself.
@@ -204,7 +212,7 @@ class Enhancer:
           The file's length in seconds.
 
         Warns:
-          UserWarning: if samples were clipped to full scale.
+          UserWarning: if samples were clipped to full scale, or loud events limited, see `audio.level`.
 
         Raises:
           AudioError: if the source can't be read or computed, or the target can't be written.
@@ -215,6 +223,9 @@ class Enhancer:
             raise io.AudioError(report.error)
         if report.clipped:
             words = f"{target}: {report.clipped} samples were clipped; a WAV of subtype='FLOAT' keeps them"
+            warnings.warn(words, stacklevel=2)
+        if report.limited:
+            words = f"{source}: loud events, {report.limited} s in all, were limited to the level of the rest"
             warnings.warn(words, stacklevel=2)
         return report.seconds
 

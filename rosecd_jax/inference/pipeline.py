@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rosecd_jax.audio import io
-from rosecd_jax.audio.level import LevelMeter
+from rosecd_jax.audio.level import Level, LevelMeter
 from rosecd_jax.inference.plan import THREADS, Job, Plan, fitting_subtype
 from rosecd_jax.inference.programs import Stretch
 from rosecd_jax.inference.report import Report
@@ -201,7 +201,8 @@ class _Stages:
         clipped = io.write(job.target, wave, audio.sample_rate, subtype, **like)
         seconds = samples / audio.sample_rate  # headers may be wrong
         done(seconds)
-        return job.report("enhanced")._replace(seconds=seconds, clipped=clipped)
+        limited = self._limited(self.waves.level(file.wave))
+        return job.report("enhanced")._replace(seconds=seconds, clipped=clipped, limited=limited)
 
     def _enhance_long(self, job: Job, done: Progress) -> Report:
         """Enhance a long file, reading it twice: first for its length and level.
@@ -229,13 +230,19 @@ class _Stages:
         like = {"bit_rate": header.bit_rate * header.samples / length, "tags": header.tags}
         with io.writing(target, header.sample_rate, header.channels, subtype, samples=length, **like) as put:
             blocks = io.resample_blocks(_as_long_as(source, length), header.sample_rate, rate)
-            enhanced = waves.long(blocks, samples, meter.level(), self.seed)
+            level = meter.level()
+            enhanced = waves.long(blocks, samples, level, self.seed)
             dry = _Reader(source, header.channels) if waves.wet < 1 else None
             resampled = io.resample_blocks(enhanced, rate, header.sample_rate, length)
             for block in self._until_stopped(resampled):
                 clipped += put(blend(block, dry.take(block.shape[1]), waves.wet) if dry else block)
                 done(block.shape[1] / header.sample_rate)
-        return job.report("enhanced")._replace(seconds=length / header.sample_rate, clipped=clipped)
+        seconds, limited = length / header.sample_rate, self._limited(level)
+        return job.report("enhanced")._replace(seconds=seconds, clipped=clipped, limited=limited)
+
+    def _limited(self, level: Level) -> float:
+        """Return the seconds of loud events, of the channel with most."""
+        return round(float(np.max(level.limited)) / self.sample_rate, 3)
 
     def _until_stopped(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:

@@ -23,6 +23,7 @@ class Report(NamedTuple):
       seconds: length, as far as known.
       error: reason for a failure, else empty.
       clipped: number of samples clipped to the range of the target's encoding.
+      limited: seconds of loud events that were limited to the level of the rest, see `audio.level`.
     """
 
     source: Path
@@ -31,6 +32,7 @@ class Report(NamedTuple):
     seconds: float
     error: str = ""
     clipped: int = 0
+    limited: float = 0.0
 
 
 @dataclasses.dataclass
@@ -87,6 +89,8 @@ class Summary:
             files = sum(report.clipped > 0 for report in self.reports)
             words += f"; {self.clipped} samples of {files} files were clipped"
             words += " (--format wav --subtype FLOAT keeps them)"
+        if limited := [report.limited for report in self.reports if report.limited]:
+            words += f"; loud events in {len(limited)} files ({sum(limited):.2f} s) were limited"
         return words
 
     def write(self, path: Path) -> None:

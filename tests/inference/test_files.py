@@ -119,3 +119,18 @@ def test_clipped_samples_are_counted_and_told(student, tmp_path, seconds, subtyp
     assert ("21 samples of 1 files were clipped" in summary.line(tmp_path)) == (expected > 0)
     summary.write(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text())["clipped_samples"] == expected
+
+
+@pytest.mark.parametrize("seconds", [2, 40])
+@pytest.mark.parametrize("gain", [1, 10])
+def test_limited_events_are_reported(student, tmp_path, seconds, gain):
+    wave = 0.01 * speech_like(16_000 * seconds)
+    wave[8_000:8_160] += 0.5 * gain * np.abs(wave).max() * np.hanning(160).astype(np.float32)
+    io.write(tmp_path / "in" / "a.wav", wave, 16_000, subtype="FLOAT")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        student.enhance_file(tmp_path / "in" / "a.wav", tmp_path / "out.wav")
+    (report,) = student.enhance_folder(tmp_path / "in", tmp_path / "out")
+    assert (report.limited > 0) == (gain == 10)
+    assert ["were limited" in str(one.message) for one in caught] == [True] * (gain == 10)
+    assert ("loud events in 1 files" in Summary({}, [report]).line(tmp_path)) == (gain == 10)
