@@ -163,8 +163,10 @@ def run_evaluation(
 
     `options` are those of `Enhancer.from_checkpoint`; the others are the command's.
     """
+    from rosecd_jax.audio import io
     from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, write_results
     from rosecd_jax.evaluation.cache import default_path
+    from rosecd_jax.evaluation.results import check_manifest, check_scores
     from rosecd_jax.evaluation.tables import read_manifest, read_scores
     from rosecd_jax.metrics import MEASURES, USUAL
 
@@ -172,9 +174,12 @@ def run_evaluation(
     columns = read_manifest(manifest) if manifest else {}
     others = [table for word in scores for table in read_scores(*_owner(word))]
     systems = load_systems(checkpoints, enhanced, options)
-    for name in filter(None, [baseline, *(table.system for table in others)]):
-        if name not in (known := [system for system, _ in systems]):  # checked before the evaluation
-            raise ValueError(f"no system is called {name!r}; there are {', '.join(known)}")
+    known = [system for system, _ in systems]
+    if baseline and baseline not in known:  # this and the tables are checked before the evaluation
+        raise ValueError(f"no system is called {baseline!r}; there are {', '.join(known)}")
+    files = [str(file.relative_to(data / "clean")) for file in io.find(data / "clean")]
+    check_scores(others, files, known, names)
+    note = check_manifest(columns, files) if manifest else ""
     kept = ScoreCache(default_path()) if cache else None
     with progress_bar(None, "evaluating") as advance:
         advanced = lambda method, done, total: advance(done, total, method)  # noqa: E731
@@ -193,6 +198,8 @@ def run_evaluation(
         typer.echo(f"report: {write_report(output)}")
     for evaluation in evaluations:
         print_notes(evaluation, output)
+    if note:
+        typer.secho(f"rosecd: {manifest}: {note}", fg="yellow", err=True)
     if any(evaluation.errors for evaluation in evaluations):
         raise typer.Exit(1)
     return evaluations

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +42,18 @@ def build_results(
         "network_calls" and "test_set": "VoiceBank-DEMAND" are also drawn in that set's charts.
 
     Raises:
-      ValueError: if the baseline, or a system or file of `others`, is not in the evaluation.
+      ValueError: if the baseline is not in the evaluation, or by `check_scores` and `check_manifest`.
     """
     names = [evaluation.method for evaluation in evaluations]
     baseline = baseline or names[0]
     if baseline not in names:
         raise ValueError(f"baseline {baseline!r}: no such system; there are {', '.join(names)}")
     files = [result.file for result in evaluations[0].files]
-    measures = {name: MEASURES[name] for name in evaluations[0].measures}
-    measures |= {scores.measure.name: scores.measure for scores in others}
+    computed = evaluations[0].measures
+    check_scores(others, files, names, computed)
+    if manifest:
+        check_manifest(manifest, files)
+    measures = {name: MEASURES[name] for name in computed} | _measures(others)
     table = _table(evaluations, files, measures, others)
     columns = _columns(files, manifest or {})
     first = {result.file: result for result in evaluations[0].files}
@@ -59,7 +62,7 @@ def build_results(
         "data": str(data),
         "clean": str(data / "clean"),
         "noisy": str(data / "noisy"),
-        "versions": _versions(measures),
+        "versions": _versions(computed),
         "measures": [
             {"name": m.name, "title": m.title, "unit": m.unit, "digits": m.digits, "better": m.better}
             | {"note": m.source}
@@ -74,6 +77,59 @@ def build_results(
     }
 
 
+def check_scores(
+    others: Sequence[OtherScores], files: Sequence[str], systems: Collection[str], computed: Collection[str]
+) -> None:
+    """Check scores of other tools; needs only the names of an evaluation's files, systems and measures.
+
+    Raises:
+      ValueError: if a system or file is not in the evaluation, a metric is called like a computed measure or
+        has two directions of improvement, or a score is infinite or given twice.
+    """
+    stems, first, given = {stem(file) for file in files}, {}, {}
+    for measure, system, values in others:
+        where = f"{measure.name} of {system}, {measure.source}"
+        if system not in systems:
+            raise ValueError(f"{where}: no such system; there are {', '.join(systems)}")
+        if measure.name in computed:
+            raise ValueError(f"{where}: is also computed here; rename the metric, or omit it from --metrics")
+        earlier = first.setdefault(measure.name, measure)
+        if measure.better != earlier.better:
+            how = f"better is {measure.better}, but {earlier.better} {earlier.source}"
+            raise ValueError(f"{where}: {how}; give one for all rows (an empty cell means higher)")
+        for name, value in values.items():
+            if name not in stems:
+                raise ValueError(f"{where}: no such file as {name}; names are relative to the clean folder")
+            if math.isinf(value):
+                raise ValueError(f"{where}: {name} has the value {value}; give a finite number, or nan")
+            if (key := (measure.name, system, name)) in given:
+                raise ValueError(f"{where}: a second {measure.name} of {name}, also {given[key]}; remove one")
+            given[key] = measure.source
+
+
+def check_manifest(manifest: Mapping[str, Any], files: Sequence[str]) -> str:
+    """Return a note if files are not in the manifest; "" if all are.
+
+    Raises:
+      ValueError: if none is.
+    """
+    missing = [file for file in files if stem(file) not in manifest]
+    if not missing:
+        return ""
+    if len(missing) == len(files):
+        found = f"has {next(iter(manifest))}, but not {missing[0]}" if manifest else "has no rows"
+        raise ValueError(f"no file is in the manifest, which {found}; names are relative to the clean folder")
+    return f"{len(missing)} of {len(files)} files are not in the manifest, such as {missing[0]}"
+
+
+def _measures(others: Sequence[OtherScores]) -> dict[str, Measure]:
+    """Return the measures of other tools, each with all its sources."""
+    sources: dict[str, dict[str, None]] = {}
+    for measure, _, _ in others:
+        sources.setdefault(measure.name, {})[measure.source] = None
+    return {one.name: one._replace(source=", ".join(sources[one.name])) for one, _, _ in others}
+
+
 Table = Mapping[str, Mapping[str, np.ndarray]]
 """system -> measure -> scores float64 [files]."""
 
@@ -86,16 +142,9 @@ def _table(
 ) -> dict[str, dict[str, np.ndarray]]:
     table = {one.method: {name: one.scores(name) for name in measures} for one in evaluations}
     places = {stem(file): i for i, file in enumerate(files)}
-    for scores in others:
-        where = f"{scores.measure.name} of {scores.system}"
-        if scores.system not in table:
-            raise ValueError(f"{where}: no such system; there are {', '.join(table)}")
-        if unknown := [name for name in scores.values if name not in places]:
-            raise ValueError(f"{where}: no such file as {unknown[0]}; names are relative to the clean folder")
-        row = np.full(len(files), math.nan)
-        for name, value in scores.values.items():
-            row[places[name]] = value
-        table[scores.system][scores.measure.name] = row
+    for measure, system, values in others:
+        for name, value in values.items():
+            table[system][measure.name][places[name]] = value
     return table
 
 
@@ -147,7 +196,7 @@ def _groups(
     ]
     divisions = {"snr": (by_snr, list(dict.fromkeys(order)))}
     for name, cells in columns.items():
-        labels = sorted({cell for cell in cells if cell})
+        labels = _ordered({cell for cell in cells if cell})
         if 2 <= len(labels) <= MOST_GROUPS:
             divisions[name] = (list(cells), labels)
     groups = []
@@ -160,6 +209,15 @@ def _groups(
             }
             groups.append({"by": by, "label": label, "files": int(chosen.sum()), "systems": systems})
     return groups
+
+
+def _ordered(labels: Collection[str]) -> list[str]:
+    """Sort labels by value if all are numbers, or else as text."""
+    try:
+        numbers = {label: float(label) for label in labels}
+    except ValueError:
+        return sorted(labels)
+    return sorted(labels, key=lambda label: (math.isnan(numbers[label]), numbers[label], label))
 
 
 def _file(
@@ -194,7 +252,7 @@ def _file(
     }
 
 
-def _versions(measures: Mapping[str, Measure]) -> dict[str, str]:
+def _versions(measures: Collection[str]) -> dict[str, str]:
     """Return versions of the packages that computed the measures."""
     found = {"rosecd_jax": importlib.metadata.version("rosecd-jax")}
     for family in FAMILIES:

@@ -58,6 +58,8 @@ def read_scores(path: Path, system: str = "") -> list[OtherScores]:
         worst, best = (-math.inf, math.inf) if better == "higher" else (math.inf, -math.inf)
         measure = Measure(row["metric"], row["metric"], "", 3, better, worst, best, f"from {path.name}")
         scores = found.setdefault((row["metric"], owner), OtherScores(measure, owner, {}))
+        if row.get("better") and better != scores.measure.better:
+            raise ValueError(f"{where}: better is {better}, but {scores.measure.better} in an earlier line")
         name = stem(row["file"])
         if name in scores.values:
             raise ValueError(f"{where}: a second {row['metric']} of {row['file']} for {owner}; remove one")

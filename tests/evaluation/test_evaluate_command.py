@@ -124,6 +124,33 @@ def test_options_that_make_no_sense_are_refused(data, options, words):
     assert words in output.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("--scores", "file,metric,value,system\n0,wer,1,noisy\n9,wer,1,noisy\n", "no such file as 9"),
+        ("--scores", "file,metric,value,system\n0,wer,1,x\n", "no such system; there are noisy, other-noisy"),
+        ("--scores", "file,metric,value,system\n0,si_sdr,1,noisy\n", "is also computed here"),
+        ("--manifest", "file,speaker\nnoisy/0.wav,p1\n", "which has noisy/0, but not 0.wav"),
+        ("--manifest", "file,speaker\n", "which has no rows"),
+    ],
+)
+def test_tables_of_something_else_are_refused_before_scoring(
+    data, tmp_path, monkeypatch, option, text, words
+):
+    monkeypatch.setattr("rosecd_jax.evaluation.evaluate", lambda *_, **__: pytest.fail("evaluated"))
+    (tmp_path / "table.csv").write_text(text)
+    other = data / "other" / "noisy"
+    output = run(data, "--metrics", "si_sdr", "--enhanced", other, option, tmp_path / "table.csv", code=1)
+    assert words in output.replace("\n", "")
+
+
+def test_files_that_a_manifest_lacks_are_noted(data, tmp_path):
+    (tmp_path / "some.csv").write_text("file,speaker\n0.wav,p1\n1.wav,p2\n8.wav,p1\n")
+    options = "--metrics", "si_sdr", "--enhanced", data / "other" / "noisy"
+    output = run(data, *options, "--manifest", tmp_path / "some.csv").replace("\n", "")
+    assert "some.csv: 1 of 3 files are not in the manifest, such as 2.wav" in output
+
+
 def test_without_data_there_is_an_error():
     assert "no data: give a folder" in run(code=1)
 

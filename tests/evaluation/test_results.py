@@ -11,6 +11,7 @@ from scipy.signal import fftconvolve
 from rosecd_jax.audio import io
 from rosecd_jax.evaluation import ScoreCache, build_results, evaluate, read_results, scoring, write_results
 from rosecd_jax.evaluation.check import check
+from rosecd_jax.evaluation.results import check_manifest, check_scores
 from rosecd_jax.evaluation.tables import read_manifest, read_scores
 from rosecd_jax.inference import Enhancer, SamplerConfig
 from tests.evaluation import faults
@@ -142,12 +143,80 @@ def test_scores_of_other_tools_stand_beside_ours(data, tmp_path):
             build_results(data, evaluations, others=read_scores(tmp_path / "bad.csv", wrong))
 
 
+def tables(folder, *texts):
+    """Scores of the noisy input in the files 0.csv, 1.csv, ..."""
+    for i, text in enumerate(texts):
+        (folder / f"{i}.csv").write_text(text)
+    return [scores for i in range(len(texts)) for scores in read_scores(folder / f"{i}.csv", "noisy")]
+
+
+def test_tables_of_one_metric_are_merged(data, tmp_path):
+    evaluations = evaluate(data, [("noisy", None)], measures=("si_sdr",))
+    parts = "file,metric,value\na.wav,pesq,0.5\n", "file,metric,value\nsub/b,pesq,0.25\nsub/c,pesq,nan\n"
+    results = build_results(data, evaluations, others=tables(tmp_path, *parts))
+    assert "pesq" not in results["versions"]
+    scores = [file["systems"]["noisy"]["scores"]["pesq"] for file in results["files"]]
+    assert scores == pytest.approx([0.5, 0.25, math.nan], nan_ok=True)
+    assert results["measures"][-1]["note"] == "from 0.csv, from 1.csv"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (("a.wav,wer,1,", "a.flac,wer,1,"), "a second wer of a, also from 0.csv; remove one"),
+        (("a,wer,1,lower", "sub/b,wer,1,"), "better is higher, but lower from 0.csv"),
+        (("a,si_sdr,1,",), "si_sdr of noisy, from 0.csv: is also computed here; rename the metric"),
+        (("a,wer,inf,",), "a has the value inf"),
+        (("a,wer,-inf,",), "a has the value -inf"),
+        (("missing,wer,1,",), "no such file as missing"),
+    ],
+)
+def test_tables_that_contradict_each_other_or_the_evaluation_are_refused(tmp_path, rows, words):
+    others = tables(tmp_path, *(f"file,metric,value,better\n{row}\n" for row in rows))
+    with pytest.raises(ValueError, match=words):
+        check_scores(others, NAMES, ["noisy"], MEASURES)
+
+
+def test_systems_share_the_direction_of_a_metric(tmp_path):
+    text = "file,metric,value,system,better\na,wer,1,noisy,lower\na,wer,1,made,higher\n"
+    others = tables(tmp_path, text)
+    with pytest.raises(ValueError, match=r"wer of made, .*: better is higher, but lower from 0"):
+        check_scores(others, NAMES, ["noisy", "made"], MEASURES)
+
+
+def test_files_without_a_row_in_the_manifest_are_noted(data):
+    whole = {name.removesuffix(".wav"): {} for name in (*NAMES, "other.wav")}
+    assert check_manifest(whole, NAMES) == ""
+    words = "2 of 3 files are not in the manifest, such as sub/b.wav"
+    assert check_manifest({"a": {}, "b": {}}, NAMES) == words
+    evaluations = evaluate(data, [("noisy", None)], measures=("si_sdr",))
+    with pytest.raises(ValueError, match=r"which has noisy/a, but not a\.wav; names are relative"):
+        build_results(data, evaluations, manifest={"noisy/a": {"speaker": "p1"}})
+    with pytest.raises(ValueError, match="which has no rows"):
+        check_manifest({}, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [(("10", "5", "-2.5"), ["-2.5", "5", "10"]), (("10", "5", "quiet"), ["10", "5", "quiet"])],
+)
+def test_groups_are_in_the_order_of_their_values(data, cells, labels):
+    evaluations = evaluate(data, [("noisy", None)], measures=("si_sdr",))
+    manifest = {name.removesuffix(".wav"): {"x": cell} for name, cell in zip(NAMES, cells, strict=True)}
+    groups = build_results(data, evaluations, manifest=manifest)["groups"]
+    assert [group["label"] for group in groups if group["by"] == "x"] == labels
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("file,value\na,1\n", "no column 'metric' among file, value"),
         ("file,metric,value\na,wer,high\n", "line 2: 'high' is not a number"),
         ("file,metric,value\na,wer,1\na.wav,wer,2\n", "line 3: a second wer of a.wav"),
+        (
+            "file,metric,value,better\na,wer,1,lower\nb,wer,1,higher\n",
+            "line 3: better is higher, but lower in",
+        ),
         ("file,metric,value\na,wer\n", "line 2: expected 3 cells"),
         ("", "no column 'file' among none"),
     ],
