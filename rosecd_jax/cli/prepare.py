@@ -103,7 +103,7 @@ def mix(
         str, typer.Option(metavar="FOLDER[:FOLDER...]", help="Folders of room impulse responses.")
     ] = "",
     files: Annotated[int, typer.Option(help="Number of pairs.", min=1)] = 100,
-    seconds: Annotated[float, typer.Option(help="Length of each pair.", min=0.1)] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Length of each pair.", min=0.1, max=86_400)] = 4.0,
     snr: Annotated[
         tuple[float, float], typer.Option(metavar="LOWEST HIGHEST", help="Range of the SNR in dB.")
     ] = (-5.0, 20.0),
@@ -130,7 +130,7 @@ def mix(
         if replay:
             if speech or noise or rir:
                 raise ValueError("--replay takes the recordings from its manifest; leave out the folders")
-            summary = replay_mixes(folder, replay, report)
+            summary = replay_mixes(folder, replay, report, typer.echo)
         elif not speech:
             raise ValueError("no speech to mix; give --speech FOLDER, or --replay MANIFEST")
         else:

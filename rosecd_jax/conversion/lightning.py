@@ -76,11 +76,17 @@ def _config(path: Path, contents: Contents, given: Mapping[str, Any] | ModelConf
             "`rosecd convert --hyper-parameters FILE`"
         )
     role, snr = contents.ours.get("role"), contents.ours.get("corrector_snr")
+    t_eps = values.get("t_eps")
+    changes: dict[str, Any] = {}
     try:
         config = config_from_hyper_parameters(values, role if isinstance(role, str) else None)
-        steps, published_snr = published_sampler(path.name, values)
-        sde = config.sde if steps is None else dataclasses.replace(config.sde, steps=steps)
-        snr = snr if isinstance(snr, float) else published_snr
+        if not isinstance(snr, float):  # a file with our snr also has our steps
+            steps, snr = published_sampler(path.name, values)
+            if steps is not None:
+                changes["steps"] = steps
+        if contents.ours and isinstance(t_eps, float):  # theirs is not the sampler's if it is a bridge's
+            changes["t_eps"] = t_eps
+        sde = dataclasses.replace(config.sde, **changes)
         return dataclasses.replace(config, sde=sde, corrector_snr=snr)
     except ValueError as error:
         raise TorchFileError(f"{path}: {error}") from error
@@ -245,6 +251,6 @@ def save_torch_checkpoint(
             "shadow_params": list(ema.values()),
             "collected_params": None,
         },
-        OURS: {"role": model.config.role, "corrector_snr": model.config.corrector_snr},
+        OURS: {"role": model.config.role, "corrector_snr": float(model.config.corrector_snr)},
     }
     return write_torch_file(path, contents)

@@ -2,13 +2,18 @@
 
 import csv
 import dataclasses
+import hashlib
 import io as text_io
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rosecd_jax.atomic import write_text
 from rosecd_jax.audio import io
@@ -27,6 +32,7 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.csv"
+DIGEST = "digest"  # column of a manifest, see `_digest`
 THREADS = 4
 NESTED = ("speech", "noises", "response")
 T = TypeVar("T")
@@ -56,22 +62,40 @@ def write_mixes(
 
 
 def replay_mixes(
-    folder: Path, manifest: Path, progress: Callable[[float], None] | None = None
+    folder: Path,
+    manifest: Path,
+    progress: Callable[[float], None] | None = None,
+    echo: Callable[[str], None] = warnings.warn,
 ) -> SplitSummary:
     """Reproduce the mixes of a manifest, byte for byte, from the recordings in it.
 
+    Args:
+      progress: as in `write_mixes`.
+      echo: receives a line if the manifest, of an earlier version, has no digests to compare with.
+
     Raises:
-      DataError: if the manifest can't be read, a recording is missing, or the folder holds anything else.
+      DataError: if the manifest can't be read, a recording is missing or has changed, or the folder holds
+        anything else.
       AudioError: if a file can't be written.
     """
+    rows = _read(manifest)
 
-    def example(draw: Draw) -> tuple[Draw, dict[str, Any]]:
+    def example(name: str) -> tuple[Draw, dict[str, Any]]:
+        draw, digest = rows[name]
         try:
-            return draw, render(draw)
+            pair = render(draw)
         except (SilentError, io.AudioError) as error:
             raise DataError(f"{manifest}: a recording has changed: {error}") from error
+        if digest and digest != _digest(pair):
+            raise DataError(
+                f"{manifest}: {name} is no longer the same pair: one of its recordings, or the version of "
+                "this package, has changed; restore them"
+            )
+        return draw, pair
 
-    return _write(folder, list(read_manifest(manifest).values()), example, progress)
+    if not all(digest for _, digest in rows.values()):
+        echo(f"{manifest}: has no digests of the pairs, so that changed recordings are not noticed")
+    return _write(folder, rows, example, progress)
 
 
 def read_manifest(path: Path) -> dict[str, Draw]:
@@ -80,9 +104,17 @@ def read_manifest(path: Path) -> dict[str, Draw]:
     Raises:
       DataError: if it can't be read.
     """
+    return {name: draw for name, (draw, _) in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, tuple[Draw, str]]:
+    """Read a manifest as `read_manifest` does, with the digests, "" where there is none."""
+    rows = {}
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as table:
-            rows = {row.pop("file"): draw_from_row(row) for row in csv.DictReader(table)}
+            for row in csv.DictReader(table):
+                name, digest = row.pop("file"), row.pop(DIGEST, "")
+                rows[name] = draw_from_row(row), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: not a manifest of mixes ({error}); give a {MANIFEST} of `rosecd prepare mix`"
@@ -124,16 +156,25 @@ def _write(
     _clear(folder)
     items = list(items)
 
-    def make(number: int) -> Draw:
+    def make(number: int) -> tuple[Draw, str]:
         draw, pair = example(items[number])
         for side, wave in pair.items():
             io.write(folder / side / _name(number), wave, draw.sample_rate)
-        return draw
+        return draw, _digest(pair)
 
-    draws = in_threads(make, range(len(items)), progress)
-    rows = [{"file": _name(number)} | row_of_draw(draw) for number, draw in enumerate(draws)]
+    made = in_threads(make, range(len(items)), progress)
+    rows = [
+        {"file": _name(number)} | row_of_draw(draw) | {DIGEST: digest}
+        for number, (draw, digest) in enumerate(made)
+    ]
     write_manifest(folder, rows, list(rows[0]) if rows else ["file"])
-    return SplitSummary(len(draws), sum(draw.samples / draw.sample_rate for draw in draws))
+    return SplitSummary(len(made), sum(draw.samples / draw.sample_rate for draw, _ in made))
+
+
+def _digest(pair: Mapping[str, NDArray[np.float32]]) -> str:
+    """Hash a pair, rounded to 16 bits as in its files, which hides most rounding differences of machines."""
+    samples = (np.rint(2**15 * pair[side]).astype("<i4").tobytes() for side in ("clean", "noisy"))
+    return hashlib.sha256(b"".join(samples)).hexdigest()[:16]
 
 
 def in_threads(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosecd_jax.audio.io import AudioError
+from rosecd_jax.audio.level import measure
 from rosecd_jax.audio.mixing import fit_length, limit_band, noise_gain, reverberate, tilt
 from rosecd_jax.config import check_fields
 from rosecd_jax.data.corpus import noises
@@ -284,8 +285,14 @@ def open_mixer(speech: str, noise: str, responses: str, config: MixConfig, sampl
     """Open and check the libraries of a mixer; folders as in `open_library`, "" for none.
 
     Raises:
-      DataError: if a folder is missing or holds no usable file, or a file is in two libraries.
+      DataError: if a folder is missing or holds no usable file, a file is in two libraries, or synthetic
+        noise is excluded and there is no other.
     """
+    if not noise and config.synthetic == 0 and config.babble < 1 and config.without_noise < 1:
+        raise DataError(
+            "no noise: mix.synthetic is 0 and no folder is given; --config.data.noise=FOLDER, mix.synthetic "
+            "above 0, or mix.babble=1 for babble only"
+        )
     libraries = [
         open_library(speech),
         open_library(noise) if noise else None,
@@ -311,7 +318,8 @@ def render(draw: Draw) -> dict[str, NDArray[np.float32]]:
         speech = tilt(speech, draw.speech_tilt, rate)
     clean = heard = speech
     if draw.response:
-        clean, heard = reverberate(speech, _read(draw.response, rate), draw.early_samples)
+        room = _level(_part(draw.response, rate), draw.response.path)
+        clean, heard = reverberate(speech, room, draw.early_samples)
     noise = np.zeros(draw.samples)
     for one in draw.noises:
         noise += 10 ** (one.gain_db / 20) * _noise_wave(one, draw)
@@ -341,8 +349,13 @@ def _noise_wave(noise: NoiseDraw, draw: Draw) -> NDArray[np.float64]:
 
 
 def _read(piece: Piece, sample_rate: int) -> NDArray[np.float64]:
-    """Read a piece, [samples], normalized to an RMS of one."""
-    return _level(read_part(piece.path, piece.channel, piece.start, piece.samples, sample_rate), piece.path)
+    """Read a piece of speech or noise, [samples], without a constant offset, with an RMS of one."""
+    wave = _part(piece, sample_rate)
+    return _level(wave - measure(wave[None], sample_rate).offset, piece.path)
+
+
+def _part(piece: Piece, sample_rate: int) -> NDArray[np.float32]:
+    return read_part(piece.path, piece.channel, piece.start, piece.samples, sample_rate)
 
 
 def _level(wave: NDArray[np.floating], path: str) -> NDArray[np.float64]:

@@ -16,7 +16,13 @@ from rosecd_jax.arrays import Array, Spectrogram
 from rosecd_jax.config import check_fields
 from rosecd_jax.diffusion.noise import complex_normal
 from rosecd_jax.losses.batch import Batch
-from rosecd_jax.losses.distillation import TERM_WEIGHTS, Weighting, consistency_error, time_domain_terms
+from rosecd_jax.losses.distillation import (
+    TERM_WEIGHTS,
+    Weighting,
+    check_weights,
+    consistency_error,
+    time_domain_terms,
+)
 from rosecd_jax.losses.si_sdr import NO_LIMIT
 from rosecd_jax.losses.teacher import Scalar, Terms, perturb
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -46,6 +52,7 @@ class ConsistencyTrainingConfig:
     def __post_init__(self) -> None:
         least = {"steps": 1} | dict.fromkeys(TERM_WEIGHTS, 0)
         check_fields(self, "consistency_training.", least=least, above={"si_sdr_limit": 0})
+        check_weights(self, "consistency_training.")
 
 
 class ConsistencyTrainingDraws(NamedTuple):

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -58,6 +58,14 @@ class DistillationConfig:
     def __post_init__(self) -> None:
         least = {"steps": 2, "snr": 0} | dict.fromkeys(TERM_WEIGHTS, 0)
         check_fields(self, "distillation.", least=least, above={"si_sdr_limit": 0})
+        check_weights(self, "distillation.")
+
+
+def check_weights(config: Any, where: str) -> None:
+    """Raise ValueError if the weights of all three terms are 0."""
+    if not any(getattr(config, name) for name in TERM_WEIGHTS):
+        names = ", ".join(f"{where}{name}" for name in TERM_WEIGHTS)
+        raise ValueError(f"{names} are all 0, so that nothing would be trained: set one of them above 0")
 
 
 class DistillationDraws(NamedTuple):

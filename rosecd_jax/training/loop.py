@@ -243,6 +243,8 @@ def open_data(config: TrainConfig, model: ScoreModel, echo: Status) -> tuple[Any
     if isinstance(found, Mixer):
         for library in found.libraries:
             echo(library.summary())
+        if not config.data.rir and config.data.mix.reverb not in (0, MixConfig().reverb):
+            echo("data.rir gives no room responses: data.mix.reverb is not used")
     elif config.data.mix != MixConfig():
         echo("data.path holds pairs, which are already mixed: data.mix is not used")
     if pairs and not config.data.speech and config.validation.split == config.data.split:

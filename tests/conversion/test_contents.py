@@ -257,6 +257,16 @@ def test_sampler_settings_are_given_at_conversion_and_come_back(tmp_path):
     assert (config.sde.steps, config.corrector_snr) == (7, 0.25)
 
 
+def test_sampler_settings_come_back_under_the_name_of_a_published_model(tmp_path):
+    values = hyper_parameters_from_config(ModelConfig(network=TINY_CONFIG.network))
+    file = write_torch_file(tmp_path / "x.ckpt", contents() | {HYPER: values})
+    assert rosecd("convert", file, tmp_path / "ours", "--steps", 10, "--snr", 0.4).exit_code == 0
+    named = tmp_path / "wsj0-reverb_mine.ckpt"
+    assert rosecd("convert", tmp_path / "ours", named).exit_code == 0
+    config = open_torch_checkpoint(named).config
+    assert (config.sde.steps, config.corrector_snr) == (10, 0.4)
+
+
 def test_a_checkpoint_of_before_has_the_usual_snr(tmp_path):
     model, params = load_torch_checkpoint(TINY)
     path = save_checkpoint(tmp_path / "x", model, params)

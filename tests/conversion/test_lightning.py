@@ -165,6 +165,16 @@ def test_the_role_survives_where_hyper_parameters_do_not_tell(tmp_path):
     assert load_torch_checkpoint(tmp_path / "x.ckpt")[0] == model
 
 
+@pytest.mark.parametrize("sde", [SBVE(t_eps=0.01), SBVE(), OUVE(t_eps=0.02)])
+def test_the_last_time_and_an_snr_without_decimals_survive(tmp_path, sde):
+    wrapped = Preconditioning(c_in="1", c_out="1", c_skip="0")
+    config = dataclasses.replace(
+        TINY_CONFIG, role="teacher", sde=sde, preconditioning=wrapped, corrector_snr=1
+    )
+    save_torch_checkpoint(tmp_path / "x.ckpt", ScoreModel(config), load_torch_checkpoint(TINY)[1])
+    assert open_torch_checkpoint(tmp_path / "x.ckpt").config == config
+
+
 def test_an_existing_file_is_only_replaced_when_told(tmp_path):
     model, params = load_torch_checkpoint(TINY)
     save_torch_checkpoint(tmp_path / "x.ckpt", model, params)

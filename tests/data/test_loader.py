@@ -1,5 +1,6 @@
 """rosecd_jax.data.loader: pairs, crops, and an order that can be gone on with."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from rosecd_jax.data.loader import (
     random_crop,
     training_batches,
 )
+from rosecd_jax.data.mixing import MixConfig
 from rosecd_jax.data.pairs import DataError
 
 RATE, SAMPLES = 16_000, 1_000
@@ -222,3 +224,25 @@ def test_what_does_not_fit_is_said_before_the_first_batch_with_the_remedy(corpus
     settings = LoaderConfig(path=str(corpus))
     with pytest.raises(DataError, match=r"(?s)2\.wav.*do without"):
         open_source(settings, RATE, "do without")
+
+
+@pytest.mark.parametrize(
+    ("mix", "refused"),
+    [
+        ({"babble": 0.0}, True),
+        ({"babble": 0.3}, True),
+        ({"babble": 1.0}, False),
+        ({"without_noise": 1.0}, False),
+    ],
+)
+def test_synthetic_noise_that_is_excluded_does_not_stand_for_missing_noise(tmp_path, mix, refused):
+    for side in ("speech", "noise"):
+        io.write(tmp_path / side / "a.wav", np.random.default_rng(0).normal(0, 0.1, RATE), RATE)
+    alone = LoaderConfig(speech=str(tmp_path / "speech"), mix=MixConfig(synthetic=0.0, **mix))
+    if refused:
+        with pytest.raises(DataError, match=r"no noise: mix\.synthetic is 0.*--config\.data\.noise=FOLDER"):
+            open_source(alone, RATE)
+        alone = dataclasses.replace(alone, noise=str(tmp_path / "noise"))
+    mixes = open_source(alone, RATE).pairs(0, 1_000)
+    kinds = {noise.kind for index in range(10) for noise in mixes.example(index)[0].noises}
+    assert kinds <= {"babble", "recording"}

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rosecd_jax.audio import io
+from rosecd_jax.audio.level import Level
 from rosecd_jax.audio.mixing import limit_band, reverberate, tilt
 from rosecd_jax.data.library import open_library
 from rosecd_jax.data.loader import LoaderConfig, Share, open_source, training_batches
@@ -25,7 +26,7 @@ from rosecd_jax.data.mixed_files import (
     row_of_draw,
     write_mixes,
 )
-from rosecd_jax.data.mixing import MixConfig, Mixer, open_mixer, render
+from rosecd_jax.data.mixing import Draw, MixConfig, Mixer, Piece, open_mixer, render
 from rosecd_jax.data.pairs import DataError
 
 RATE, SAMPLES = 16_000, 24_000
@@ -78,6 +79,36 @@ def test_a_mix_has_the_snr_and_the_peak_that_were_drawn(mixer):
             assert abs(db(pair["clean"]) - db(noise) - draw.snr_db) < 0.05
     assert {"recording", "babble"} < kinds
     assert len(kinds) > 3
+
+
+def test_an_offset_of_speech_or_noise_is_no_sound_of_a_mix(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.005, 5 * RATE)
+    io.write(tmp_path / "speech" / "a.wav", tone(5, 200, RATE) - 0.1, RATE)
+    io.write(tmp_path / "noise" / "a.wav", noise + 0.02, RATE)
+    config = MixConfig(snr=(0.0, 0.0), babble=0.0, synthetic=0.0, without_noise=0.0, tilt=0.0, band=0.0)
+    mixes = open_mixer(str(tmp_path / "speech"), str(tmp_path / "noise"), "", config, RATE).pairs(0, SAMPLES)
+    for index in range(10):
+        pair = mixes[index]
+        assert abs(pair["clean"].mean()) < 0.1 * pair["clean"].std()
+        noise = pair["noisy"].astype(np.float64) - pair["clean"]
+        assert abs(20 * np.log10(pair["clean"].std() / noise.std())) < 0.1
+
+
+def test_what_has_no_offset_or_is_a_room_is_mixed_as_it_is(mixer, monkeypatch, tmp_path):
+    pairs = [mixer.pairs(5, 4 * RATE)[index] for index in range(20)]
+    monkeypatch.setattr("rosecd_jax.data.mixing.measure", lambda *_: Level(np.zeros(1), np.ones(1)))
+    for index, pair in enumerate(pairs):
+        for side, wave in mixer.pairs(5, 4 * RATE)[index].items():
+            np.testing.assert_array_equal(wave, pair[side])
+    monkeypatch.undo()
+    response = np.full(RATE, 0.02)
+    response[100] = 0.5
+    for name, wave in (("room", response), ("speech", tone(1, 200, RATE)[0])):
+        io.write(tmp_path / f"{name}.wav", wave, RATE, "FLOAT")
+    speech, room = (Piece(str(tmp_path / f"{name}.wav"), 0, 0, RATE) for name in ("speech", "room"))
+    found = render(Draw(RATE, RATE, (speech,), (), math.inf, response=room))["noisy"]
+    expected = reverberate(tone(1, 200, RATE)[0], response, 0)[1]
+    np.testing.assert_allclose(found / np.abs(found).max(), expected / np.abs(expected).max(), atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
