@@ -87,6 +87,7 @@ def folder(
 
 
 def mix(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Output folder, for SPLIT/clean and SPLIT/noisy.")
     ],
@@ -128,8 +129,10 @@ def mix(
         if not re.fullmatch(r"[\w-]+", split):
             raise ValueError(f"--split {split!r}: use letters, digits, _ and -")
         if replay:
-            if speech or noise or rir:
-                raise ValueError("--replay takes the recordings from its manifest; leave out the folders")
+            given = [name for name in context.params if _is_given(context, name)]
+            if others := sorted(set(given) - {"out", "split", "replay"}):
+                option = others[0].replace("_", "-")
+                raise ValueError(f"--replay takes everything from its manifest; leave out --{option}")
             summary = replay_mixes(folder, replay, report, typer.echo)
         elif not speech:
             raise ValueError("no speech to mix; give --speech FOLDER, or --replay MANIFEST")
@@ -142,6 +145,11 @@ def mix(
                 typer.echo(library.summary())
             summary = write_mixes(folder, mixer, seed, files, seconds, report)
     _print_summary(out, {split: summary})
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _percent(advance: Callable[..., None]) -> Callable[[str, float], None]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from rosecd_jax.audio import io
 from rosecd_jax.data.pairs import DataError, SplitSummary, mono
-from rosecd_jax.data.prepared import INCOMPLETE, Origin, find_prepared
+from rosecd_jax.data.prepared import INCOMPLETE, METADATA, Origin, find_prepared
 from rosecd_jax.data.sources import Split, folder_splits, voicebank_splits
 from rosecd_jax.extras import extra
 
@@ -70,6 +70,14 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         origin = self._origin(source)
         if existing and existing != origin:
             raise FileExistsError(f"{found} was made from files that {source} no longer holds; delete it")
+        if (
+            found
+            and existing
+            and (newest := self._newest()).stat().st_mtime > (found / METADATA).stat().st_mtime
+        ):
+            raise FileExistsError(
+                f"{found} is older than {newest}: delete it, or touch its {METADATA} if no recording differs"
+            )
         if not existing:
             self._write(source, target)
         return origin.summary()
@@ -88,6 +96,12 @@ class PairsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                     _sweep(target)
         except (OSError, RuntimeError) as error:  # RuntimeError: array_record's, as on a full disk
             raise DataError(f"{target}: cannot be written ({error}); choose another folder") from error
+
+    def _newest(self) -> Path:
+        """Return the recording, or archive of them, that was modified last."""
+        sides = [(Path(str(side)), part.headers) for part in self.checked.values() for side in part.pairs]
+        files = {path / name if path.is_dir() else path for path, names in sides for name in names}
+        return max(files, key=lambda file: file.stat().st_mtime)
 
     def _origin(self, source: Path) -> Origin:
         files = {
@@ -179,7 +193,7 @@ def prepare_folder(
     Raises:
       DataError: if the source is invalid, before anything is written; if the samples of a recording are
         damaged; if `out` can't be written, or another process is preparing a data set in it.
-      FileExistsError: if `out` holds another data set, or the source's headers have changed since.
+      FileExistsError: if `out` holds another data set, or one that is older than a recording of the source.
     """
     return PairedFolder(data_dir=os.fspath(out), sample_rate=sample_rate).prepare(source, progress)
 

@@ -33,6 +33,7 @@ __all__ = [
 
 MANIFEST = "manifest.csv"
 DIGEST = "digest"  # column of a manifest, see `_digest`
+NAME = re.compile(r"mix_\d{5,}\.wav")
 THREADS = 4
 NESTED = ("speech", "noises", "response")
 T = TypeVar("T")
@@ -58,7 +59,9 @@ def write_mixes(
       AudioError: if a file can't be written.
     """
     mixes = mixer.pairs(seed, max(1, round(seconds * mixer.sample_rate)))
-    return _write(folder, range(files), mixes.example, progress)
+    return _write(
+        folder, {f"mix_{number:05d}.wav": number for number in range(files)}, mixes.example, progress
+    )
 
 
 def replay_mixes(
@@ -95,7 +98,7 @@ def replay_mixes(
 
     if not all(digest for _, digest in rows.values()):
         echo(f"{manifest}: has no digests of the pairs, so that changed recordings are not noticed")
-    return _write(folder, rows, example, progress)
+    return _write(folder, {name: name for name in rows}, example, progress)
 
 
 def read_manifest(path: Path) -> dict[str, Draw]:
@@ -114,6 +117,8 @@ def _read(path: Path) -> dict[str, tuple[Draw, str]]:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as table:
             for row in csv.DictReader(table):
                 name, digest = row.pop("file"), row.pop(DIGEST, "")
+                if name in rows or not NAME.fullmatch(name):
+                    raise ValueError(f"{name!r} twice, or not the name of a mix")
                 rows[name] = draw_from_row(row), digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -149,23 +154,23 @@ def draw_from_row(row: Mapping[str, str]) -> Draw:
 
 def _write(
     folder: Path,
-    items: Iterable[Any],
+    items: Mapping[str, Any],
     example: Callable[[Any], tuple[Draw, Mapping[str, Any]]],
     progress: Callable[[float], None] | None,
 ) -> SplitSummary:
+    """Write the examples of `items`, by the names of their files."""
     _clear(folder)
-    items = list(items)
 
-    def make(number: int) -> tuple[Draw, str]:
-        draw, pair = example(items[number])
+    def make(name: str) -> tuple[Draw, str]:
+        draw, pair = example(items[name])
         for side, wave in pair.items():
-            io.write(folder / side / _name(number), wave, draw.sample_rate)
+            io.write(folder / side / name, wave, draw.sample_rate)
         return draw, _digest(pair)
 
-    made = in_threads(make, range(len(items)), progress)
+    made = in_threads(make, list(items), progress)
     rows = [
-        {"file": _name(number)} | row_of_draw(draw) | {DIGEST: digest}
-        for number, (draw, digest) in enumerate(made)
+        {"file": name} | row_of_draw(draw) | {DIGEST: digest}
+        for name, (draw, digest) in zip(items, made, strict=True)
     ]
     write_manifest(folder, rows, list(rows[0]) if rows else ["file"])
     return SplitSummary(len(made), sum(draw.samples / draw.sample_rate for draw, _ in made))
@@ -199,17 +204,13 @@ def write_manifest(folder: Path, rows: Iterable[Mapping[str, Any]], columns: Seq
     write_text(folder / MANIFEST, text.getvalue())
 
 
-def _name(number: int) -> str:
-    return f"mix_{number:05d}.wav"
-
-
 def _clear(folder: Path) -> None:
     """Remove files of an incomplete earlier run; refuse complete mixes and other files."""
     if (folder / MANIFEST).exists():
         raise DataError(f"{folder}: already holds mixes; choose another folder, or delete it")
     files = [path for path in folder.glob("**/*") if not path.is_dir()]
     for path in files:
-        if path.parent.name not in ("clean", "noisy") or not re.fullmatch(r"mix_\d{5,}\.wav", path.name):
+        if path.parent.name not in ("clean", "noisy") or not NAME.fullmatch(path.name):
             raise DataError(f"{folder}: holds other files, such as {path}; choose another folder")
     for path in files:
         path.unlink()

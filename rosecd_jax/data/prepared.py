@@ -11,9 +11,10 @@ import numpy as np
 from rosecd_jax.data.pairs import DataError, PairedFiles, SplitSummary
 from rosecd_jax.extras import extra
 
-__all__ = ["INCOMPLETE", "Origin", "PreparedPairs", "find_prepared", "open_pairs"]
+__all__ = ["INCOMPLETE", "METADATA", "Origin", "PreparedPairs", "find_prepared", "open_pairs"]
 
 INCOMPLETE = "incomplete."  # prefix of TFDS's unfinished folders
+METADATA = "metadata.json"  # written by TFDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Origin:
     def load(cls, directory: Path) -> "Origin":
         """Read metadata.json; raises DataError if the directory holds no data set of pairs."""
         try:
-            return cls(**json.loads((directory / "metadata.json").read_text()))
+            return cls(**json.loads((directory / METADATA).read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(
                 f"{directory}: not made by `rosecd prepare` ({error}); give a data set that is"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,12 @@ def test_another_data_set_in_the_same_place_is_refused_by_name(tree, voicebank, 
     ):
         with pytest.raises(FileExistsError, match=f"made from {tree} at 16000 Hz; choose another folder"):
             again()
+    noisy = tree / "train" / "noisy"
+    recording = next(noisy.rglob("*.wav"))
+    os.utime(recording, (time.time() + 10,) * 2)
+    with pytest.raises(FileExistsError, match=f"is older than {recording}: delete it"):
+        prepare_folder(tree, out)
+    os.utime(recording, (0, 0))
     write_pair(tree / "train", "more.wav", 50)
     with pytest.raises(FileExistsError, match=f"that {tree} no longer holds"):
         prepare_folder(tree, out)

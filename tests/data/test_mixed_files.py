@@ -59,6 +59,39 @@ def test_a_manifest_without_digests_is_replayed_with_a_note(mixes):
     assert (mixes.parent / "two" / MANIFEST).read_text() == digests
 
 
+def test_a_replay_of_some_rows_in_another_order_keeps_their_names(mixes):
+    with open(mixes / MANIFEST, newline="") as table:
+        rows = list(csv.DictReader(table))
+    with open(mixes.parent / "some.csv", "w", newline="") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows([rows[2], rows[0]])
+    replay_mixes(mixes.parent / "again", mixes.parent / "some.csv")
+    for side in ("clean", "noisy"):
+        files = sorted(path.name for path in (mixes.parent / "again" / side).iterdir())
+        assert files == [rows[0]["file"], rows[2]["file"]]
+        for name in files:
+            assert (mixes.parent / "again" / side / name).read_bytes() == (mixes / side / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../mix_00000.wav", "mix_00001.wav", "a.wav"])
+def test_a_manifest_with_other_or_equal_names_is_refused(mixes, name):
+    text = (mixes / MANIFEST).read_text().replace("mix_00000.wav", name)
+    (mixes.parent / "other.csv").write_text(text)
+    with pytest.raises(DataError, match="twice, or not the name of a mix"):
+        replay_mixes(mixes.parent / "again", mixes.parent / "other.csv")
+
+
+@pytest.mark.parametrize(
+    "option", [("--files", "3"), ("--snr", "0", "0"), ("--speech", "x"), ("--seed", "0")]
+)
+def test_options_that_a_replay_would_not_use_are_refused(mixes, option):
+    arguments = ["prepare", "mix", str(mixes.parent / "again"), "--replay", str(mixes / MANIFEST), *option]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert f"leave out {option[0]}" in done.output
+
+
 @pytest.mark.parametrize("seconds", ["inf", "nan", "1e9", "0.01"])
 def test_a_length_that_makes_no_sense_is_refused(mixes, seconds):
     out, speech = str(mixes.parent / "out"), str(mixes.parent / "speech")

@@ -268,7 +268,7 @@ def test_a_table_whose_recording_is_gone_is_refused(mixer, tmp_path):
     with open(table, "w", newline="") as file:
         writer = csv.DictWriter(file, ["file", *row])
         writer.writeheader()
-        writer.writerow({"file": "a.wav", **row})
+        writer.writerow({"file": "mix_00000.wav", **row})
     with pytest.raises(DataError, match=r"gone\.wav"):
         replay_mixes(tmp_path / "out", table)
 
