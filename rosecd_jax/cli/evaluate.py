@@ -119,6 +119,8 @@ def evaluate(
     A model's settings follow its path, for example -c teacher,steps=5,name=five
     """
     with plain_errors():
+        if output and report and output.resolve() != report.resolve():
+            raise ValueError("--report also writes what --output does: give one of them")
         options: Any = {"sampler": sampler, "steps": steps, "snr": snr, "corrector": corrector}
         options |= {"weights": weights, "dtype": dtype, "limit": limit, "network": network}
         given = read_config(config) if config else {}
@@ -192,10 +194,7 @@ def run_evaluation(
     print_results(results, {one.method: one.real_time_factor for one in evaluations})
     if output:
         write_results(output, results, evaluations)
-    if output and report:
-        from rosecd_jax.evaluation.report import write_report
-
-        typer.echo(f"report: {write_report(output)}")
+        _report(output, report)
     for evaluation in evaluations:
         print_notes(evaluation, output)
     if note:
@@ -203,6 +202,17 @@ def run_evaluation(
     if any(evaluation.errors for evaluation in evaluations):
         raise typer.Exit(1)
     return evaluations
+
+
+def _report(output: Path, wanted: bool) -> None:
+    """Write the report, or print a note if there is an earlier one."""
+    if wanted:
+        from rosecd_jax.evaluation.report import write_report
+
+        typer.echo(f"report: {write_report(output)}")
+    elif (old := output / "report.html").exists():
+        words = f"{old} is of an earlier evaluation; rosecd report {output} renews it"
+        typer.secho(f"rosecd: {words}", fg="yellow", err=True)
 
 
 def load_systems(

@@ -42,7 +42,7 @@ def print_results(results: Mapping[str, Any], factors: Mapping[str, float]) -> N
     titles = [measure["title"] for measure in measures]
     rows = []
     for system in systems:
-        scored = max(found["files"] for found in system["summary"].values())
+        scored = _scored(system)
         cells = [_interval(system["summary"][measure["name"]], measure, scored) for measure in measures]
         rows.append([system["name"], str(scored), *cells, _number(factors[system["name"]], 4)])
     for paper in results["published"]:
@@ -52,11 +52,16 @@ def print_results(results: Mapping[str, Any], factors: Mapping[str, float]) -> N
     rows = []
     for system in systems:
         if differences := system["difference"]:
-            cells = [_difference(differences[measure["name"]], measure) for measure in measures]
+            scored = _scored(system)
+            cells = [_difference(differences[measure["name"]], measure, scored) for measure in measures]
             rows.append([system["name"], *cells])
     if rows:
         title = f"differences from {results['baseline']}, and files better / worse"
         _print_table(title, ["method", *titles], rows)
+
+
+def _scored(system: Mapping[str, Any]) -> int:
+    return max(found["files"] for found in system["summary"].values())
 
 
 def _interval(found: Mapping[str, Any], measure: Mapping[str, Any], scored: int) -> str:
@@ -64,16 +69,19 @@ def _interval(found: Mapping[str, Any], measure: Mapping[str, Any], scored: int)
     if not found["files"]:
         return "–"
     mean, low, high = (_number(found[key], measure["digits"]) for key in ("mean", "low", "high"))
-    files = f" ({found['files']})" if found["files"] != scored else ""
-    return f"{mean} [{low}, {high}]{files}"
+    return f"{mean} [{low}, {high}]{_files(found, scored)}"
 
 
-def _difference(found: Mapping[str, Any], measure: Mapping[str, Any]) -> str:
+def _files(found: Mapping[str, Any], scored: int) -> str:
+    return f" ({found['files']})" if found["files"] != scored else ""
+
+
+def _difference(found: Mapping[str, Any], measure: Mapping[str, Any], scored: int) -> str:
     if not found["files"]:
         return "–"
     mean, low, high = (_number(found[key], measure["digits"], "+") for key in ("mean", "low", "high"))
     shares = f", {found['better']:.0%} / {found['worse']:.0%}" if measure["better"] else ""
-    return f"{mean} [{low}, {high}]{shares}"
+    return f"{mean} [{low}, {high}]{_files(found, scored)}{shares}"
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:

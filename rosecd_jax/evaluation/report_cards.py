@@ -59,10 +59,12 @@ def _panel(
         if scores.get(measure["name"]) is not None
     ]
     key = f"<kbd>{place + 1}</kbd>" if place < 9 else ""
-    line = escape(" · ".join(words) or "reference")
+    lines = f"<small>{escape(' · '.join(words) or 'reference')}</small>"
+    if sound.changed:
+        lines += '<small class="warning">changed since it was scored: evaluate again</small>'
     return (
         f'<button type="button" class="panel" data-sound="{place}" aria-pressed="false">'
-        f'<span class="caption">{key}<b>{escape(name)}</b><small>{line}</small></span>'
+        f'<span class="caption">{key}<b>{escape(name)}</b>{lines}</span>'
         f"{_spectrogram(sound, name, recording)}</button>"
     )
 

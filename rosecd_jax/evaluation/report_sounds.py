@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rosecd_jax.audio import io
+from rosecd_jax.evaluation.results import RESULTS
 from rosecd_jax.evaluation.spectrogram import decibels, picture
 
 __all__ = ["EXCERPT_SECONDS", "Pick", "Recording", "Sound", "choose", "prepare"]
@@ -37,6 +38,7 @@ class Sound:
       flac: base64, or "" without sound.
       png: spectrogram, base64, or "".
       error: reason for a missing sound.
+      changed: whether the file is newer than results.json.
     """
 
     system: str | None
@@ -44,6 +46,7 @@ class Sound:
     flac: str = ""
     png: str = ""
     error: str = ""
+    changed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +170,8 @@ def prepare(
 def _recording(results: Mapping[str, Any], directory: Path, pick: Pick, scratch: Path) -> Recording:
     """Prepare a recording; ValueError if the clean file, or every system's, can't be read."""
     entry = results["files"][pick.index]
-    clean = io.read(Path(results["clean"]) / entry["clean"])
+    paths: dict[str | None, Path] = {None: Path(results["clean"]) / entry["clean"]}
+    clean = io.read(paths[None])
     length = clean.wave.shape[1]
     kept = min(length, round(EXCERPT_SECONDS * clean.sample_rate))
     waves: dict[str | None, np.ndarray] = {}
@@ -176,7 +180,8 @@ def _recording(results: Mapping[str, Any], directory: Path, pick: Pick, scratch:
     for system in results["systems"]:
         name = system["name"]
         try:
-            audio = io.read(wave_path(results, directory, system, entry))
+            paths[name] = wave_path(results, directory, system, entry)
+            audio = io.read(paths[name])
             if audio.sample_rate != clean.sample_rate:
                 raise ValueError(f"{audio.sample_rate} Hz, the clean file has {clean.sample_rate} Hz")
             waves[name], prints[name] = _cut(audio.wave, kept), fingerprint(audio.wave)
@@ -189,14 +194,15 @@ def _recording(results: Mapping[str, Any], directory: Path, pick: Pick, scratch:
     scale = min(1.0, (1 - 2**-15) / peak) if peak else 1.0
     levels = {name: decibels(wave.mean(axis=0), clean.sample_rate) for name, wave in waves.items()}
     loudest = max(float(level.max()) for level in levels.values())
-    sounds = []
+    scored, sounds = (directory / RESULTS).stat().st_mtime, []
     for name in (*(system["name"] for system in results["systems"]), None):
         if name in errors:
             sounds.append(Sound(name, error=errors[name]))
             continue
         io.write(scratch, scale * waves[name], clean.sample_rate, subtype="PCM_16")
         flac, image = scratch.read_bytes(), picture(levels[name], loudest)
-        sounds.append(Sound(name, prints[name], _base64(flac), _base64(image)))
+        changed = paths[name].stat().st_mtime > scored
+        sounds.append(Sound(name, prints[name], _base64(flac), _base64(image), changed=changed))
     seconds = kept / clean.sample_rate
     turned_down = -20 * float(np.log10(scale))
     return Recording(pick, tuple(sounds), clean.sample_rate, seconds, length / clean.sample_rate, turned_down)

@@ -36,19 +36,15 @@ def _head(system: Json, is_baseline: bool) -> str:
 def _measure_row(measure: Json, results: Json) -> str:
     name, digits = measure["name"], measure["digits"]
     found = {system["name"]: system["summary"].get(name) or {} for system in results["systems"]}
-    means = {system: entry["mean"] for system, entry in found.items() if entry.get("mean") is not None}
-    best = None
-    if measure["better"] and len(means) > 1:
-        best = (min if measure["better"] == "lower" else max)(means.values())
-    cells = []
+    best, total, cells = _best(measure, found, results["files"]), len(results["files"]), []
     for system in results["systems"]:
         entry = found[system["name"]]
         if entry.get("mean") is None:
             cells.append('<td class="none">–</td>')
             continue
         difference = (system.get("difference") or {}).get(name)
-        top = round(entry["mean"], digits) == round(best, digits) if best is not None else False
-        cells.append(f"<td>{_mean(entry, digits, top)}{_difference(difference, measure)}</td>")
+        mean = _mean(entry, digits, system["name"] in best, total)
+        cells.append(f"<td>{mean}{_difference(difference, measure, total)}</td>")
     arrow = {"higher": "↑", "lower": "↓"}.get(measure["better"], "")
     words = {"higher": "higher is better", "lower": "lower is better"}.get(measure["better"], "")
     sign = f' <span class="better" role="img" aria-label="{words}" title="{words}">{arrow}</span>'
@@ -57,24 +53,43 @@ def _measure_row(measure: Json, results: Json) -> str:
     return f"<tr>{head}{''.join(cells)}</tr>"
 
 
+def _best(measure: Json, found: Json, files: Sequence[Json]) -> set[str]:
+    """Return the systems with the best mean as shown, among those with a score of every scored file."""
+    name, digits = measure["name"], measure["digits"]
+    rows = ([one["scores"].get(name) for one in file["systems"].values()] for file in files)
+    scored = sum(any(score is not None for score in row) for row in rows)
+    complete = (system for system, entry in found.items() if scored and entry.get("files") == scored)
+    means = {system: round(found[system]["mean"], digits) for system in complete}
+    if not measure["better"] or len(means) < 2:
+        return set()
+    best = (min if measure["better"] == "lower" else max)(means.values())
+    return {system for system, mean in means.items() if mean == best}
+
+
 def _number(value: float, digits: int, sign: str = "") -> str:
     """Format a number with a real minus sign, and no sign before zero."""
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
-def _mean(entry: Json, digits: int, best: bool) -> str:
+def _mean(entry: Json, digits: int, best: bool, total: int) -> str:
     mean = _number(entry["mean"], digits)
     words = f"<b>{mean}</b>" if best else f"<span>{mean}</span>"
     if entry.get("low") is not None and entry.get("high") is not None:
         words += f" <small>{_between(entry['low'], entry['high'], digits)}</small>"
-    return f'<div class="mean">{words}</div>'
+    return f'<div class="mean">{words}</div>{_fewer(entry, total)}'
+
+
+def _fewer(entry: Json, total: int) -> str:
+    """Return the number of files of a mean, or "" if it is over all."""
+    files = entry.get("files", total)
+    return "" if files == total else f'<div class="share"><small>{files} of {total} files</small></div>'
 
 
 def _between(low: float, high: float, digits: int, sign: str = "") -> str:
     return f"{_number(low, digits, sign)} to {_number(high, digits, sign)}"
 
 
-def _difference(entry: Json | None, measure: Json) -> str:
+def _difference(entry: Json | None, measure: Json, total: int) -> str:
     """Format a paired difference with its interval and the shares of better and worse files."""
     if not entry or entry.get("mean") is None:
         return ""
@@ -91,7 +106,7 @@ def _difference(entry: Json | None, measure: Json) -> str:
         better, worse = (_number(100 * entry[side], 0) for side in ("better", "worse"))
         share = f"{better} % better, {worse} % worse"
         html += f'<div class="share"><small>{share}</small></div>'
-    return html
+    return html + _fewer(entry, total)
 
 
 def _rating_rows(systems: Sequence[Json], ratings: Ratings) -> list[str]:
@@ -164,10 +179,10 @@ def _group_row(group: Json, names: Sequence[str], measure: Json) -> str:
     cells = []
     for name in names:
         entry = group["systems"].get(name, {}).get(measure["name"]) or {}
-        known = entry.get("mean") is not None
-        cells.append(
-            f"<td>{_mean(entry, measure['digits'], False)}</td>" if known else '<td class="none">–</td>'
-        )
+        if entry.get("mean") is None:
+            cells.append('<td class="none">–</td>')
+        else:
+            cells.append(f"<td>{_mean(entry, measure['digits'], False, group['files'])}</td>")
     label = f'<th scope="row">{escape(str(group["label"]))}</th>'
     return f"<tr>{label}<td>{group['files']}</td>{''.join(cells)}</tr>"
 

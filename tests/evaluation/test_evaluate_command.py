@@ -151,6 +151,23 @@ def test_files_that_a_manifest_lacks_are_noted(data, tmp_path):
     assert "some.csv: 1 of 3 files are not in the manifest, such as 2.wav" in output
 
 
+def test_a_difference_over_fewer_files_says_so(data, tmp_path):
+    part = tmp_path / "part"
+    for name in ("0.wav", "1.wav"):
+        io.write(part / name, io.read(data / "noisy" / name).wave, RATE)
+    output = run(data, "--metrics", "si_sdr", "--enhanced", part, "--baseline", "part", code=1)
+    assert re.search(r"noisy +│ [+-][\d.]+ \[[^│]+\] \(2\), ", output.split("differences from")[1])
+
+
+def test_output_and_report_in_two_folders_are_refused(data, tmp_path):
+    options = data, "--metrics", "si_sdr", "--enhanced", data / "other" / "noisy"
+    output = run(*options, "--output", tmp_path / "a", "--report", tmp_path / "b", code=1)
+    assert "--report also writes what --output does: give one of them" in output
+    run(*options, "--output", tmp_path / "a", "--report", tmp_path / "b" / ".." / "a")
+    assert (tmp_path / "a" / "report.html").exists()
+    assert "is of an earlier evaluation" in run(*options, "--output", tmp_path / "a").replace("\n", "")
+
+
 def test_without_data_there_is_an_error():
     assert "no data: give a folder" in run(code=1)
 

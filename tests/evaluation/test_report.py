@@ -4,6 +4,7 @@ import base64
 import configparser
 import io as bytes_io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -92,6 +93,20 @@ def test_the_summary_has_means_intervals_and_differences(page, results):
     assert "MUSHRA" not in summary
 
 
+def test_means_over_fewer_files_say_so_and_are_not_the_best(results):
+    changed = json.loads(json.dumps(results))
+    teacher, small = changed["systems"][1:3]  # the teacher lacks PESQ of a file
+    teacher["summary"]["pesq"]["mean"] = small["summary"]["pesq"]["mean"] + 1
+    page = Page(report._page(changed, {}, results["measures"][0], report.Ratings(), [], []))
+    bold = [words for _, words in page.all("b")]
+    assert f"{small['summary']['pesq']['mean']:.2f}" in bold
+    assert f"{teacher['summary']['pesq']['mean']:.2f}" not in bold
+    cells = [words for _, words in page.all("td") if "5 of 6 files" in words]
+    assert [words.count("5 of 6 files") for words in cells] == [2]  # of mean and difference
+    groups = [words for _, words in page.all("table", "groups") if "1 of 2 files" in words]
+    assert len(groups) == 1
+
+
 def test_published_figures_stand_below_the_summary(results):
     entries = [{"name": "ROSE-CD <i>", "source": "its paper", "pesq": 3.49, "estoi": 0.87}]
     page = Page(report._page({**results, "published": entries}, {}, MEASURE, report.Ratings(), [], []))
@@ -132,10 +147,10 @@ def test_a_loss_is_a_loss_where_lower_is_better(results):
     from rosecd_jax.evaluation.report_tables import _difference
 
     worse = {"mean": 0.5, "low": 0.2, "high": 0.8, "better": 0.1, "worse": 0.9}
-    assert "▼ +0.50" in _difference(worse, {"digits": 2, "better": "lower"})
-    assert "▲ +0.50" in _difference(worse, {"digits": 2, "better": "higher"})
-    assert "▲" not in _difference({**worse, "low": -0.1}, {"digits": 2, "better": "higher"})
-    assert "better" not in _difference(worse, {"digits": 2, "better": ""}).split(">", 1)[1]
+    assert "▼ +0.50" in _difference(worse, {"digits": 2, "better": "lower"}, 6)
+    assert "▲ +0.50" in _difference(worse, {"digits": 2, "better": "higher"}, 6)
+    assert "▲" not in _difference({**worse, "low": -0.1}, {"digits": 2, "better": "higher"}, 6)
+    assert "better" not in _difference(worse, {"digits": 2, "better": ""}, 6).split(">", 1)[1]
 
 
 def test_every_measure_has_a_chart_and_the_chosen_ones_conditions_are_shown(page, results):
@@ -215,6 +230,16 @@ def test_fifty_files_of_four_systems_with_as_many_players_as_fit_have_less_than_
     names = [entry["file"] for entry in json.loads((directory / "results.json").read_text())["files"]]
     path = write_report(directory, play=names)
     assert 10_000_000 < path.stat().st_size < 15_000_000
+
+
+def test_a_sound_newer_than_its_score_says_so(tmp_path):
+    directory = write_results(tmp_path, pairs(1))
+    time = (directory / "results.json").stat().st_mtime
+    assert "changed since" not in write_report(directory).read_text("utf-8")
+    os.utime(tmp_path / "other" / HOSTILE, (time + 1, time + 1))
+    page = Page(write_report(directory).read_text("utf-8"))
+    (words,) = [words for _, words in page.all("button", "panel") if "changed since it was scored" in words]
+    assert "other <b>program</b>" in words
 
 
 def test_missing_waves_are_named_where_they_would_be(tmp_path):
