@@ -101,12 +101,19 @@ def block_size(sample_rate: int) -> int:
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
-def median(sums: Any, counts: Any, xp: ModuleType) -> Any:
+def median(sums: Any, counts: Any, xp: ModuleType, group: int = GROUPED) -> Any:
     """Return the median of the means of groups of blocks, from blocks' sums and lengths [B, blocks]; [B]."""
-    group = max(1, min(GROUPED, sums.shape[1] // 5))
-    pad = (0, 0), (0, -sums.shape[1] % group)
-    sums, counts = (xp.pad(each, pad).reshape(len(each), -1, group).sum(axis=2) for each in (sums, counts))
-    return xp.nanmedian(xp.where(counts > 0, sums / xp.maximum(counts, 1), xp.nan), axis=1)
+    groups = (sums.shape[1] + group - 1) // group
+    pad = (0, 0), (0, groups * group - sums.shape[1])
+    sums, counts = (
+        xp.pad(each, pad).reshape(each.shape[0], groups, group).sum(axis=2) for each in (sums, counts)
+    )
+    means = xp.sort(xp.where(counts > 0, sums / xp.maximum(counts, 1), xp.inf), axis=1)
+    middle = (counts > 0).sum(axis=1)[:, None] - 1
+    lower, upper = (
+        xp.take_along_axis(means, index, axis=1)[:, 0] for index in (middle // 2, (middle + 1) // 2)
+    )
+    return (lower + upper) / 2
 
 
 def lasts(mean: Any, usual: Any, xp: ModuleType) -> Any:
@@ -128,10 +135,10 @@ def near_events(peaks: Any, xp: ModuleType) -> Any:
     firsts = STRIDE * xp.arange((blocks + STRIDE - 1) // STRIDE)
     windows = padded[:, firsts[:, None] + np.arange(WINDOW)]
     lasting = xp.sort(windows, axis=2)[..., WINDOW - LASTING].max(axis=1)
-    index = xp.arange(blocks)
-    event = xp.maximum.accumulate(xp.where(peaks > EVENT * lasting[:, None], index, -1), axis=1)
-    calm = xp.maximum.accumulate(xp.where(peaks > lasting[:, None], -1, index), axis=1)
-    events = xp.pad(event > calm, ((0, 0), (AROUND, AROUND)))  # each with what rings after it
+    events, loud = peaks > EVENT * lasting[:, None], peaks > lasting[:, None]
+    for _ in range(LASTING):  # what rings after an event; fewer blocks of any window are loud
+        events = events | (xp.pad(events, ((0, 0), (1, 0)))[:, :blocks] & loud)
+    events = xp.pad(events, ((0, 0), (AROUND, AROUND)))
     return sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1)) > 0
 
 

@@ -19,7 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rosecd_jax.audio.level import EVENT, LASTING, block_size, lasting_level, lasts, median, near_events
+from rosecd_jax.audio.level import (
+    EVENT,
+    GROUPED,
+    LASTING,
+    block_size,
+    lasting_level,
+    lasts,
+    median,
+    near_events,
+)
 from rosecd_jax.audio.stft import FrontEnd
 from rosecd_jax.models.enhancement import SamplerConfig, enhance_frames, signal_key
 from rosecd_jax.models.score_model import Params, ScoreModel
@@ -272,8 +281,9 @@ def _without_offset(
     sums, counts = (
         _blocks(each, sample_rate).sum(axis=-1) for each in (wave, jnp.broadcast_to(inside, wave.shape))
     )
+    usual = median(sums, counts, jnp, max(1, min(GROUPED, sums.shape[1] // 5)))
     large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
-    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts(mean, median(sums, counts, jnp), jnp)
+    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts(mean, usual, jnp)
     return known, mean, wave - jnp.where(clear[:, None] & inside, mean[:, None], 0)
 
 

@@ -23,7 +23,8 @@ def thump(samples):
 
 
 def level(wave):
-    return tuple(float(part[0]) for part in measure(np.atleast_2d(wave).astype(np.float32), RATE))
+    found = measure(np.atleast_2d(wave).astype(np.float32), RATE)
+    return float(found.offset[0]), float(found.scale[0])
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.3, 0.5, 4, 60])

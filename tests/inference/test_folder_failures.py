@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_read_fails_by_itself(tmp_path):
     finally:
         (tmp_path / "in" / "closed").chmod(0o700)
     error = f"{tmp_path}/in/closed: cannot be read (Permission denied); change its permissions"
-    assert printed.strip() == f"['a.wav'] [('failed', 0.0, {error!r}, 0)]"
+    assert printed.strip() == f"['a.wav'] [('failed', 0.0, {error!r}, 0, 0.0)]"
 
 
 def test_a_rate_that_the_output_cannot_have_is_refused_before_the_work(student, tmp_path):
