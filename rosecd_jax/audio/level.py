@@ -5,8 +5,8 @@ speech would make everything else too quiet for the model: samples more than `EV
 as the level that lasts for 80 ms are excluded from the maximum, with what rings after them above that level,
 and with 32 ms on either side. What exceeds the level there is clipped, because the network normalizes over
 the whole recording; ordinary recordings are not clipped. The mean is subtracted if it exceeds `OFFSET` times
-the maximum and the recording has at least 0.4 s; the mean of ordinary recordings is mostly below a tenth of
-this threshold.
+the maximum, the median of short means agrees with it, and the recording has at least 0.4 s; the mean of
+ordinary recordings is mostly below a tenth of this threshold.
 """
 
 import math
@@ -101,23 +101,18 @@ def block_size(sample_rate: int) -> int:
     return 2 ** max(0, round(math.log2(BLOCK_SECONDS * sample_rate)))
 
 
-def median(sums: Any, counts: Any, xp: ModuleType, group: int = GROUPED) -> Any:
-    """Return the median of the means of groups of blocks, from blocks' sums and lengths [B, blocks]; [B]."""
+def is_constant(mean: Any, sums: Any, counts: Any, xp: ModuleType, group: int = GROUPED) -> Any:
+    """Return whether a mean [B] is that of a constant offset, not of a sound that has passed; bool [B].
+
+    It has to agree with the median of the means of groups of blocks, from the blocks' sums and lengths, each
+    [B, blocks] or [1, blocks].
+    """
     groups = (sums.shape[1] + group - 1) // group
     pad = (0, 0), (0, groups * group - sums.shape[1])
     sums, counts = (
         xp.pad(each, pad).reshape(each.shape[0], groups, group).sum(axis=2) for each in (sums, counts)
     )
-    means = xp.sort(xp.where(counts > 0, sums / xp.maximum(counts, 1), xp.inf), axis=1)
-    middle = (counts > 0).sum(axis=1)[:, None] - 1
-    lower, upper = (
-        xp.take_along_axis(means, index, axis=1)[:, 0] for index in (middle // 2, (middle + 1) // 2)
-    )
-    return (lower + upper) / 2
-
-
-def lasts(mean: Any, usual: Any, xp: ModuleType) -> Any:
-    """Return whether a mean is a constant offset, not a sound that has passed, from `median`."""
+    usual = xp.nanmedian(xp.where(counts > 0, sums / xp.maximum(counts, 1), xp.nan), axis=1)
     return xp.abs(usual - mean) < xp.abs(mean) / 2
 
 
@@ -153,7 +148,7 @@ def _level(lows: Any, highs: Any, sums: Any, samples: Any, block: int, xp: Modul
     counted = xp.where(calm, counts, 0).sum(axis=1)
     mean = (xp.where(calm, sums, 0).sum(axis=1) / xp.maximum(counted, 1)).astype(xp.float32)
     is_offset = xp.abs(mean) > OFFSET * xp.where(calm, tops, 0).max(axis=1)
-    is_offset &= lasts(mean, median(sums, counts, xp), xp)
+    is_offset &= is_constant(mean, sums, counts, xp)
     offset = xp.where(is_offset & (samples >= WINDOW * block), mean, xp.zeros_like(mean))
     peaks = xp.maximum(xp.maximum(highs - offset[:, None], offset[:, None] - lows), 0)
     scale = lasting_level(peaks, near_events(peaks, xp) & long, xp)

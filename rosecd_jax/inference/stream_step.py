@@ -24,9 +24,8 @@ from rosecd_jax.audio.level import (
     GROUPED,
     LASTING,
     block_size,
+    is_constant,
     lasting_level,
-    lasts,
-    median,
     near_events,
 )
 from rosecd_jax.audio.stft import FrontEnd
@@ -278,12 +277,10 @@ def _without_offset(
     newest = jnp.clip(wave[:, -block:] - state.mean[:, None], -most, most)
     mean = state.mean + share * jnp.mean(newest, axis=-1)
     inside = jnp.arange(samples) >= samples - known  # the silence before the signal has no offset
-    sums, counts = (
-        _blocks(each, sample_rate).sum(axis=-1) for each in (wave, jnp.broadcast_to(inside, wave.shape))
-    )
-    usual = median(sums, counts, jnp, max(1, min(GROUPED, sums.shape[1] // 5)))
+    sums, counts = (_blocks(each, sample_rate).sum(axis=-1) for each in (wave, inside[None]))
+    group = max(1, min(GROUPED, sums.shape[1] // 5))
     large = jnp.abs(mean) > OFFSET_SHARE * jnp.max(jnp.abs(wave), axis=-1)
-    clear = (known >= OFFSET_AFTER * sample_rate) & large & lasts(mean, usual, jnp)
+    clear = (known >= OFFSET_AFTER * sample_rate) & large & is_constant(mean, sums, counts, jnp, group)
     return known, mean, wave - jnp.where(clear[:, None] & inside, mean[:, None], 0)
 
 
