@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +15,36 @@ Maps = Float[Array, "B F T C"]
 Result = Float[Array, "B F T D"]
 Kernel = Float[Array, "3 3 C D"]
 
-LEAST_POSITIONS, LEAST_CHANNELS = 64 * 64, 128
-"""Minimum sizes for which Winograd's algorithm is worth its compilation time."""
-LEAST_PAIRS = 64
-"""Minimum of input times output channels for gradients by blocks; positions as for Winograd's algorithm."""
-BAND_POSITIONS = 128 * 256
-"""Number of positions that Winograd's algorithm transforms at a time."""
+LEAST_CHANNELS, LEAST_PRODUCTS = 32, 128 * 128 * 32 * 32
+"""Minima of channels, and of positions times input times output channels, for Winograd's algorithm."""
+LEAST_POSITIONS, LEAST_PAIRS = 64 * 64, 64
+"""Minima of positions, and of input times output channels, for gradients by blocks."""
+BAND_ELEMENTS = 128 * 256 * 128
+"""Number of elements of an input that Winograd's algorithm transforms at a time."""
 BLOCK_POSITIONS = 2048
 """Number of positions whose 3 × 3 neighborhoods fit into a CPU core's cache."""
+TILE = 4
+"""Height and width of an output tile of Winograd's algorithm; its input tile is larger by two."""
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+"""Points of Winograd's algorithm, exact in float32; with the usual ±1 and ±2, rounding errors double."""
 
-# F(2 × 2, 3 × 3) of Lavin and Gray 2015, arXiv 1509.09308, eq. 8: of input tiles, kernels and products.
-INPUT = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
+
+def _matrices(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the matrices that transform input tiles, kernels and products, float32.
+
+    Four outputs of a row are the transpose of a product of polynomials, one with the kernel's three taps and
+    one with four coefficients. The product has degree five, so that its values at five points and its leading
+    coefficient determine it (Toom and Cook; Lavin and Gray 2015, arXiv 1509.09308, eq. 5).
+    """
+    others = [np.poly([q for q in points if q != p]) for p in points]
+    scales = np.array([[np.polyval(other, p)] for other, p in zip(others, points, strict=True)])
+    inputs = [[*other[::-1], 0] for other in others] + [np.poly(points)[::-1]]
+    kernels = [*np.vander(points, 3, increasing=True) / scales, [0, 0, 1]]
+    outputs = [*np.vander(points, TILE, increasing=True), np.eye(TILE)[-1]]
+    return np.array(inputs, np.float32), np.array(kernels, np.float32), np.array(outputs, np.float32).T
+
+
+INPUT, KERNEL, OUTPUT = _matrices(POINTS)
 
 
 def pointwise(x: Maps, kernel: Float[Array, "1 1 C D"]) -> Result:
@@ -39,31 +56,45 @@ def pointwise(x: Maps, kernel: Float[Array, "1 1 C D"]) -> Result:
 def convolve(x: Maps, kernel: Kernel) -> Result:
     """Compute a 3 × 3 convolution with zero padding.
 
-    On a CPU, large float32 convolutions use Winograd's algorithm, with 16 products instead of 36; its
-    rounding errors are a few units in the last place larger. The derivative with respect to x is that of the
-    plain convolution; that with respect to the kernel uses `by_blocks`.
+    On a CPU, large float32 convolutions of many channels and their derivatives use Winograd's algorithm, with
+    36 products instead of 144; rounding errors are a few times larger. For few channels, the derivative with
+    respect to the kernel is computed by blocks.
     """
-    _, height, width, channels = x.shape
-    known_width = width if isinstance(width, int) else height  # jax.export may leave the length open
-    large = height * known_width >= LEAST_POSITIONS and min(channels, kernel.shape[-1]) >= LEAST_CHANNELS
-    if not large or height % 2 or width % 2 or x.dtype != jnp.float32:
-        return _plain(x, kernel)
-    return jax.lax.platform_dependent(x, kernel, cpu=winograd, default=_plain)
+    return _on_cpu(winograd if _is_wide(x, kernel) else _plain, x, kernel)
 
 
 @convolve.defjvp
 def _(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (x, kernel), (x_dot, kernel_dot) = primals, tangents
-    return convolve(x, kernel), _plain(x_dot, kernel) + _by_kernel(x, kernel_dot)
+    by_input = by_kernel = _plain
+    if _is_wide(x, kernel):
+        by_input = by_kernel = jax.checkpoint(winograd)  # the transformed tiles aren't stored
+    elif _is_long(x, kernel):
+        by_kernel = by_blocks
+    return convolve(x, kernel), _on_cpu(by_input, x_dot, kernel) + _on_cpu(by_kernel, x, kernel_dot)
 
 
-def _by_kernel(x: Maps, kernel: Kernel) -> Result:
-    """Compute the plain convolution so that its transpose with respect to the kernel is fast."""
-    _, height, width, channels = x.shape
-    large = isinstance(width, int) and height * width >= LEAST_POSITIONS
-    if not large or channels * kernel.shape[-1] < LEAST_PAIRS or x.dtype != jnp.float32:
+def _on_cpu(algorithm: Callable[[Maps, Kernel], Result], x: Maps, kernel: Kernel) -> Result:
+    """Compute a convolution by an algorithm on a CPU, and by XLA's elsewhere."""
+    if algorithm is _plain:
         return _plain(x, kernel)
-    return jax.lax.platform_dependent(x, kernel, cpu=by_blocks, default=_plain)
+    return jax.lax.platform_dependent(x, kernel, cpu=algorithm, default=_plain)
+
+
+def _is_wide(x: Maps, kernel: Kernel) -> bool:
+    """Return whether Winograd's algorithm can be used and pays."""
+    _, height, width, channels = x.shape
+    features = kernel.shape[-1]
+    positions = height * (width if isinstance(width, int) else height)  # jax.export may leave the length open
+    pays = min(channels, features) >= LEAST_CHANNELS and positions * channels * features >= LEAST_PRODUCTS
+    return pays and height % TILE == 0 and width % TILE == 0 and x.dtype == jnp.float32
+
+
+def _is_long(x: Maps, kernel: Kernel) -> bool:
+    """Return whether the gradient by blocks pays."""
+    _, height, width, channels = x.shape
+    pays = isinstance(width, int) and height * width >= LEAST_POSITIONS
+    return pays and channels * kernel.shape[-1] >= LEAST_PAIRS and x.dtype == jnp.float32
 
 
 def by_blocks(x: Maps, kernel: Kernel) -> Result:
@@ -95,37 +126,39 @@ def _plain(x: Maps, kernel: Kernel) -> Result:
 
 
 def winograd(x: Maps, kernel: Kernel) -> Result:
-    """Compute `convolve` for even heights and widths: a 4 × 4 tile of x gives 2 × 2 output positions.
+    """Compute `convolve` for heights and widths that are multiples of four.
 
-    Computed in bands of rows, whose tiles and products need less memory at a time.
+    A 6 × 6 tile of x gives 4 × 4 output positions. Computed in bands of rows, whose tiles and products need
+    less memory at a time.
     """
     _, height, width, channels = x.shape
-    count = max(1, height * width // BAND_POSITIONS) if isinstance(width, int) else 1
-    rows = next(n for n in range(max(2, height // count), height + 1) if height % n == 0 and n % 2 == 0)
-    kernels = jnp.einsum("ia,jb,abcd->ijcd", KERNEL, KERNEL, kernel).reshape(16, channels, -1)
+    count = max(1, height * width * channels // BAND_ELEMENTS) if isinstance(width, int) else 1
+    rows = next(n for n in range(max(TILE, height // count), height + 1) if height % n == 0 and n % TILE == 0)
+    kernels = jnp.matmul(np.kron(KERNEL, KERNEL), kernel.reshape(9, -1)).reshape(36, channels, -1)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     bands = [_winograd_band(x[:, i : i + rows + 2], kernels) for i in range(0, height, rows)]
     return jnp.concatenate(bands, axis=1)
 
 
-def _winograd_band(x: Maps, kernels: Float[Array, "16 C D"]) -> Float[Array, "B _ _ D"]:
+def _winograd_band(x: Maps, kernels: Float[Array, "36 C D"]) -> Float[Array, "B _ _ D"]:
     """Compute the result of padded rows of x and transformed kernels."""
     batch, height, width, channels = x.shape
     height, width = height - 2, width - 2
-    corners = [[x[:, i : i + height : 2, j : j + width : 2] for j in range(4)] for i in range(4)]
-    tiles = jnp.stack([tile.reshape(-1, channels) for row in _transform(INPUT, corners) for tile in row])
-    products = (tiles @ kernels).reshape(4, 4, batch, height // 2, width // 2, -1)
-    outputs = _transform(OUTPUT, [list(row) for row in products])
-    rows = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
-    return rows.reshape(batch, height, width, -1)
+    across = [jax.lax.slice_in_dim(x, i, i + width - 3, TILE, axis=2) for i in range(len(INPUT))]
+    x = _combine(INPUT, across, axis=0)
+    down = [jax.lax.slice_in_dim(x, i, i + height - 3, TILE, axis=2) for i in range(len(INPUT))]
+    tiles = _combine(INPUT, down, axis=0).reshape(len(kernels), -1, channels)
+    products = (tiles @ kernels).reshape(*INPUT.shape, batch, height // TILE, width // TILE, -1)
+    down = _combine(OUTPUT, _unstack(products), axis=3)
+    return _combine(OUTPUT, _unstack(down), axis=4).reshape(batch, height, width, -1)
 
 
-def _transform(matrix: Sequence[Sequence[int]], grid: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """Compute matrix · grid · matrixᵀ for a square grid of arrays and a matrix of 1, 0 and −1."""
+def _unstack(x: jax.Array) -> list[jax.Array]:
+    """Compute `jax.numpy.unstack` so that its transpose is one concatenation instead of a sum."""
+    return [part[0] for part in jax.lax.split(x, [1] * len(x))]
 
-    def combine(parts: Sequence[jax.Array]) -> list[jax.Array]:
-        signed = ([p if c > 0 else -p for c, p in zip(row, parts, strict=True) if c] for row in matrix)
-        return [functools.reduce(operator.add, terms) for terms in signed]
 
-    columns = [combine(column) for column in zip(*grid, strict=True)]
-    return [combine(row) for row in zip(*columns, strict=True)]
+def _combine(matrix: np.ndarray, parts: Sequence[jax.Array], axis: int) -> jax.Array:
+    """Stack the sums of the parts weighted by each row of a matrix."""
+    weighted = [[float(c) * part for c, part in zip(row, parts, strict=True) if c] for row in matrix]
+    return jnp.stack([functools.reduce(operator.add, terms) for terms in weighted], axis)
