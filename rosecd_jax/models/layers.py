@@ -120,32 +120,24 @@ class GroupNorm(nn.Module):
         return normalize(x32, gain, bias + (shift - mean) * gain)
 
 
-def _neighbors(x: Maps, axis: int) -> tuple[Maps, Maps]:
-    """Return (x[i − 1], x[i + 1]) along `axis`, with zero padding."""
-    pad = [(0, 0)] * x.ndim
-    length = x.shape[axis]
-    before = jax.lax.slice_in_dim(jnp.pad(x, [*pad[:axis], (1, 0), *pad[axis + 1 :]]), 0, length, axis=axis)
-    after = jax.lax.slice_in_dim(
-        jnp.pad(x, [*pad[:axis], (0, 1), *pad[axis + 1 :]]), 1, length + 1, axis=axis
-    )
-    return before, after
-
-
 def upsample(x: Maps) -> Float[Array, "B 2*F 2*T C"]:
     """Double both resolutions with the FIR filter (1, 3, 3, 1)."""
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for axis in (1, 2):
-        before, after = _neighbors(x, axis)
-        pair = jnp.stack([before + 3 * x, 3 * x + after], axis=axis + 1) / 4
-        x = pair.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+        length = x.shape[axis] - 2
+        before, here, after = (jax.lax.slice_in_dim(x, i, i + length, axis=axis) for i in range(3))
+        pairs = jnp.stack([before + 3 * here, 3 * here + after], axis=axis + 1) / 4
+        x = pairs.reshape(*x.shape[:axis], 2 * length, *x.shape[axis + 1 :])
     return x
 
 
 def downsample(x: Maps) -> Float[Array, "B F//2 T//2 C"]:
     """Halve both resolutions with the FIR filter (1, 3, 3, 1)."""
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for axis in (1, 2):
-        pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
-        even, odd = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
-        x = (_neighbors(odd, axis)[0] + 3 * even + 3 * odd + _neighbors(even, axis)[1]) / 8
+        length = x.shape[axis] - 2
+        before, even, odd, after = (jax.lax.slice_in_dim(x, i, i + length - 1, 2, axis) for i in range(4))
+        x = (before + 3 * even + 3 * odd + after) / 8
     return x
 
 
