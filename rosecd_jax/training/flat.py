@@ -44,22 +44,31 @@ def one_vector(shapes: Params) -> Layout:
     arrays, in less than a second for one vector.
     """
     leaves, tree = jax.tree.flatten(shapes)
-    ends = np.cumsum([leaf.size for leaf in leaves]).tolist()
-    starts = [0, *ends[:-1]]
+    *starts, size = np.cumsum([0, *(leaf.size for leaf in leaves)]).tolist()
 
     def pack(params: Params) -> jax.Array:
         return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
-    def unpack(vector: Any) -> Params:
-        parts = zip(starts, ends, leaves, strict=True)
-        return tree.unflatten([vector[start:end].reshape(leaf.shape) for start, end, leaf in parts])
+    def unpack(vector: jax.Array) -> Params:
+        # XLA compiles equal kernels once. These barriers keep the offsets out of the slices' kernels, and the
+        # slices out of the network's.
+        offsets = jax.lax.optimization_barrier([jnp.int32(start) for start in starts])
+        parts = [
+            jax.lax.dynamic_slice(vector, (offset,), (leaf.size,)).reshape(leaf.shape)
+            for offset, leaf in zip(offsets, leaves, strict=True)
+        ]
+        return jax.lax.optimization_barrier(tree.unflatten(parts))
 
     def is_vector(leaf: Any) -> bool:
-        return leaf.shape == (ends[-1],)
+        return leaf.shape == (size,)
 
     def to_trees(state: TrainState) -> TrainState:
-        def convert(leaf: Any) -> Any:  # a copy, since the state's buffers are donated to the next step
-            return unpack(np.array(leaf)) if is_vector(leaf) else leaf
+        def convert(vector: Any) -> Any:
+            if not is_vector(vector):
+                return vector
+            vector = np.array(vector)  # a copy, since the state's buffers are donated to the next step
+            parts = zip(np.split(vector, starts[1:]), leaves, strict=True)
+            return tree.unflatten([part.reshape(leaf.shape) for part, leaf in parts])
 
         opt_state = jax.tree.map(convert, state.opt_state)
         return state._replace(params=convert(state.params), ema=convert(state.ema), opt_state=opt_state)
