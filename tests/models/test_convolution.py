@@ -66,6 +66,17 @@ def test_the_large_ones_take_the_fast_way_on_a_cpu_and_the_plain_one_elsewhere()
         assert "dot_general" not in exported
 
 
+def test_an_exported_program_takes_the_fast_way_at_any_length():
+    (frames,) = jax.export.symbolic_shape("4*blocks")
+    kernel = arrays(1, 1, 1, 64, features=64)[1]
+    shape = jax.ShapeDtypeStruct((1, 64, frames, 64), np.float32)
+    exported = jax.export.export(jax.jit(convolve), platforms=["cpu"])(shape, kernel)
+    assert "stablehlo.convolution" not in exported.mlir_module()
+    for length in (4, 132):
+        x = arrays(1, 64, length, 64, features=64)[0]
+        assert relative_error(exported.call(x, kernel), by_definition(x, kernel)) < WIDE_ERROR
+
+
 def kernel_gradient(function, x, kernel, weight):
     return jax.jit(jax.grad(lambda k: jnp.vdot(function(x, k), weight)))(kernel)
 
