@@ -6,9 +6,11 @@ PATH is a checkout of the authors' code (github.com/LiangXu123, "Robust-One-step
 Consistency-Distillation-ROSE-CD-"), which is neither part of this package nor downloaded; PyTorch has to be
 installed, too. Without PATH, nothing is measured. Both networks get the same random weights; the outputs of
 one call on 256 frames are compared, and calls are timed in turn: on a CPU in float32; on a GPU in TF32, the
-authors' setting, and bfloat16. With --gradient, a whole distillation gradient of ours (student, target, two
-calls of the teacher, all loss terms) is compared with only the network calls of theirs: forward and backward
-of the student, one forward call of the target and two of the teacher.
+authors' setting, and bfloat16. Theirs runs in a process of its own, with glibc's default settings, or with
+--keep-freed-memory those of our command line, which make PyTorch faster, too. With --gradient, a whole
+distillation gradient of ours (student, target, two calls of the teacher, all loss terms) is compared with
+only the network calls of theirs: forward and backward of the student, one forward call of the target and two
+of the teacher.
 Prints the medians, their ratio (the median of the ratios of paired runs) and the largest difference between
 the outputs, divided by the largest output.
 """
@@ -16,8 +18,10 @@ the outputs, divided by the largest output.
 import argparse
 import dataclasses
 import functools
+import multiprocessing
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,24 +84,55 @@ class Theirs:
         x, y, t = (torch.from_numpy(value).to(self.device) for value in inputs)
         self.inputs = x[:, None], y[:, None], t
 
-    def forward(self, bfloat16: bool = False) -> Any:
-        """Call the network without a gradient, and wait for the result."""
+    def forward(self, bfloat16: bool = False) -> np.ndarray:
+        """Call the network without a gradient."""
         enabled = self.torch.autocast(self.device, self.torch.bfloat16, enabled=bfloat16)
         with self.torch.no_grad(), enabled:
-            return self.ready(self.network(*self.inputs))
+            return self.network(*self.inputs).cpu().numpy()
 
-    def gradient(self) -> Any:
+    def gradient(self) -> np.ndarray:
         """Call the student forward and backward, and three frozen networks forward."""
         for _ in range(3):
             self.forward()
         self.network.zero_grad()
         self.network(*self.inputs).abs().square().mean().backward()
-        return self.ready(self.network.output_layer.weight.grad)
+        return self.network.output_layer.weight.grad.cpu().numpy()
 
-    def ready(self, result: Any) -> Any:
-        if self.device == "cuda":
-            self.torch.cuda.synchronize()
-        return result
+
+class Remote:
+    """`Theirs` in a process of its own; its calls wait for the result. Use as a context manager.
+
+    Args:
+      keep_memory: whether to call `keep_freed_memory` there.
+      arguments: those of `Theirs`.
+    """
+
+    made: Theirs
+
+    def __init__(self, keep_memory: bool, *arguments: Any) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, spawn, initializer=Remote.make, initargs=(keep_memory, *arguments))
+
+    def __enter__(self) -> "Remote":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown()
+
+    @staticmethod
+    def make(keep_memory: bool, *arguments: Any) -> None:
+        if keep_memory:
+            keep_freed_memory()
+        Remote.made = Theirs(*arguments)
+
+    @staticmethod
+    def get(name: str, *arguments: Any) -> Any:
+        value = getattr(Remote.made, name)
+        return value(*arguments) if callable(value) else value
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        """Return an attribute of `Theirs`, or the result of a method."""
+        return self.pool.submit(Remote.get, name, *arguments).result()
 
 
 def our_call(model: ScoreModel, params: Params, inputs: Inputs, dtype: str) -> Callable[[], Any]:
@@ -125,7 +160,34 @@ def our_gradient(model: ScoreModel, params: Params, batch: int) -> Callable[[], 
     return run
 
 
-def main(reference: str, sizes: list[str], batch: int, gradient: bool, runs: int) -> None:
+def compare(
+    theirs: Remote, model: ScoreModel, params: Params, inputs: Inputs, gradient: bool, runs: int
+) -> list[tuple[str, ...]]:
+    """Compare and measure one size; return rows of the table."""
+    dtypes = ["float32"] if theirs("device") == "cpu" else ["float32", "bfloat16"]
+    pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {}
+    differences = {}
+    for dtype in dtypes:
+        ours, their = (
+            our_call(model, params, inputs, dtype),
+            functools.partial(theirs, "forward", dtype == "bfloat16"),
+        )
+        output, expected = np.squeeze(ours()), np.squeeze(their())
+        differences[dtype] = f"{np.abs(output - expected).max() / np.abs(expected).max():.1e}"
+        pairs[dtype] = ours, their
+    if gradient:
+        pairs["gradient"] = our_gradient(model, params, len(inputs[2])), functools.partial(theirs, "gradient")
+    rows = []
+    for what, (ours, their) in pairs.items():
+        times = interleaved({"ours": ours, "theirs": their}, runs)
+        seconds = (f"{1000 * np.median(times[name]):.1f}" for name in ("ours", "theirs"))
+        ratio = np.median(times["theirs"] / times["ours"])
+        rows.append((what, *seconds, f"{ratio:.2f}", differences.get(what, "")))
+        print(" ".join(rows[-1]), flush=True)  # the published size takes minutes
+    return rows
+
+
+def main(reference: str, sizes: list[str], batch: int, gradient: bool, runs: int, keep_memory: bool) -> None:
     """Compare and measure all sizes, and print the table."""
     keep_freed_memory()
     print(machine())
@@ -133,27 +195,9 @@ def main(reference: str, sizes: list[str], batch: int, gradient: bool, runs: int
     for size in sizes:
         model = ScoreModel(ModelConfig(role="student", network=SIZES[size]))
         params = random_weights(model)
-        theirs = Theirs(reference, SIZES[size], params, inputs)
-        dtypes = ["float32"] if theirs.device == "cpu" else ["float32", "bfloat16"]
-        pairs = {
-            dtype: (
-                our_call(model, params, inputs, dtype),
-                functools.partial(theirs.forward, dtype == "bfloat16"),
-            )
-            for dtype in dtypes
-        }
-        differences = {}
-        for dtype, (ours, their) in pairs.items():
-            output, expected = np.squeeze(ours()), np.squeeze(their().cpu().numpy())
-            differences[dtype] = f"{np.abs(output - expected).max() / np.abs(expected).max():.1e}"
-        if gradient:
-            pairs["gradient"] = our_gradient(model, params, batch), theirs.gradient
-        for what, (ours, their) in pairs.items():
-            times = interleaved({"ours": ours, "theirs": their}, runs)
-            seconds = (f"{1000 * np.median(times[name]):.1f}" for name in ("ours", "theirs"))
-            ratio = np.median(times["theirs"] / times["ours"])
-            rows.append((size, what, *seconds, f"{ratio:.2f}", differences.get(what, "")))
-            print(" ".join(rows[-1]), flush=True)  # the published size takes minutes
+        print(f"{size}:", flush=True)
+        with Remote(keep_memory, reference, SIZES[size], params, inputs) as theirs:
+            rows += [(size, *row) for row in compare(theirs, model, params, inputs, gradient, runs)]
     header = ("size", "", "ours, ms", "PyTorch, ms", "ratio", "difference")
     print_table(f"{batch} x {FRAMES} frames, medians of {runs}", header, rows)
 
@@ -165,6 +209,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--gradient", action="store_true")
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--keep-freed-memory", action="store_true", help="in PyTorch's process, too")
     options = parser.parse_args()
     if not options.reference:
         print("nothing was measured: pass a clone of the authors' code, see README.md, as --reference PATH")
@@ -172,4 +217,11 @@ if __name__ == "__main__":
         sys.exit(f"against_pytorch: {options.reference} has no sgmse/backbones/ncsnpp_v2.py")
     else:
         with plain_errors():
-            main(options.reference, options.sizes, options.batch, options.gradient, options.runs)
+            main(
+                options.reference,
+                options.sizes,
+                options.batch,
+                options.gradient,
+                options.runs,
+                options.keep_freed_memory,
+            )
