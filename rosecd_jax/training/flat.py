@@ -49,9 +49,15 @@ def one_vector(shapes: Params) -> Layout:
     def pack(params: Params) -> jax.Array:
         return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
-    def unpack(vector: jax.Array) -> Params:
-        # XLA compiles equal kernels once. These barriers keep the offsets out of the slices' kernels, and the
-        # slices out of the network's.
+    def split(vector: Any) -> Params:
+        parts = zip(starts, leaves, strict=True)
+        return tree.unflatten(
+            [vector[start : start + leaf.size].reshape(leaf.shape) for start, leaf in parts]
+        )
+
+    def split_by_variables(vector: jax.Array) -> Params:
+        # XLA's CPU backend compiles equal kernels once. These barriers keep the offsets out of the slices'
+        # kernels, and the slices out of the network's. On a GPU, compilation would take longer.
         offsets = jax.lax.optimization_barrier([jnp.int32(start) for start in starts])
         parts = [
             jax.lax.dynamic_slice(vector, (offset,), (leaf.size,)).reshape(leaf.shape)
@@ -59,16 +65,15 @@ def one_vector(shapes: Params) -> Layout:
         ]
         return jax.lax.optimization_barrier(tree.unflatten(parts))
 
+    def unpack(vector: jax.Array) -> Params:
+        return jax.lax.platform_dependent(vector, cpu=split_by_variables, default=split)
+
     def is_vector(leaf: Any) -> bool:
         return leaf.shape == (size,)
 
     def to_trees(state: TrainState) -> TrainState:
-        def convert(vector: Any) -> Any:
-            if not is_vector(vector):
-                return vector
-            vector = np.array(vector)  # a copy, since the state's buffers are donated to the next step
-            parts = zip(np.split(vector, starts[1:]), leaves, strict=True)
-            return tree.unflatten([part.reshape(leaf.shape) for part, leaf in parts])
+        def convert(leaf: Any) -> Any:  # a copy, since the state's buffers are donated to the next step
+            return split(np.array(leaf)) if is_vector(leaf) else leaf
 
         opt_state = jax.tree.map(convert, state.opt_state)
         return state._replace(params=convert(state.params), ema=convert(state.ema), opt_state=opt_state)
