@@ -1,7 +1,9 @@
 """rosecd_jax.processes: real processes, real signals."""
 
 import os
+import platform
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +19,24 @@ pool = background_pool(2)
 list(pool.map(time.sleep, [1, 1]))  # both have begun
 print(*pool._processes, flush=True)
 time.sleep(600)
+"""
+
+PAGE_FAULTS = """
+import resource
+from rosecd_jax.processes import keep_freed_memory
+keep_freed_memory()
+import jax, jax.numpy as jnp
+
+@jax.jit
+def program(x):  # with more than 128 MiB of temporary memory
+    return jnp.abs(jnp.fft.rfft(jnp.tile(x, (2**15, 1)))).sum()
+
+faults = []
+for i in range(8):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    program(jnp.full(2**10, float(i))).block_until_ready()
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*faults)
 """
 
 
@@ -92,3 +112,12 @@ def test_signals_are_handled_within_a_block_unless_they_are_ignored():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert received == [signal.SIGUSR1]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets options of glibc's malloc")
+def test_a_program_reuses_the_large_buffers_of_its_last_run():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", PAGE_FAULTS]
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    first, *later = map(int, result.stdout.split())
+    assert statistics.median(later) < first / 10  # small blocks may take the place of a large one

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import scipy.special
+from jax.test_util import check_grads
 
 from rosecd_jax.models import layers
 from rosecd_jax.models.layers import (
@@ -60,6 +61,16 @@ def test_resampling_is_convolution_with_the_fir_filter(shape):
 def test_downsampling_is_a_quarter_of_the_transpose_of_upsampling():
     x, y = image(1, 8, 6, 2), image(1, 4, 3, 2, seed=1)
     assert relative_error(np.sum(downsample(x) * y), np.sum(x * upsample(y)) / 4) < 1e-4
+
+
+@pytest.mark.parametrize(("resample", "size"), [(upsample, (2, 4, 6, 3)), (downsample, (2, 8, 6, 3))])
+def test_the_gradient_of_resampling_is_its_transpose(resample, size):
+    x = image(*size)
+    result, transpose = jax.vjp(resample, x)
+    y = image(*result.shape, seed=1)
+    matrix = jax.jacfwd(resample.fun)(x).reshape(y.size, x.size)
+    assert relative_error(transpose(y)[0], (y.ravel() @ matrix).reshape(x.shape)) < 1e-6
+    check_grads(lambda x: jnp.square(resample(x)), (x,), order=2, eps=1e-2, rtol=1e-2)
 
 
 def test_resampling_keeps_a_constant_inside():
