@@ -168,10 +168,8 @@ def compare(
     pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {}
     differences = {}
     for dtype in dtypes:
-        ours, their = (
-            our_call(model, params, inputs, dtype),
-            functools.partial(theirs, "forward", dtype == "bfloat16"),
-        )
+        ours = our_call(model, params, inputs, dtype)
+        their = functools.partial(theirs, "forward", dtype == "bfloat16")
         output, expected = np.squeeze(ours()), np.squeeze(their())
         differences[dtype] = f"{np.abs(output - expected).max() / np.abs(expected).max():.1e}"
         pairs[dtype] = ours, their

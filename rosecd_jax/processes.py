@@ -145,10 +145,10 @@ def keep_freed_memory(largest: int | None = None) -> None:
 
     XLA's CPU programs allocate their buffers at every run. When glibc returns them to the system, the page
     faults of the next run cost a tenth to a sixth of its time. All threads share two heaps, so that they
-    reuse each other's memory; with one heap, the threads of XLA's compiler wait for each other, and it takes
-    50 % longer. Only the main thread's heap keeps blocks of more than 64 MiB, so that programs for a
-    single CPU device run on the thread that calls them instead of one of JAX's. Call this before JAX uses a
-    device.
+    reuse each other's memory; with one heap, the threads of XLA's compiler wait for each other, and
+    compilation takes 50 % longer. Only the main thread's heap keeps blocks of more than 64 MiB; programs for
+    a single CPU device therefore run on the thread that calls them instead of one of JAX's. Call this before
+    JAX uses a device.
 
     Args:
       largest: bytes, at most 32 MiB; larger blocks are returned. Without a limit, blocks of many sizes
