@@ -131,8 +131,9 @@ def near_events(peaks: Any, xp: ModuleType) -> Any:
     windows = padded[:, firsts[:, None] + np.arange(WINDOW)]
     lasting = xp.sort(windows, axis=2)[..., WINDOW - LASTING].max(axis=1)
     events, loud = peaks > EVENT * lasting[:, None], peaks > lasting[:, None]
+    none = xp.zeros_like(events[:, :1])
     for _ in range(LASTING):  # what rings after an event; fewer blocks of any window are loud
-        events = events | (xp.pad(events, ((0, 0), (1, 0)))[:, :blocks] & loud)
+        events = events | (xp.concatenate([none, events[:, :-1]], axis=1) & loud)
     events = xp.pad(events, ((0, 0), (AROUND, AROUND)))
     return sum(events[:, i : i + blocks] for i in range(2 * AROUND + 1)) > 0
 

@@ -26,11 +26,12 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class _Loaded(NamedTuple):
-    """A file in memory, at its own and the model's rate."""
+    """A file in memory, at its own and the model's rate, and its level at the latter."""
 
     job: Job
     audio: io.Audio
     wave: np.ndarray
+    level: Level
 
 
 class _Batch(NamedTuple):
@@ -76,7 +77,7 @@ def enhance_folder(
         loaded = ahead(
             lambda job: readers.submit(stages.load, job), stages.like_lengths(plan.jobs), 2 * THREADS
         )
-        batches = _batches(loaded, lambda wave: waves.stretches(wave, seed), rows)
+        batches = _batches(loaded, lambda file: waves.stretches(file.wave, file.level, seed), rows)
         computed = ahead_or_none(lambda batch: computers.submit(stages.compute, batch), batches, 3)
         written = ahead_or_none(
             lambda item: writers.submit(stages.write, item), _by_file(computed), 2 * THREADS
@@ -158,7 +159,7 @@ class _Stages:
         file, rows = result
         if isinstance(rows, Exception):
             return self._failed(file.job, rows, file.job.seconds)
-        enhanced = self.waves.finish(rows, file.wave)
+        enhanced = self.waves.finish(rows, file.level, file.wave.shape[1])
         return self._attempt(file.job, lambda done: self._write(file, enhanced, done))
 
     def _attempt(self, job: Job, work: Callable[[Progress], Report]) -> Report:
@@ -188,11 +189,11 @@ class _Stages:
         wave, rate = audio.wave, audio.sample_rate
         if rate != self.sample_rate:
             wave = io.resample(wave, rate, self.sample_rate)
-        return _Loaded(job, audio, wave)
+        return _Loaded(job, audio, wave, self.waves.level(wave))
 
     def _write(self, file: _Loaded, enhanced: np.ndarray, done: Progress) -> Report:
         """Resample enhanced samples to the source's rate, and write them."""
-        (job, audio, _), samples = file, file.audio.wave.shape[1]
+        job, audio, samples = file.job, file.audio, file.audio.wave.shape[1]
         if audio.sample_rate != self.sample_rate:
             enhanced = io.resample(enhanced, self.sample_rate, audio.sample_rate, samples=samples)
         wave = blend(enhanced, audio.wave, self.waves.wet)
@@ -201,7 +202,7 @@ class _Stages:
         clipped = io.write(job.target, wave, audio.sample_rate, subtype, **like)
         seconds = samples / audio.sample_rate  # headers may be wrong
         done(seconds)
-        limited = self._limited(self.waves.level(file.wave))
+        limited = self._limited(file.level)
         return job.report("enhanced")._replace(seconds=seconds, clipped=clipped, limited=limited)
 
     def _enhance_long(self, job: Job, done: Progress) -> Report:
@@ -263,7 +264,7 @@ def _why(job: Job, error: Exception) -> str:
 
 def _batches(
     loaded: Iterable[_Loaded | Job | Report],
-    stretches: Callable[[np.ndarray], tuple[int, list[Stretch]]],
+    stretches: Callable[[_Loaded], tuple[int, list[Stretch]]],
     rows: Callable[[int], int],
 ) -> Iterator[_Batch | Job | Report]:
     """Group channels of one padded length, up to a program's rows; pass on jobs and reports unchanged."""
@@ -275,7 +276,7 @@ def _batches(
                 items = []
             yield file
             continue
-        size, pieces = stretches(file.wave)
+        size, pieces = stretches(file)
         for piece in pieces:
             if items and (size != frames or len(items) == rows(frames)):
                 yield _Batch(frames, items)

@@ -109,22 +109,26 @@ class WaveEnhancer:
         By default, programs for full batches are used, so that the result is bit for bit the same as in a
         batch. `alone` uses programs with no more rows than needed, which is faster on a GPU.
         """
-        samples = wave.shape[1]
+        samples, level = wave.shape[1], self.level(wave)
         if self.is_long(samples):
-            return np.concatenate(list(self.long([wave], samples, self.level(wave), seed)), axis=1)
-        frames, stretches = self.stretches(wave, seed)
+            return np.concatenate(list(self.long([wave], samples, level, seed)), axis=1)
+        frames, stretches = self.stretches(wave, level, seed)
         rows = self.rows_alone(frames, len(wave)) if alone else self.programs.rows(frames)
-        futures = [self.programs.submit(frames, rows, batch) for batch in groups(stretches, rows)]
-        return self.finish(np.concatenate([future.result() for future in futures]), wave)
+        if len(stretches) <= rows:
+            enhanced = self.programs(frames, rows, stretches)
+        else:
+            futures = [self.programs.submit(frames, rows, batch) for batch in groups(stretches, rows)]
+            enhanced = np.concatenate([future.result() for future in futures])
+        return self.finish(enhanced, level, samples)
 
-    def stretches(self, wave: np.ndarray, seed: int) -> tuple[int, list[Stretch]]:
+    def stretches(self, wave: np.ndarray, level: Level, seed: int) -> tuple[int, list[Stretch]]:
         """Return the program's frames and one stretch per channel, for a signal that is not long."""
         plan = WindowPlan(self.frames(wave.shape[1]), (0,), 0)
-        return plan.window, list(self._cut([wave], wave.shape[1], self.level(wave), seed, plan))
+        return plan.window, list(self._cut([wave], wave.shape[1], level, seed, plan))
 
-    def finish(self, enhanced: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    def finish(self, enhanced: np.ndarray, level: Level, samples: int) -> np.ndarray:
         """Restore the signal's length and level in results [channels, frames · hop]."""
-        return enhanced[:, : wave.shape[1]] * self.level(wave).scale[:, None]
+        return enhanced[:, :samples] * level.scale[:, None]
 
     def level(self, wave: np.ndarray) -> Level:
         """Measure the level of float32 [channels, samples] at the model's rate."""
