@@ -195,7 +195,7 @@ class ResidualBlock(nn.Module):
         self, x: Maps, embedding: Float[Array, "B E"], skip: Float[Array, "B F T S"] | None = None
     ) -> Float[Array, "B _ _ {self.features}"]:
         # Concatenated here rather than in the caller, so that the result isn't stored under remat.
-        x = x if skip is None else computed_once(jnp.concatenate([x, skip], axis=-1))
+        x = x if skip is None else computed_once(jax.lax.optimization_barrier(jnp.concatenate([x, skip], axis=-1)))
         channels = x.shape[-1]
         h = GroupNorm(nn.silu, name="norm_0")(x)
         if self.resample is not None:
