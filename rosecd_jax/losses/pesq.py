@@ -80,7 +80,7 @@ SYMMETRIC_ORDER, ASYMMETRIC_ORDER = 2, 1
 DISTURBANCE_MOST = 45.0
 """Bound of a frame's disturbance."""
 SPLIT_FRAMES, SPLIT_HOP, SPLIT_ORDER = 20, 10, 6
-"""A split second: L6 over 20 frames, overlapping by half."""
+"""A split second: L6 over 20 frames, overlapping by half, so that it is the sum of two hops."""
 SYMMETRIC_WEIGHT, ASYMMETRIC_WEIGHT = 0.1, 0.0309
 """The score is 4.5 − 0.1 D_sym − 0.0309 D_asym; the loss is the part subtracted from 4.5."""
 
@@ -152,16 +152,17 @@ def _norm(disturbance: Powers, order: int) -> Float32[Array, "B frames"]:
     return jnp.where(heard, total * jnp.sqrt(jnp.where(heard, square, 1.0)), _TINY)
 
 
-def _over_time(disturbance: Float32[Array, "B frames"]) -> Float32[Array, " B"]:
+def _over_time(disturbance: Float32[Array, "2 B frames"]) -> Float32[Array, "2 B"]:
     """Compute the L6 norm over split seconds, then the root mean square over them."""
-    windows = (disturbance.shape[-1] - SPLIT_FRAMES) // SPLIT_HOP + 1
-    index = SPLIT_HOP * np.arange(windows)[:, None] + np.arange(SPLIT_FRAMES)
+    halves = disturbance.shape[-1] // SPLIT_HOP
     # Scaled by the maximum, as sixth powers soon over- or underflow float32.
     peak = jax.lax.stop_gradient(jnp.max(disturbance, -1, keepdims=True))
-    sixth = jnp.mean((disturbance / peak)[:, index] ** SPLIT_ORDER, -1)
+    scaled = (disturbance / peak)[..., : halves * SPLIT_HOP].reshape(*disturbance.shape[:-1], halves, -1)
+    sums = jnp.sum(scaled**SPLIT_ORDER, -1)
+    sixth = (sums[..., 1:] + sums[..., :-1]) / SPLIT_FRAMES
     audible = sixth > 0
     split_second = jnp.where(audible, jnp.where(audible, sixth, 1.0) ** (1 / SPLIT_ORDER), 0.0)
-    return peak[:, 0] * jnp.sqrt(jnp.mean(split_second**2, -1))
+    return peak[..., 0] * jnp.sqrt(jnp.mean(split_second**2, -1))
 
 
 @jax.named_scope("pesq")
@@ -182,7 +183,7 @@ def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
     peak = jnp.maximum(
         jnp.max(jnp.abs(reference), -1, keepdims=True), jnp.max(jnp.abs(degraded), -1, keepdims=True)
     )
-    peak = jnp.where(peak > 0, peak, 1.0)
+    peak = jax.lax.stop_gradient(jnp.where(peak > 0, peak, 1.0))  # the result doesn't depend on it
     ref, deg = _prepare(reference / peak), _prepare(degraded / peak)
 
     # Equalize the reference to the mean spectrum of the degraded signal, over frames that hold speech.
@@ -208,8 +209,6 @@ def pesq_loss(reference: Waves, degraded: Waves) -> Float32[Array, " B"]:
     asymmetry = jnp.minimum(jnp.where(asymmetry < ASYMMETRY_LEAST, 0.0, asymmetry), ASYMMETRY_MOST)
 
     weight = ((total_ref + FRAME_OFFSET) / FRAME_SCALE) ** FRAME_EXPONENT
-    symmetric, asymmetric = (
-        _over_time(jnp.minimum(_norm(d, order) / weight, DISTURBANCE_MOST))
-        for d, order in ((disturbance, SYMMETRIC_ORDER), (disturbance * asymmetry, ASYMMETRIC_ORDER))
-    )
+    norms = _norm(disturbance, SYMMETRIC_ORDER), _norm(disturbance * asymmetry, ASYMMETRIC_ORDER)
+    symmetric, asymmetric = _over_time(jnp.minimum(jnp.stack(norms) / weight, DISTURBANCE_MOST))
     return SYMMETRIC_WEIGHT * symmetric + ASYMMETRIC_WEIGHT * asymmetric
