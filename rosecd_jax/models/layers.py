@@ -194,8 +194,10 @@ class ResidualBlock(nn.Module):
     def __call__(
         self, x: Maps, embedding: Float[Array, "B E"], skip: Float[Array, "B F T S"] | None = None
     ) -> Float[Array, "B _ _ {self.features}"]:
-        # Concatenated here rather than in the caller, so that the result isn't stored under remat.
-        x = x if skip is None else computed_once(jax.lax.optimization_barrier(jnp.concatenate([x, skip], axis=-1)))
+        if skip is not None:
+            # Concatenated here rather than in the caller, so that the result isn't stored under remat, and
+            # once, which is faster on a CPU than in each consumer.
+            x = computed_once(jax.lax.optimization_barrier(jnp.concatenate([x, skip], axis=-1)))
         channels = x.shape[-1]
         h = GroupNorm(nn.silu, name="norm_0")(x)
         if self.resample is not None:

@@ -47,3 +47,10 @@ def test_an_item_has_the_noise_of_its_key_whatever_its_batch():
     for key, z in zip(keys, together, strict=True):
         np.testing.assert_array_equal(noise_source(key[None], 16, 8)(5)[0], z)
     assert not np.array_equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 8), (5,), (2, 1)])
+def test_flat_noise_is_that_of_the_whole_shape(shape):
+    """Seeds keep their meaning whatever the shape of the kernel that draws."""
+    real, imaginary = np.asarray(jax.random.normal(KEY, (2, *shape))) * np.float32(np.sqrt(0.5))
+    np.testing.assert_array_equal(complex_normal(KEY, shape), real + 1j * imaginary)
