@@ -26,7 +26,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class _Loaded(NamedTuple):
-    """A file in memory, at its own and the model's rate, and its level at the latter."""
+    """A file in memory: its audio, its wave at the model's rate, and the level of that wave."""
 
     job: Job
     audio: io.Audio

@@ -106,7 +106,7 @@ class Programs:
 
         wave = jax.ShapeDtypeStruct((rows, self.model.front_end.stretch(frames)), jnp.float32)
         numbers = [jax.ShapeDtypeStruct((rows,), d) for d in (jnp.int32, jnp.int32, jnp.uint32)]
-        with self._timed(), jax.enable_x64(False):  # for a caller that enables it
+        with self._timed(), jax.enable_x64(False):  # even if the caller enables it
             return jax.jit(run).lower(self.params, wave, *numbers).compile()
 
     @contextmanager
